@@ -1,0 +1,105 @@
+"""EdgeConfig → flat tables of every feature, and those → a native Program: the only caller of native builders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge.firewall.compile import FirewallTables, compile_firewall
+from edge.model import EdgeConfig, Options, SessionsOnChange, Timers
+from edge.nat.compile import NatTables, compile_nat
+from edge.routing.compile import RoutingTables, compile_routing
+
+SECOND_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class OptionTables:
+    """Switches as numbers; timers in the order of ``native/program.pxd``."""
+
+    timers_ns: tuple[int, ...]
+    blocked: tuple[list[tuple[int, int]], list[tuple[int, int]]]
+    """Provider filter: first and last ports for TCP and for UDP."""
+    provider_filter: bool
+    tcp_strict: bool
+    east_west_firewall: bool
+    recheck: bool
+    reject_code: int
+    snat_first: int
+    snat_count: int
+    max_sessions: int
+    max_half_open: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Everything the native program is built from."""
+
+    routing: RoutingTables
+    firewall: FirewallTables
+    nat: NatTables
+    options: OptionTables
+
+    def rule_ids(self) -> list[str]:
+        """Ids of the firewall and NAT rules that have counters."""
+        return [*self.firewall.ids, *(row.id for row in self.nat.rules)]
+
+    def pool_addresses(self) -> set[tuple[int, int]]:
+        """(family, address) of every address of an SNAT pool."""
+        return {
+            (row.family, address)
+            for row in self.nat.rules
+            for address in range(row.external, row.external + row.pool_size)
+        }
+
+
+def timer_row(timers: Timers) -> tuple[int, ...]:
+    """Nanoseconds, in the order of the Timer enum."""
+    return tuple(
+        SECOND_NS * seconds
+        for seconds in (
+            timers.tcp_first,
+            timers.tcp_opening,
+            timers.tcp_established,
+            timers.tcp_fin_wait,
+            timers.tcp_closing,
+            timers.tcp_closed,
+            timers.udp_first,
+            timers.udp_single,
+            timers.udp_multiple,
+            timers.icmp_first,
+            timers.icmp_error_reply,
+            timers.other,
+        )
+    )
+
+
+def compile_options(options: Options) -> OptionTables:
+    """Switches as the packet path reads them."""
+
+    def blocked(protocol: int) -> list[tuple[int, int]]:
+        rows = (row for row in options.provider_filter if row.protocol == protocol)
+        return [(ports.first, ports.last) for row in rows for ports in row.ports]
+
+    return OptionTables(
+        timers_ns=timer_row(options.timers),
+        blocked=(blocked(6), blocked(17)),
+        provider_filter=bool(options.provider_filter),
+        tcp_strict=options.tcp_strict,
+        east_west_firewall=options.east_west_firewall,
+        recheck=options.sessions_on_change is SessionsOnChange.RECHECK,
+        reject_code=options.reject_code,
+        snat_first=options.snat_port_range.first,
+        snat_count=options.snat_port_range.size,
+        max_sessions=options.max_sessions,
+        max_half_open=options.max_half_open,
+    )
+
+
+def compile_tables(config: EdgeConfig) -> Tables:
+    """Flatten a configuration.  Pure; may be run anywhere, any number of times."""
+    return Tables(
+        routing=compile_routing(config.routing),
+        firewall=compile_firewall(config.firewall),
+        nat=compile_nat(config.nat, config.options.snat_service_port),
+        options=compile_options(config.options),
+    )

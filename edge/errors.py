@@ -1,0 +1,91 @@
+"""The one error tree.  Every class has a stable upper-case ``reason``; any other exception is a bug."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong (or dangerous) in a document, in the words of whoever wrote it.
+
+    ``path`` is the caller's own path (``natRules[3].externalAddresses``); ``line`` and ``column`` count from 1 and
+    are None where the document did not come from a text.
+    """
+
+    code: str
+    path: str
+    message: str
+    severity: Severity = "error"
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+        return ": ".join(part for part in (place, self.path, self.code, self.message) if part)
+
+    def to_json(self) -> dict[str, object]:
+        """The object that ``--json`` prints for this problem."""
+        return {
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+            "path": self.path,
+            "code": self.code,
+            "message": self.message,
+            "severity": self.severity,
+        }
+
+
+class EdgeError(Exception):
+    """Base of everything this project raises on purpose."""
+
+    reason: ClassVar[str] = "EDGE_ERROR"
+
+
+class DocumentError(EdgeError):
+    """A configuration that cannot be used; ``problems`` holds every error found, not just the first."""
+
+    reason = "INVALID_DOCUMENT"
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class PacketSyntaxError(EdgeError):
+    """A packet in text form that cannot be read; ``position`` is the offending offset in the text."""
+
+    reason = "INVALID_PACKET"
+
+    def __init__(self, message: str, text: str, position: int = 0) -> None:
+        self.text = text
+        self.position = position
+        super().__init__(f"{message}\n  {text}\n  {' ' * position}^")
+
+
+class CaptureError(EdgeError):
+    """A capture file that cannot be read."""
+
+    reason = "INVALID_CAPTURE"
+
+
+class LinkTypeUnsupportedError(CaptureError):
+    """A capture whose link-layer type is not emulated."""
+
+    reason = "LINKTYPE_UNSUPPORTED"
+
+
+class SuiteError(EdgeError):
+    """A rule-set test file that cannot be run."""
+
+    reason = "INVALID_TEST_FILE"
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))

@@ -1,0 +1,222 @@
+"""A running edge: one native engine, the configuration it runs, and results as values.
+
+Two edges can live in one process; nothing here is global.  :class:`edge.reference.ReferenceEdge` has the same methods
+and is the specification of what they return.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from edge.compiler import Tables, compile_tables
+from edge.model import EdgeConfig, SessionsOnChange
+from edge.routing.compile import PortKind
+from edge.state import LogEvent, RuleCounters, SessionInfo, Stats, state_text
+from edge.verdicts import Endpoints, Outcome, Output, Reason, Stage, Step, StepResult, Verdict
+from native.capture import CaptureReader
+from native.engine import Engine
+from native.program import Program
+
+DEFAULT_SEED = 1
+RawEndpoints = tuple[int, int, int, int, int]
+RawStep = tuple[int, int, int | None, int | None, RawEndpoints | None, RawEndpoints | None, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayChunk:
+    """What one call of :meth:`Edge.replay` did: records taken, their bytes on the wire, and whether that was all."""
+
+    packets: int
+    bytes: int
+    done: bool
+
+
+class Edge:
+    """One edge gateway, forwarding.
+
+    ``seed`` starts everything random; None takes the configuration's, else a fixed one.
+    """
+
+    def __init__(self, config: EdgeConfig, *, seed: int | None = None) -> None:
+        chosen = next((value for value in (seed, config.options.seed) if value is not None), DEFAULT_SEED)
+        self._engine = Engine(chosen)
+        self._slots: dict[str, int] = {}
+        self._slot_ids: list[str] = []
+        self._usage: dict[tuple[int, int], int] = {}
+        self._revision = 0
+        self._kinds: dict[str, PortKind] = {}
+        self._install(config, compile_tables(config))
+
+    @property
+    def config(self) -> EdgeConfig:
+        """What it runs."""
+        return self._config
+
+    @property
+    def revision(self) -> int:
+        """1 for the first configuration, one more with each change."""
+        return self._revision
+
+    def apply(self, config: EdgeConfig) -> None:
+        """Run another configuration from the next packet on; ``sessionsOnChange`` of the new one says what becomes of
+        the sessions.  If compiling fails nothing has changed."""
+        self._install(config, compile_tables(config))
+
+    def _install(self, config: EdgeConfig, tables: Tables) -> None:
+        slots, slot_ids, usage = dict(self._slots), list(self._slot_ids), dict(self._usage)
+        for rule_id in tables.rule_ids():
+            if slots.setdefault(rule_id, len(slot_ids)) == len(slot_ids):
+                slot_ids.append(rule_id)
+        for address in sorted(tables.pool_addresses()):
+            usage.setdefault(address, len(usage))
+        program = Program(tables, slots, usage, self._revision + 1)
+        self._engine.reserve(len(slot_ids), len(usage))
+        kinds = dict(zip(config.ports, tables.routing.port_kinds, strict=True))
+        numbers = {name: number for number, name in enumerate(config.ports)}
+        port_map = [numbers[name] if kinds.get(name) == kind else None for name, kind in self._kinds.items()]
+        self._engine.swap(program, port_map, config.options.sessions_on_change is SessionsOnChange.FLUSH)
+        self._slots, self._slot_ids, self._usage, self._kinds = slots, slot_ids, usage, kinds
+        self._config = config
+        self._revision += 1
+        self._ports = config.ports
+        self._numbers = numbers
+        self._known = {rule.id for rule in config.firewall.rules} | {rule.id for rule in config.nat.rules}
+
+    # ------------------------------------------------------------------ packets
+
+    def process(self, port: str, frame: bytes, now_ns: int) -> Outcome:
+        """Send one Ethernet frame in by ``port`` at ``now_ns`` (the clock never goes back) and tell everything that it did.
+        Raises ValueError for a port that is not there."""
+        verdict, reason, steps, output = self._engine.process(self.port_number(port), frame, now_ns)
+        outputs = () if output is None else (Output(self._ports[output[0]], output[1], bool(output[2])),)
+        return Outcome(Verdict(verdict), Reason(reason), tuple(self._step(step) for step in steps), outputs)
+
+    def replay(
+        self, reader: CaptureReader, *, in_port: str | None = None, map_replies: bool = True, max_packets: int = 1 << 62
+    ) -> ReplayChunk:
+        """Take up to ``max_packets`` records of a capture through the pipeline without telling of each.
+
+        ``in_port`` None lets each packet's source say where it enters; ``map_replies`` turns replies that were captured
+        behind the edge into replies to the translated tuple.
+        """
+        number = None if in_port is None else self.port_number(in_port)
+        packets, size, more = self._engine.replay(reader, number, map_replies, max_packets)
+        return ReplayChunk(packets, size, not more)
+
+    def ingress_port(self, frame: bytes) -> str:
+        """The network that contains the frame's source, else the first uplink."""
+        return self._ports[self._engine.ingress_port(frame)]
+
+    def map_reply(self, port: str, frame: bytes) -> tuple[str, bytes]:
+        """What a capture taken behind the edge means by this frame: see :meth:`replay`."""
+        number, mapped = self._engine.map_reply(self.port_number(port), frame)
+        return self._ports[number], mapped
+
+    def port_number(self, port: str) -> int:
+        """A port's number; ValueError when there is no such port."""
+        try:
+            return self._numbers[port]
+        except KeyError:
+            raise ValueError(f"no port {port!r}; there are {', '.join(self._ports)}") from None
+
+    def time_bursts(
+        self, frames: Sequence[bytes], ports: Sequence[str], order: Sequence[int], *, trials: int, bursts: int
+    ) -> list[int]:
+        """Clocks of each trial of so many bursts of 256 packets; ``order`` says which frame each packet is."""
+        numbers = array("H", [self.port_number(port) for port in ports])
+        return self._engine.time_bursts(list(frames), numbers, array("I", order), trials, bursts)
+
+    # ------------------------------------------------------------------ what is known
+
+    def rule_counters(self) -> dict[str, RuleCounters]:
+        """Counters of every firewall and NAT rule of the configuration, disabled ones included."""
+        by_slot = self._engine.counters()
+        return {
+            rule_id: RuleCounters(*by_slot[self._slots[rule_id]]) if rule_id in self._slots else RuleCounters()
+            for rule_id in self._known
+        }
+
+    def stats(self) -> Stats:
+        """Packets by verdict and reason, sessions made, most at once, open."""
+        verdicts, reasons, created, peak, live = self._engine.totals()
+        return Stats(
+            verdicts={Verdict(number): count for number, count in enumerate(verdicts) if count},
+            reasons={Reason(number): count for number, count in enumerate(reasons) if count},
+            sessions_created=created,
+            sessions_peak=peak,
+            sessions_open=live,
+        )
+
+    def sessions(self) -> list[SessionInfo]:
+        """Every live session, in no order."""
+        return [
+            SessionInfo(
+                protocol=protocol,
+                icmp_type=icmp_type,
+                in_port=self._ports[in_port],
+                out_port=self._ports[out_port],
+                original=endpoints(original),
+                translated=endpoints(translated),
+                state=state_text(protocol, *states),
+                firewall_rule_id=self._rule_id(firewall),
+                dnat_rule_id=self._rule_id(dnat),
+                snat_rule_id=self._rule_id(snat),
+                revision=revision,
+                created_ns=created,
+                expires_ns=expires,
+                packets=packets,
+                bytes=size,
+            )
+            for (
+                protocol,
+                _kind,
+                in_port,
+                out_port,
+                original,
+                translated,
+                states,
+                firewall,
+                dnat,
+                snat,
+                revision,
+                created,
+                expires,
+                packets,
+                size,
+                icmp_type,
+            ) in self._engine.sessions()
+        ]
+
+    def events(self) -> list[LogEvent]:
+        """What rules with logging decided since the last call, oldest first."""
+        entries, _lost = self._engine.events()
+        return [
+            LogEvent(now, self._slot_ids[slot], revision, Verdict(verdict), protocol, endpoints(saw))
+            for now, slot, revision, verdict, protocol, saw in entries
+        ]
+
+    def _rule_id(self, slot: int | None) -> str | None:
+        return None if slot is None else self._slot_ids[slot]
+
+    def _step(self, raw: RawStep) -> Step:
+        stage, result, slot, port, after, saw, logged = raw
+        rule_id = self._rule_id(slot)
+        return Step(
+            stage=Stage(stage),
+            result=StepResult(result),
+            rule_id=rule_id if rule_id in self._known else None,
+            port=None if port is None else self._ports[port],
+            after=None if after is None else endpoints(after),
+            saw=None if saw is None else endpoints(saw),
+            logged=logged,
+        )
+
+
+def endpoints(raw: RawEndpoints) -> Endpoints:
+    """The engine's integers as addresses."""
+    family, src, sport, dst, dport = raw
+    make = IPv4Address if family == 4 else IPv6Address
+    return Endpoints(make(src), sport, make(dst), dport)

@@ -1,0 +1,239 @@
+# A new session: limits, the reply key that must be free, and everything that its packets will need.
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from native.account cimport count_rule, fold_session, slot_of
+from native.classify cimport NO_RULE
+from native.decide cimport Decision, decide
+from native.engine cimport State
+from native.nat cimport NAT_SNAT, NatRule, pool_address
+from native.packet cimport (
+    ACK, FIN, K_ICMP_OTHER, K_ICMP_QUERY, K_ICMP_REPLY, K_TCP, K_UDP, PARSED, RST, SYN,
+    Key, Packet, key_dport, key_family, key_proto, key_side, key_sport, make_meta,
+)
+from native.program cimport (
+    TM_ICMP_ERROR_REPLY, TM_ICMP_FIRST, TM_OTHER, TM_TCP_CLOSED, TM_TCP_CLOSING, TM_TCP_ESTABLISHED,
+    TM_TCP_FIN_WAIT, TM_TCP_FIRST, TM_TCP_OPENING, TM_UDP_FIRST, TM_UDP_MULTIPLE, TM_UDP_SINGLE,
+    ProgramData, is_blocked,
+)
+from native.record cimport NO_SLOT
+from native.rewrite cimport plan_rewrite
+from native.session cimport (
+    NONE, ORIGINAL, REPLY, TCP_CLOSING, TCP_ESTABLISHED, TCP_FIN_WAIT_2, TCP_SYN_SENT, TCP_TIME_WAIT,
+    Session, hash_key, is_half_open, key_reversed, lookup, same_key, table_add, wheel_link,
+)
+from native.stats cimport R_NAT_COLLISION, R_NAT_PORTS_EXHAUSTED, V_ALLOW
+
+
+cdef inline int timer_of(const Session *session, bint first) noexcept nogil:
+    # Which timer runs now: after the packet that made the session, or after a later one.
+    cdef uint8_t lower
+    cdef uint8_t upper
+    if session.kind == K_TCP:
+        if first:
+            return TM_TCP_FIRST
+        lower = session.state[0] if session.state[0] < session.state[1] else session.state[1]
+        upper = session.state[0] if session.state[0] > session.state[1] else session.state[1]
+        if lower >= TCP_FIN_WAIT_2:
+            return TM_TCP_CLOSED
+        if lower >= TCP_CLOSING:
+            return TM_TCP_FIN_WAIT
+        if lower < TCP_ESTABLISHED:
+            return TM_TCP_OPENING
+        if upper >= TCP_CLOSING:
+            return TM_TCP_CLOSING
+        return TM_TCP_ESTABLISHED
+    if session.kind == K_UDP:
+        if first:
+            return TM_UDP_FIRST
+        return TM_UDP_MULTIPLE if session.state[0] == 2 and session.state[1] == 2 else TM_UDP_SINGLE
+    if session.kind == K_ICMP_QUERY or session.kind == K_ICMP_REPLY or session.kind == K_ICMP_OTHER:
+        return TM_ICMP_FIRST if first else TM_ICMP_ERROR_REPLY
+    return TM_OTHER
+
+
+cdef inline uint64_t timeout(const ProgramData *program, const Session *session, bint first) noexcept nogil:
+    # Nanoseconds that the session may now stay idle.
+    return program.timers[timer_of(session, first)]
+
+
+cdef inline uint64_t next_random(State *state) noexcept nogil:
+    # splitmix64
+    cdef uint64_t z
+    state.random += 0x9E3779B97F4A7C15ULL
+    z = state.random
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL
+    return z ^ (z >> 31)
+
+
+cdef inline bint is_free(const State *state, const Key *original, const Key *reply) noexcept nogil:
+    return not same_key(original, reply) and lookup(&state.table, reply, hash_key(&state.table, reply)) == NONE
+
+
+cdef inline bint next_in_pool(
+    const NatRule *rule, const uint32_t *slots, const uint32_t *usage, uint32_t *index
+) noexcept nogil:
+    # The pool address that comes after *index in the order (usage, address); False: it was the last.
+    cdef uint32_t present = usage[slots[index[0]]]
+    cdef uint32_t best = NONE
+    cdef uint32_t used
+    cdef uint32_t i
+    for i in range(rule.pool_size):
+        used = usage[slots[i]]
+        if (used > present or (used == present and i > index[0])) and (best == NONE or used < usage[slots[best]]):
+            best = i
+    index[0] = best
+    return best != NONE
+
+
+cdef inline bint allocate_port(
+    State *state, const ProgramData *program, const Packet *packet, Decision *decision, uint8_t side, Key *reply
+) noexcept nogil:
+    # A source port (or ICMP identifier) whose reply key is free, tried in turn from a random one on.
+    cdef Key *key = &decision.key
+    cdef uint32_t first = <uint32_t>(next_random(state) % program.snat_count)
+    cdef uint32_t i
+    cdef uint16_t port
+    for i in range(program.snat_count):
+        port = <uint16_t>(program.snat_first + (first + i) % program.snat_count)
+        if is_blocked(program, packet.proto, port):
+            continue
+        key.meta = make_meta(port, key_dport(key), packet.proto, packet.family, key_side(key))
+        key_reversed(key, side, reply)
+        if is_free(state, &packet.key, reply):
+            return True
+    return False
+
+
+cdef inline uint8_t allocate(
+    State *state, const ProgramData *program, const Packet *packet, Decision *decision, uint8_t side,
+    Key *reply, uint32_t *usage_slot
+) noexcept nogil:
+    # Completes decision.key and makes the reply key; PARSED, or the reason why there is none.
+    cdef const NatRule *rule
+    cdef const uint32_t *slots
+    cdef bint ports = packet.kind == K_TCP or packet.kind == K_UDP or packet.kind == K_ICMP_QUERY
+    cdef bint found
+    usage_slot[0] = NONE
+    if decision.snat == NO_RULE or program.nat.rules[decision.snat].type != NAT_SNAT:
+        key_reversed(&decision.key, side, reply)
+        return PARSED if is_free(state, &packet.key, reply) else R_NAT_COLLISION
+    rule = &program.nat.rules[decision.snat]
+    slots = program.nat.pool_slots + rule.pool_usage
+    while True:
+        if ports:
+            found = allocate_port(state, program, packet, decision, side, reply)
+        else:
+            key_reversed(&decision.key, side, reply)
+            found = is_free(state, &packet.key, reply)
+        if found:
+            usage_slot[0] = slots[decision.pool_index]
+            return PARSED
+        if not next_in_pool(rule, slots, state.usage, &decision.pool_index):
+            return R_NAT_PORTS_EXHAUSTED if ports else R_NAT_COLLISION
+        pool_address(rule, decision.pool_index, &decision.key.src_hi, &decision.key.src_lo)
+
+
+cdef inline void adopt(const ProgramData *program, Session *session, const Decision *decision) noexcept nogil:
+    # Makes the deciding rules the session's own.
+    session.fw_slot = NO_SLOT if decision.fw_rule == NO_RULE else program.firewall_rules[decision.fw_rule].slot
+    session.dnat_slot = slot_of(program, decision.dnat)
+    session.snat_slot = slot_of(program, decision.snat)
+    session.admitted_slot = session.fw_slot if decision.bypass == NO_RULE else slot_of(program, decision.bypass)
+    session.generation = program.generation
+
+
+cdef inline void open_session(
+    State *state, const ProgramData *program, const Packet *packet, uint16_t in_port, const Decision *decision,
+    const Key *reply, uint32_t usage_slot, Session **made
+) noexcept nogil:
+    # Records the first packet and everything about those that will follow; *made is NULL when the table is full.
+    cdef uint32_t number = table_add(&state.table, &packet.key, reply)
+    cdef Session *session
+    cdef Key answered
+    made[0] = NULL
+    if number == NONE:
+        return
+    session = &state.table.sessions[number]
+    made[0] = session
+    key_reversed(&packet.key, 0, &answered)
+    plan_rewrite(&session.flow[0], &packet.key, &decision.key)
+    plan_rewrite(&session.flow[1], reply, &answered)
+    session.flow[0].out_port = decision.out_port
+    session.flow[1].out_port = in_port
+    session.kind = packet.kind
+    session.created = state.now
+    session.revision = program.generation
+    session.usage_slot = usage_slot
+    session.packets[0] = 1
+    session.bytes[0] = packet.ip_len
+    adopt(program, session, decision)
+    count_rule(state, session.fw_slot, 1, 0, 0)
+    count_rule(state, session.dnat_slot, 1, 0, 0)
+    count_rule(state, session.snat_slot, 1, 0, 0)
+    if usage_slot != NONE:
+        state.usage[usage_slot] += 1
+    if packet.kind == K_TCP:
+        if packet.tcp_flags & RST:
+            session.state[0] = TCP_TIME_WAIT
+            session.state[1] = TCP_TIME_WAIT
+        elif packet.tcp_flags & FIN:
+            session.state[0] = TCP_CLOSING
+        elif packet.tcp_flags & (SYN | ACK) == SYN:
+            session.state[0] = TCP_SYN_SENT
+        else:
+            session.state[0] = TCP_ESTABLISHED
+    elif packet.kind == K_UDP:
+        session.state[0] = 1
+    if is_half_open(session):
+        state.table.half_open += 1
+    session.expires = state.now + timeout(program, session, True)
+    wheel_link(&state.table, number)
+    state.totals.created += 1
+    if state.table.count > state.totals.peak:
+        state.totals.peak = state.table.count
+
+
+cdef inline bint still_admitted(State *state, const ProgramData *program, uint32_t number) noexcept nogil:
+    # RECHECK: would the present rules let the session's first packet in, and rewrite it the same way?
+    cdef Session *session = &state.table.sessions[number]
+    cdef Decision decision
+    cdef Packet first
+    cdef const Key *reply = &session.flow[REPLY].key
+    cdef const NatRule *rule
+    cdef uint64_t hi
+    cdef uint64_t lo
+    cdef uint32_t index
+    first.key = session.flow[ORIGINAL].key
+    first.family = key_family(&first.key)
+    first.proto = key_proto(&first.key)
+    first.kind = session.kind
+    first.ttl = 64
+    first.tcp_flags = SYN
+    first.icmp_type = <uint8_t>(key_dport(&first.key) >> 8)
+    first.icmp_code = <uint8_t>key_dport(&first.key)
+    if session.kind == K_ICMP_REPLY:
+        first.icmp_type = <uint8_t>(key_sport(&first.key) >> 8)
+    decide(program, state.usage, &first, session.flow[REPLY].out_port, &decision, NULL)
+    if (decision.verdict != V_ALLOW or decision.east_west or decision.stateless
+            or decision.out_port != session.flow[ORIGINAL].out_port
+            or decision.key.dst_hi != reply.src_hi or decision.key.dst_lo != reply.src_lo
+            or key_dport(&decision.key) != key_sport(reply)):
+        return False
+    if decision.snat != NO_RULE and program.nat.rules[decision.snat].type == NAT_SNAT:
+        if session.usage_slot == NONE:
+            return False
+        rule = &program.nat.rules[decision.snat]
+        for index in range(rule.pool_size):
+            pool_address(rule, index, &hi, &lo)
+            if hi == reply.dst_hi and lo == reply.dst_lo:
+                break
+        else:
+            return False
+    elif (decision.key.src_hi != reply.dst_hi or decision.key.src_lo != reply.dst_lo
+            or key_sport(&decision.key) != key_dport(reply)):
+        return False
+    fold_session(state, session)
+    adopt(program, session, &decision)
+    return True

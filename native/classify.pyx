@@ -1,0 +1,142 @@
+"""Builds classifier tables from flat rules (:class:`edge.flat.FlatRules`)."""
+
+from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from native.classify cimport ANY, NO_RULE, FamilyRules, Ranges, Service, first_match
+from native.memory cimport block
+from native.packet cimport Key, make_meta
+
+
+cdef uint32_t *words(list keep, const uint32_t[::1] column) except NULL:
+    cdef uint32_t *copy = <uint32_t *>block(keep, 4 * (column.shape[0] + 1))
+    cdef Py_ssize_t i
+    for i in range(column.shape[0]):
+        copy[i] = column[i]
+    return copy
+
+
+cdef uint64_t *longs(list keep, const uint64_t[::1] column) except NULL:
+    cdef uint64_t *copy = <uint64_t *>block(keep, 8 * (column.shape[0] + 1))
+    cdef Py_ssize_t i
+    for i in range(column.shape[0]):
+        copy[i] = column[i]
+    return copy
+
+
+cdef class RuleTable:
+    """An immutable first-match table."""
+
+    def __cinit__(self, flat):
+        self.blocks = []
+        self._take_services(flat)
+        for which in range(2):
+            self._take_ranges(&self.rules.ranges[which], flat.ranges[which])
+            self._take_family(&self.rules.family[which], &self.rules.ranges[which], which, flat)
+
+    cdef int _take_services(self, flat) except -1:
+        cdef int[::1] numbers
+        cdef Service *service
+        cdef Py_ssize_t i
+        cdef Py_ssize_t count = len(flat.services) // 7
+        self.rules.service_offset = words(self.blocks, flat.service_offset)
+        self.rules.services = <Service *>block(self.blocks, sizeof(Service) * (count + 1))
+        if count == 0:
+            return 0
+        numbers = flat.services
+        for i in range(count):
+            service = &self.rules.services[i]
+            service.protocol = <uint8_t>numbers[7 * i]
+            service.icmp_type = <int16_t>numbers[7 * i + 1]
+            service.icmp_code = <int16_t>numbers[7 * i + 2]
+            service.sport_first = <uint16_t>numbers[7 * i + 3]
+            service.sport_last = <uint16_t>numbers[7 * i + 4]
+            service.dport_first = <uint16_t>numbers[7 * i + 5]
+            service.dport_last = <uint16_t>numbers[7 * i + 6]
+        return 0
+
+    cdef int _take_ranges(self, Ranges *ranges, flat) except -1:
+        ranges.offset = words(self.blocks, flat.offset)
+        ranges.first_hi = longs(self.blocks, flat.first_hi)
+        ranges.first_lo = longs(self.blocks, flat.first_lo)
+        ranges.last_hi = longs(self.blocks, flat.last_hi)
+        ranges.last_lo = longs(self.blocks, flat.last_lo)
+        return 0
+
+    cdef int _take_family(self, FamilyRules *family, const Ranges *ranges, int which, flat) except -1:
+        cdef const uint8_t[::1] families = flat.families if len(flat.families) else None
+        cdef uint32_t count = 0
+        cdef uint32_t at = 0
+        cdef uint32_t padded
+        cdef Py_ssize_t i
+        cdef Py_ssize_t rules = len(flat.families)
+        for i in range(rules):
+            if families[i] >> which & 1:
+                count += 1
+        padded = (count + 63) & ~<uint32_t>63
+        family.padded = padded
+        family.src_first = <uint64_t *>block(self.blocks, 8 * padded + 8)
+        family.src_last = <uint64_t *>block(self.blocks, 8 * padded + 8)
+        family.dst_first = <uint64_t *>block(self.blocks, 8 * padded + 8)
+        family.dst_last = <uint64_t *>block(self.blocks, 8 * padded + 8)
+        family.src_set = <uint32_t *>block(self.blocks, 4 * padded + 4)
+        family.dst_set = <uint32_t *>block(self.blocks, 4 * padded + 4)
+        family.service_list = <uint32_t *>block(self.blocks, 4 * padded + 4)
+        family.direction = <uint8_t *>block(self.blocks, padded + 1)
+        family.rule = <uint32_t *>block(self.blocks, 4 * padded + 4)
+        for i in range(rules):
+            if not families[i] >> which & 1:
+                continue
+            if (box(ranges, which, flat.source_set[i], &family.src_set[at], &family.src_first[at], &family.src_last[at])
+                    and box(ranges, which, flat.destination_set[i], &family.dst_set[at],
+                            &family.dst_first[at], &family.dst_last[at])):
+                family.service_list[at] = flat.service_list[i]
+                family.direction[at] = flat.direction[i]
+                family.rule[at] = flat.rule[i]
+                at += 1
+        family.count = at
+        while at < padded:
+            family.src_first[at] = 1
+            family.src_last[at] = 0
+            at += 1
+        return 0
+
+    def lookup(self, int family, src: int, dst: int, int protocol, uint16_t sport=0, uint16_t dport=0,
+               uint8_t icmp_type=0, uint8_t icmp_code=0, uint8_t direction=0) -> int | None:
+        """The caller's number of the first rule that matches, None when none does; addresses are integers."""
+        cdef Key key
+        cdef uint32_t found
+        key.meta = make_meta(sport, dport, protocol, family, 0)
+        key.src_hi = src >> 64
+        key.src_lo = src & 0xffffffffffffffff
+        key.dst_hi = dst >> 64
+        key.dst_lo = dst & 0xffffffffffffffff
+        found = first_match(&self.rules, &key, icmp_type, icmp_code, direction)
+        return None if found == NO_RULE else found
+
+
+cdef bint box(
+    const Ranges *ranges, int which, uint32_t number, uint32_t *verify, uint64_t *first, uint64_t *last
+) noexcept:
+    # The bounding box of a set on one axis; `verify` becomes ANY where the box is the set.  False: the set is empty.
+    cdef uint32_t low
+    cdef uint32_t high
+    verify[0] = ANY
+    first[0] = 0
+    last[0] = 0xffffffffffffffff
+    if number == ANY:
+        return True
+    low = ranges.offset[number]
+    high = ranges.offset[number + 1]
+    if low == high:
+        return False
+    if which == 0:
+        first[0] = ranges.first_lo[low]
+        last[0] = ranges.last_lo[high - 1]
+        if high - low > 1:
+            verify[0] = number
+    else:
+        first[0] = ranges.first_hi[low]
+        last[0] = ranges.last_hi[high - 1]
+        if high - low > 1 or ranges.first_lo[low] != 0 or ranges.last_lo[low] != 0xffffffffffffffff:
+            verify[0] = number
+    return True

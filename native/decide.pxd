@@ -1,0 +1,350 @@
+# The miss path up to the firewall's answer: the order of stages, without side effects.
+#
+# decide() is a function of (program, usage counters, packet, port): the same for a packet that is there, for a session
+# that is judged again, and for a trace.
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from native.classify cimport DIRECTION_IN, DIRECTION_OUT, NO_RULE, first_match
+from native.nat cimport (
+    MATCH_BYPASS, MATCH_EXTERNAL, NAT_DNAT, NAT_NO_DNAT, NAT_NO_SNAT, NAT_REFLEXIVE, NAT_SNAT,
+    NatRule, dnat_port, least_used, pool_address, to_external, to_internal,
+)
+from native.packet cimport (
+    ACK, FIN, K_ICMP_ERROR, K_ICMP_REPLY, K_TCP, RST, SYN,
+    Key, Packet, key_dport, key_family, key_proto, key_side, key_sport, make_meta,
+)
+from native.program cimport (
+    PORT_DISTRIBUTED, PORT_ISOLATED, PORT_SERVICE, PORT_UPLINK, FirewallRule, ProgramData, is_blocked,
+)
+from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord, note, note_after
+from native.route cimport (
+    NOWHERE, ROUTE_BROADCAST, ROUTE_CONNECTED, ROUTE_DEFAULT, ROUTE_GATEWAY, ROUTE_ISOLATED, ROUTE_OWNED,
+    ROUTE_PRIMARY, ROUTE_STATIC, Route, is_multicast, map_lookup,
+)
+from native.stats cimport *
+
+cdef enum Answer:
+    ANSWER_NONE = 0
+    ANSWER_ICMP = 1
+    ANSWER_RESET = 2
+
+ctypedef struct Decision:
+    uint8_t verdict         # ALLOW, DROP, REJECT or LOCAL
+    uint8_t reason
+    uint8_t answer
+    uint8_t answer_type
+    uint8_t answer_code
+    bint east_west
+    bint stateless          # a REFLEXIVE hit and nothing that needs a session
+    uint16_t out_port
+    uint32_t fw_rule        # into ProgramData.firewall_rules; NO_RULE where none decided
+    uint32_t dnat           # into Nat.rules; NO_RULE
+    uint32_t snat
+    uint32_t bypass         # the NAT rule that let it past the firewall; NO_RULE
+    uint32_t pool_index     # SNAT: the address chosen from the pool
+    Key key                 # the packet's tuple as it will leave, but for the port that SNAT still has to allocate
+    Key saw                 # what the firewall was asked about
+    StepRecord *snat_step   # to be completed once a port is allocated
+
+
+cdef inline bint never_forwarded(uint8_t family, uint64_t hi, uint64_t lo) noexcept nogil:
+    # Loopback, unspecified and link-local, as a source or as a destination.
+    if family == 4:
+        return lo >> 24 == 127 or lo >> 24 == 0 or lo >> 16 == 0xa9fe
+    return (hi == 0 and lo <= 1) or hi >> 54 == 0x3fa
+
+
+cdef inline bint is_martian(const Key *key) noexcept nogil:
+    cdef uint8_t family = key_family(key)
+    if never_forwarded(family, key.src_hi, key.src_lo) or never_forwarded(family, key.dst_hi, key.dst_lo):
+        return True
+    if family == 4:
+        return key.src_lo >= 0xe0000000ULL         # multicast, reserved, broadcast
+    return key.src_hi >> 56 == 0xff
+
+
+cdef inline const Route *route_to(const ProgramData *program, const Key *key) noexcept nogil:
+    # Where the destination is, NULL: nowhere.
+    cdef uint32_t row = map_lookup(&program.route_map[key_family(key) == 6], key.dst_hi, key.dst_lo)
+    return NULL if row == NOWHERE else &program.routes[row]
+
+
+cdef inline bint is_owned(const ProgramData *program, uint8_t family, uint64_t hi, uint64_t lo) noexcept nogil:
+    # Is the address one of those allocated to this edge on an uplink?
+    cdef uint32_t row = map_lookup(&program.route_map[family == 6], hi, lo)
+    return row != NOWHERE and (program.routes[row].kind == ROUTE_OWNED or program.routes[row].kind == ROUTE_PRIMARY)
+
+
+cdef inline bint is_border(const ProgramData *program, uint16_t port) noexcept nogil:
+    # Where NAT sits: uplinks and service interfaces.
+    return program.ports[port].kind == PORT_UPLINK or program.ports[port].kind == PORT_SERVICE
+
+
+cdef inline bint is_local(
+    const ProgramData *program, const Packet *packet, const Key *key, uint16_t in_port, uint8_t kind
+) noexcept nogil:
+    # Is this route kind the edge itself, as seen from this port?  A machine behind a distributed network reaches an
+    # uplink's own address directly unless destination NAT claims the packet: then it goes out and comes back in.
+    if kind == ROUTE_GATEWAY:
+        return True
+    if kind != ROUTE_OWNED and kind != ROUTE_PRIMARY:
+        return False
+    if is_border(program, in_port):
+        return True
+    return kind == ROUTE_PRIMARY and (
+        packet.kind == K_ICMP_ERROR
+        or first_match(&program.dnat, key, packet.icmp_type, packet.icmp_code, 0) == NO_RULE)
+
+
+cdef inline void drop(Decision *decision, uint8_t reason) noexcept nogil:
+    decision.verdict = V_DROP
+    decision.reason = reason
+
+
+cdef inline void drop_unreachable(const Packet *packet, Decision *decision, uint8_t reason) noexcept nogil:
+    # With "network unreachable" (IPv4 3/0) or "no route to destination" (IPv6 1/0) for an answer.
+    drop(decision, reason)
+    decision.answer = ANSWER_ICMP
+    decision.answer_type = 3 if packet.family == 4 else 1
+    decision.answer_code = 0
+
+
+cdef inline void drop_expired(const Packet *packet, Decision *decision) noexcept nogil:
+    drop(decision, R_TTL_EXPIRED)
+    decision.answer = ANSWER_ICMP
+    decision.answer_type = 11 if packet.family == 4 else 3
+    decision.answer_code = 0
+
+
+cdef inline bint provider_drops(const ProgramData *program, Decision *decision, Recorder *recorder) noexcept nogil:
+    if not program.provider_filter:
+        return False
+    if is_blocked(program, key_proto(&decision.key), key_dport(&decision.key)):
+        note(recorder, S_PROVIDER_FILTER, T_DROP, NO_SLOT, NO_PORT)
+        drop(decision, R_PROVIDER_FILTER)
+        return True
+    note(recorder, S_PROVIDER_FILTER, T_PASS, NO_SLOT, NO_PORT)
+    return False
+
+
+cdef inline void destination_nat(
+    const ProgramData *program, const Packet *packet, Decision *decision, Recorder *recorder
+) noexcept nogil:
+    cdef const NatRule *rule
+    cdef Key *key = &decision.key
+    cdef uint8_t result = T_DNAT
+    decision.dnat = first_match(&program.dnat, key, packet.icmp_type, packet.icmp_code, 0)
+    if decision.dnat == NO_RULE:
+        note(recorder, S_NAT, T_MISS, NO_SLOT, NO_PORT)
+        return
+    rule = &program.nat.rules[decision.dnat]
+    if rule.type == NAT_NO_DNAT:
+        note(recorder, S_NAT, T_NO_DNAT, rule.slot, NO_PORT)
+        return
+    to_internal(rule, &key.dst_hi, &key.dst_lo)
+    key.meta = make_meta(
+        key_sport(key), dnat_port(rule, key_dport(key)), key_proto(key), key_family(key), key_side(key))
+    if rule.type == NAT_REFLEXIVE:
+        result = T_REFLEXIVE
+    note_after(note(recorder, S_NAT, result, rule.slot, NO_PORT), key)
+
+
+cdef inline void source_nat(
+    const ProgramData *program, const uint32_t *usage, const Packet *packet, Decision *decision, Recorder *recorder
+) noexcept nogil:
+    cdef const NatRule *rule
+    cdef Key *key = &decision.key
+    decision.snat = first_match(&program.snat, key, packet.icmp_type, packet.icmp_code, 0)
+    if decision.snat == NO_RULE:
+        note(recorder, S_NAT, T_MISS, NO_SLOT, NO_PORT)
+        return
+    rule = &program.nat.rules[decision.snat]
+    if rule.type == NAT_NO_SNAT:
+        note(recorder, S_NAT, T_NO_SNAT, rule.slot, NO_PORT)
+    elif rule.type == NAT_REFLEXIVE:
+        to_external(rule, &key.src_hi, &key.src_lo)
+        note_after(note(recorder, S_NAT, T_REFLEXIVE, rule.slot, NO_PORT), key)
+    else:
+        decision.pool_index = least_used(&program.nat, rule, usage)
+        pool_address(rule, decision.pool_index, &key.src_hi, &key.src_lo)
+        decision.snat_step = note(recorder, S_NAT, T_SNAT, rule.slot, NO_PORT)
+
+
+cdef inline const NatRule *translating(const ProgramData *program, uint32_t number) noexcept nogil:
+    # The rule, unless there is none or it is a NO_ rule: for the firewall those are the same.
+    cdef const NatRule *rule
+    if number == NO_RULE:
+        return NULL
+    rule = &program.nat.rules[number]
+    if rule.type == NAT_NO_DNAT or rule.type == NAT_NO_SNAT:
+        return NULL
+    return rule
+
+
+cdef inline void firewall_view(
+    const Packet *packet, const NatRule *dnat, const NatRule *snat, Decision *decision
+) noexcept nogil:
+    # The tuple that the firewall is asked about: each side internal or external as its NAT rule says.
+    cdef Key *saw = &decision.saw
+    saw[0] = decision.key
+    if dnat != NULL and dnat.firewall_match == MATCH_EXTERNAL:
+        saw.dst_hi = packet.key.dst_hi
+        saw.dst_lo = packet.key.dst_lo
+        saw.meta = packet.key.meta
+    if snat == NULL or snat.firewall_match != MATCH_EXTERNAL:
+        saw.src_hi = packet.key.src_hi
+        saw.src_lo = packet.key.src_lo
+
+
+cdef inline bint tracking_refuses(const ProgramData *program, const Packet *packet, Decision *decision) noexcept nogil:
+    # What no rule can admit because it belongs to a session that is not there.
+    if packet.kind == K_ICMP_ERROR:
+        drop(decision, R_ICMP_ERROR_NOT_EMULATED)
+        return True
+    if decision.stateless:
+        return False
+    if packet.kind == K_ICMP_REPLY:
+        drop(decision, R_ICMP_UNRELATED)
+        return True
+    if packet.kind == K_TCP and program.tcp_strict and packet.tcp_flags & (SYN | ACK | RST | FIN) != SYN:
+        drop(decision, R_TCP_STRICT)
+        return True
+    return False
+
+
+cdef inline void reject(const ProgramData *program, const Packet *packet, Decision *decision) noexcept nogil:
+    if packet.kind == K_TCP:
+        decision.answer = ANSWER_RESET
+    else:
+        decision.answer = ANSWER_ICMP
+        decision.answer_type = 3 if packet.family == 4 else 1
+        decision.answer_code = program.reject_code if packet.family == 4 else 1
+
+
+cdef inline bint firewall(
+    const ProgramData *program, const Packet *packet, uint8_t direction, Decision *decision, Recorder *recorder
+) noexcept nogil:
+    # Asks the firewall; True when the packet goes on.
+    cdef const NatRule *dnat = translating(program, decision.dnat)
+    cdef const NatRule *snat = translating(program, decision.snat)
+    cdef const FirewallRule *rule
+    cdef StepRecord *step
+    cdef uint8_t results[3]
+    decision.stateless = (dnat != NULL or snat != NULL) and (dnat == NULL or dnat.type == NAT_REFLEXIVE) and (
+        snat == NULL or snat.type == NAT_REFLEXIVE)
+    if dnat != NULL and dnat.firewall_match == MATCH_BYPASS:
+        note(recorder, S_FIREWALL, T_BYPASS, dnat.slot, NO_PORT)
+        decision.bypass = decision.dnat
+        decision.reason = R_NAT_BYPASS
+        return True
+    if snat != NULL and snat.firewall_match == MATCH_BYPASS:
+        note(recorder, S_FIREWALL, T_BYPASS, snat.slot, NO_PORT)
+        decision.bypass = decision.snat
+        decision.reason = R_NAT_BYPASS
+        return True
+    if tracking_refuses(program, packet, decision):
+        note(recorder, S_FIREWALL, T_DROP, NO_SLOT, NO_PORT)
+        return False
+    firewall_view(packet, dnat, snat, decision)
+    decision.fw_rule = first_match(&program.firewall, &decision.saw, packet.icmp_type, packet.icmp_code, direction)
+    if decision.fw_rule == NO_RULE:
+        step = note(recorder, S_FIREWALL, T_DROP, NO_SLOT, NO_PORT)
+        drop(decision, R_FW_DEFAULT)
+    else:
+        rule = &program.firewall_rules[decision.fw_rule]
+        decision.reason = rule.reason
+        decision.verdict = rule.action
+        results[0] = T_ALLOW
+        results[1] = T_DROP
+        results[2] = T_REJECT
+        step = note(recorder, S_FIREWALL, results[rule.action], rule.slot, NO_PORT)
+        if step != NULL:
+            step.logged = rule.logging
+    if step != NULL:
+        step.has_saw = 1
+        step.saw = decision.saw
+    if decision.verdict == V_REJECT:
+        reject(program, packet, decision)
+    return decision.verdict == V_ALLOW
+
+
+cdef inline uint8_t route_result(uint8_t kind) noexcept nogil:
+    return T_STATIC if kind == ROUTE_STATIC else T_DEFAULT if kind == ROUTE_DEFAULT else T_CONNECTED
+
+
+cdef inline void decide(
+    const ProgramData *program, const uint32_t *usage, const Packet *packet, uint16_t in_port,
+    Decision *decision, Recorder *recorder
+) noexcept nogil:
+    cdef uint8_t in_kind = program.ports[in_port].kind
+    cdef uint8_t out_kind
+    cdef uint8_t direction = DIRECTION_IN if in_kind == PORT_UPLINK else 0
+    cdef const Route *route
+    decision.verdict = V_ALLOW
+    decision.reason = R_EAST_WEST
+    decision.answer = ANSWER_NONE
+    decision.east_west = False
+    decision.stateless = False
+    decision.out_port = NO_PORT
+    decision.fw_rule = NO_RULE
+    decision.dnat = NO_RULE
+    decision.snat = NO_RULE
+    decision.bypass = NO_RULE
+    decision.snat_step = NULL
+    decision.key = packet.key
+    if in_kind == PORT_ISOLATED:
+        note(recorder, S_ROUTE, T_ISOLATED, NO_SLOT, NO_PORT)
+        drop_unreachable(packet, decision, R_ISOLATED)
+        return
+    route = route_to(program, &packet.key)
+    if is_multicast(packet.family, packet.key.dst_hi, packet.key.dst_lo) or (
+            route != NULL and route.kind == ROUTE_BROADCAST):
+        note(recorder, S_ROUTE, T_MULTICAST, NO_SLOT, NO_PORT)
+        drop(decision, R_MULTICAST)
+        return
+    if is_martian(&packet.key):
+        note(recorder, S_ROUTE, T_MARTIAN, NO_SLOT, NO_PORT)
+        drop(decision, R_MARTIAN)
+        return
+    if in_kind == PORT_UPLINK and provider_drops(program, decision, recorder):
+        return
+    if is_border(program, in_port) and packet.kind != K_ICMP_ERROR:
+        destination_nat(program, packet, decision, recorder)
+        if decision.dnat != NO_RULE:
+            route = route_to(program, &decision.key)
+    if route == NULL:
+        note(recorder, S_ROUTE, T_NO_ROUTE, NO_SLOT, NO_PORT)
+        drop_unreachable(packet, decision, R_NO_ROUTE)
+        return
+    if route.kind == ROUTE_ISOLATED:
+        note(recorder, S_ROUTE, T_ISOLATED, NO_SLOT, NO_PORT)
+        drop_unreachable(packet, decision, R_ISOLATED)
+        return
+    if route.kind == ROUTE_BROADCAST:       # destination NAT led to a broadcast address
+        note(recorder, S_ROUTE, T_MULTICAST, NO_SLOT, NO_PORT)
+        drop(decision, R_MULTICAST)
+        return
+    if is_local(program, packet, &decision.key, in_port, route.kind):
+        note(recorder, S_ROUTE, T_LOCAL, NO_SLOT, route.port)
+        if in_kind != PORT_UPLINK or firewall(program, packet, direction, decision, recorder):
+            decision.verdict = V_LOCAL
+            decision.reason = R_LOCAL_SERVICE
+        return
+    decision.out_port = route.port
+    out_kind = program.ports[route.port].kind
+    note(recorder, S_ROUTE, route_result(route.kind), NO_SLOT, route.port)
+    if packet.ttl <= 1:
+        note(recorder, S_ROUTE, T_TTL_EXPIRED, NO_SLOT, NO_PORT)
+        drop_expired(packet, decision)
+        return
+    if in_kind == PORT_DISTRIBUTED and out_kind == PORT_DISTRIBUTED and not program.east_west_firewall:
+        decision.east_west = True
+        return
+    if out_kind == PORT_UPLINK:
+        direction |= DIRECTION_OUT
+        if provider_drops(program, decision, recorder):
+            return
+    if is_border(program, route.port) and packet.kind != K_ICMP_ERROR:
+        source_nat(program, usage, packet, decision, recorder)
+    firewall(program, packet, direction, decision, recorder)

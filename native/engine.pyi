@@ -1,0 +1,46 @@
+from array import array
+from typing import TypeAlias
+
+from native.capture import CaptureReader
+from native.program import Program
+
+RawEndpoints: TypeAlias = tuple[int, int, int, int, int]
+RawStep: TypeAlias = tuple[int, int, int | None, int | None, RawEndpoints | None, RawEndpoints | None, bool]
+RawSession: TypeAlias = tuple[
+    int,
+    int,
+    int,
+    int,
+    RawEndpoints,
+    RawEndpoints,
+    tuple[int, int],
+    int | None,
+    int | None,
+    int | None,
+    int,
+    int,
+    int,
+    tuple[int, int],
+    tuple[int, int],
+    int | None,
+]
+
+class Engine:
+    def __init__(self, seed: int) -> None: ...
+    def reserve(self, slots: int, usage: int) -> None: ...
+    def swap(self, program: Program, port_map: list[int | None], flush: bool) -> None: ...
+    def process(
+        self, port: int, frame: bytes, now_ns: int, record: bool = True
+    ) -> tuple[int, int, list[RawStep], tuple[int, bytes, bool] | None]: ...
+    def ingress_port(self, frame: bytes) -> int: ...
+    def map_reply(self, port: int, frame: bytes) -> tuple[int, bytes]: ...
+    def replay(
+        self, reader: CaptureReader, in_port: int | None, map_replies: bool, max_packets: int
+    ) -> tuple[int, int, bool]: ...
+    def time_bursts(
+        self, frames: list[bytes], ports: array[int], order: array[int], trials: int, bursts: int
+    ) -> list[int]: ...
+    def counters(self) -> list[tuple[int, int, int]]: ...
+    def totals(self) -> tuple[list[int], list[int], int, int, int]: ...
+    def sessions(self) -> list[RawSession]: ...
+    def events(self) -> tuple[list[tuple[int, int, int, int, int, RawEndpoints]], int]: ...

@@ -1,0 +1,3 @@
+COMPILER: str
+
+def ticks() -> int: ...

@@ -1,0 +1,254 @@
+# A frame seen as a packet: bounds are checked once, by parse(), and never again.
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from native.stats cimport R_BAD_CHECKSUM, R_FRAGMENT_NOT_EMULATED, R_MALFORMED, R_NOT_IP
+from native.wire cimport be16, be32, be64, fold, sum_bytes
+
+cdef enum:
+    PARSED = 255        # Packet.error of a good packet (no Reason has this number)
+
+cdef enum Kind:
+    K_TCP = 0
+    K_UDP = 1
+    K_ICMP_QUERY = 2
+    K_ICMP_REPLY = 3
+    K_ICMP_ERROR = 4
+    K_ICMP_OTHER = 5
+    K_OTHER = 6
+
+cdef enum TcpFlag:
+    FIN = 1
+    SYN = 2
+    RST = 4
+    ACK = 16
+
+ctypedef struct Key:
+    # What identifies one direction of a session.  IPv4 addresses stand in the low words, host order.
+    # meta: sport << 48 | dport << 32 | protocol << 24 | family << 16 | side
+    uint64_t meta
+    uint64_t src_lo
+    uint64_t dst_lo
+    uint64_t src_hi
+    uint64_t dst_hi
+
+ctypedef struct Packet:
+    Key key
+    uint64_t hash
+    uint8_t *l3
+    uint8_t *l4
+    uint32_t ip_len     # bytes of the IP packet: total length, or 40 + payload length
+    uint32_t l4_len     # bytes from l4 on
+    uint8_t family      # 4 or 6
+    uint8_t proto
+    uint8_t kind
+    uint8_t ttl
+    uint8_t tcp_flags
+    uint8_t icmp_type
+    uint8_t icmp_code
+    uint8_t error       # PARSED, or the Reason it was refused for
+    bint reassembly     # refused because it is a fragment
+
+
+cdef inline uint16_t key_sport(const Key *key) noexcept nogil:
+    return <uint16_t>(key.meta >> 48)
+
+
+cdef inline uint16_t key_dport(const Key *key) noexcept nogil:
+    return <uint16_t>(key.meta >> 32)
+
+
+cdef inline uint8_t key_proto(const Key *key) noexcept nogil:
+    return <uint8_t>(key.meta >> 24)
+
+
+cdef inline uint8_t key_family(const Key *key) noexcept nogil:
+    return <uint8_t>(key.meta >> 16)
+
+
+cdef inline uint8_t key_side(const Key *key) noexcept nogil:
+    return <uint8_t>key.meta
+
+
+cdef inline uint64_t make_meta(
+    uint16_t sport, uint16_t dport, uint8_t proto, uint8_t family, uint8_t side
+) noexcept nogil:
+    return (<uint64_t>sport << 48 | <uint64_t>dport << 32 | <uint64_t>proto << 24 | <uint64_t>family << 16 | side)
+
+
+cdef inline uint8_t query_request(uint8_t family, uint8_t icmp_type) noexcept nogil:
+    # The request type that a query reply answers; 0 where the type is no query reply.  (No request has type 0.)
+    if family == 4:
+        if icmp_type == 0:
+            return 8
+        if icmp_type == 14 or icmp_type == 16 or icmp_type == 18:
+            return icmp_type - 1
+        return 0
+    return 128 if icmp_type == 129 else 0
+
+
+cdef inline bint is_query(uint8_t family, uint8_t icmp_type) noexcept nogil:
+    if family == 4:
+        return icmp_type == 8 or icmp_type == 13 or icmp_type == 15 or icmp_type == 17
+    return icmp_type == 128
+
+
+cdef inline bint is_icmp_error(uint8_t family, uint8_t icmp_type) noexcept nogil:
+    if family == 4:
+        return icmp_type == 3 or icmp_type == 4 or icmp_type == 5 or icmp_type == 11 or icmp_type == 12
+    return icmp_type < 128
+
+
+cdef inline void parse_l4(Packet *packet, uint8_t side) noexcept nogil:
+    cdef const uint8_t *l4 = packet.l4
+    cdef uint32_t size = packet.l4_len
+    cdef uint16_t sport = 0
+    cdef uint16_t dport = 0
+    cdef uint32_t header
+    cdef uint16_t ident
+    packet.tcp_flags = 0
+    packet.icmp_type = 0
+    packet.icmp_code = 0
+    packet.error = R_MALFORMED
+    if packet.proto == 6:
+        if size < 20:
+            return
+        header = <uint32_t>(l4[12] >> 4) * 4
+        if header < 20 or header > size:
+            return
+        packet.kind = K_TCP
+        packet.tcp_flags = l4[13]
+        sport = be16(l4)
+        dport = be16(l4 + 2)
+    elif packet.proto == 17:
+        if size < 8:
+            return
+        header = be16(l4 + 4)
+        if header < 8 or header > size:
+            return
+        packet.kind = K_UDP
+        sport = be16(l4)
+        dport = be16(l4 + 2)
+    elif packet.proto == (1 if packet.family == 4 else 58):
+        if size < 8:
+            return
+        packet.icmp_type = l4[0]
+        packet.icmp_code = l4[1]
+        ident = be16(l4 + 4)
+        if is_query(packet.family, l4[0]):
+            packet.kind = K_ICMP_QUERY
+            sport = ident
+            dport = <uint16_t>l4[0] << 8
+        elif query_request(packet.family, l4[0]):
+            packet.kind = K_ICMP_REPLY
+            sport = <uint16_t>query_request(packet.family, l4[0]) << 8
+            dport = ident
+        elif is_icmp_error(packet.family, l4[0]):
+            packet.kind = K_ICMP_ERROR
+        else:
+            packet.kind = K_ICMP_OTHER
+            dport = <uint16_t>l4[0] << 8 | l4[1]
+    else:
+        packet.kind = K_OTHER
+    packet.key.meta = make_meta(sport, dport, packet.proto, packet.family, side)
+    packet.error = PARSED
+
+
+cdef inline void parse_ipv4(Packet *packet, uint8_t *l3, uint32_t remaining, uint8_t side) noexcept nogil:
+    cdef uint32_t header
+    cdef uint32_t total
+    packet.error = R_MALFORMED
+    packet.family = 4
+    if remaining < 20 or l3[0] >> 4 != 4:
+        return
+    header = <uint32_t>(l3[0] & 15) * 4
+    total = be16(l3 + 2)
+    if header < 20 or total < header or total > remaining:
+        return
+    if fold(sum_bytes(l3, header)) != 0xffff:
+        packet.error = R_BAD_CHECKSUM
+        return
+    packet.ip_len = total
+    packet.ttl = l3[8]
+    packet.proto = l3[9]
+    packet.key.src_hi = 0
+    packet.key.dst_hi = 0
+    packet.key.src_lo = be32(l3 + 12)
+    packet.key.dst_lo = be32(l3 + 16)
+    if be16(l3 + 6) & 0x3fff:           # more fragments, or an offset
+        packet.error = R_FRAGMENT_NOT_EMULATED
+        packet.reassembly = True
+        return
+    packet.l4 = l3 + header
+    packet.l4_len = total - header
+    parse_l4(packet, side)
+
+
+cdef inline void parse_ipv6(Packet *packet, uint8_t *l3, uint32_t remaining, uint8_t side) noexcept nogil:
+    cdef uint32_t end
+    cdef uint32_t offset = 40
+    cdef uint32_t size
+    cdef uint8_t following
+    cdef int headers = 0
+    packet.error = R_MALFORMED
+    packet.family = 6
+    if remaining < 40 or l3[0] >> 4 != 6:
+        return
+    end = 40 + <uint32_t>be16(l3 + 4)
+    if end > remaining:
+        return
+    packet.ip_len = end
+    packet.ttl = l3[7]
+    packet.key.src_hi = be64(l3 + 8)
+    packet.key.src_lo = be64(l3 + 16)
+    packet.key.dst_hi = be64(l3 + 24)
+    packet.key.dst_lo = be64(l3 + 32)
+    following = l3[6]
+    while following == 0 or following == 43 or following == 60:
+        if (following == 0 and offset != 40) or headers == 8 or end - offset < 8:
+            return
+        size = (<uint32_t>l3[offset + 1] + 1) * 8
+        if size > end - offset:
+            return
+        following = l3[offset]
+        offset += size
+        headers += 1
+    if following == 44:
+        if end - offset < 8:
+            return
+        packet.error = R_FRAGMENT_NOT_EMULATED
+        packet.reassembly = True
+        return
+    packet.proto = following
+    packet.l4 = l3 + offset
+    packet.l4_len = end - offset
+    parse_l4(packet, side)
+
+
+cdef inline void parse(Packet *packet, uint8_t *frame, uint32_t size, uint8_t side) noexcept nogil:
+    # Reads an Ethernet II frame with up to two VLAN tags.  Afterwards packet.error says whether the rest may be read;
+    # a packet that parsed has l3 - 14 inside the frame and ip_len bytes from l3 on.
+    cdef uint32_t offset = 14
+    cdef uint16_t ethertype
+    cdef int tags = 0
+    packet.error = R_MALFORMED
+    packet.reassembly = False
+    packet.ip_len = 0
+    packet.family = 0
+    packet.kind = K_OTHER
+    if size < 14:
+        return
+    ethertype = be16(frame + 12)
+    while (ethertype == 0x8100 or ethertype == 0x88a8) and tags < 2:
+        if size < offset + 4:
+            return
+        ethertype = be16(frame + offset + 2)
+        offset += 4
+        tags += 1
+    packet.l3 = frame + offset
+    if ethertype == 0x0800:
+        parse_ipv4(packet, packet.l3, size - offset, side)
+    elif ethertype == 0x86dd:
+        parse_ipv6(packet, packet.l3, size - offset, side)
+    else:
+        packet.error = R_NOT_IP

@@ -1,0 +1,227 @@
+# One packet through the engine: session lookup, the recorded rewrite on a hit, decide() and a new session on a miss.
+# Together with decide() this is the only place where the order is written.
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+
+from native.account cimport count_decision, end_session, expire, log_firewall, log_nat, slot_of
+from native.admit cimport allocate, open_session, still_admitted, timeout
+from native.answer cimport answerable, echo_reply, icmp_error, reset
+from native.classify cimport NO_RULE
+from native.decide cimport ANSWER_ICMP, ANSWER_RESET, Decision, decide, drop_expired, is_owned
+from native.engine cimport Result, State
+from native.packet cimport (
+    ACK, FIN, K_ICMP_ERROR, K_ICMP_QUERY, K_TCP, K_UDP, PARSED, RST, SYN, Key, Packet, key_family,
+)
+from native.program cimport PORT_UPLINK, ProgramData
+from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord, note, note_after
+from native.rewrite cimport forward, plan_rewrite
+from native.session cimport (
+    NONE, TCP_FIN_WAIT_2, Flow, Session, is_half_open, keep_alive, key_reversed, lookup, track,
+)
+from native.stats cimport *
+from native.wire cimport likely, unlikely
+
+
+cdef inline void mark_hairpin(const ProgramData *program, const Key *after, Result *result) noexcept nogil:
+    # Addressed to this edge and leaving by an uplink: the provider's router will send it straight back.
+    if program.ports[result.out_port].kind == PORT_UPLINK and is_owned(
+            program, key_family(after), after.dst_hi, after.dst_lo):
+        result.hairpin = True
+
+
+cdef inline void send_answer(
+    const ProgramData *program, const Packet *packet, uint16_t in_port, const Decision *decision,
+    uint8_t *buffer, Result *result
+) noexcept nogil:
+    cdef uint32_t length = 0
+    if not answerable(program, packet):
+        return
+    if decision.answer == ANSWER_RESET:
+        length = reset(packet, in_port, buffer)
+    elif decision.answer == ANSWER_ICMP:
+        length = icmp_error(program, packet, in_port, decision.answer_type, decision.answer_code, buffer)
+    if length:
+        result.out_port = in_port
+        result.frame = buffer
+        result.length = length
+
+
+cdef inline void on_session(
+    State *state, const ProgramData *program, Packet *packet, uint16_t in_port, uint32_t found,
+    uint8_t *buffer, Result *result, Recorder *recorder
+) noexcept nogil:
+    cdef uint32_t number = found >> 1
+    cdef int direction = found & 1
+    cdef Session *session = &state.table.sessions[number]
+    cdef Flow *flow = &session.flow[direction]
+    cdef bint was_half_open
+    cdef Decision decision
+    cdef StepRecord *step
+    cdef Key after
+    if unlikely(packet.ttl <= 1):
+        note(recorder, S_SESSION, T_HIT, session.admitted_slot, flow.out_port)
+        note(recorder, S_ROUTE, T_TTL_EXPIRED, NO_SLOT, NO_PORT)
+        drop_expired(packet, &decision)
+        result.verdict = V_DROP
+        result.reason = R_TTL_EXPIRED
+        send_answer(program, packet, in_port, &decision, buffer, result)
+        return
+    if session.kind == K_TCP:
+        was_half_open = is_half_open(session)
+        track(session, direction, packet.tcp_flags)
+        if was_half_open and not is_half_open(session):
+            state.table.half_open -= 1
+        elif unlikely(not was_half_open and is_half_open(session)):
+            state.table.half_open += 1
+    elif session.kind == K_UDP:
+        if session.state[direction] == 0:
+            session.state[direction] = 1
+        if session.state[1 - direction] == 1:
+            session.state[1 - direction] = 2
+    session.packets[direction] += 1
+    session.bytes[direction] += packet.ip_len
+    keep_alive(&state.table, number, state.now + timeout(program, session, False))
+    result.verdict = V_ALLOW
+    result.reason = R_SESSION
+    key_reversed(&session.flow[1 - direction].key, 0, &after)
+    forward(packet, flow, &after, result)
+    if recorder != NULL:
+        step = note(recorder, S_SESSION, T_HIT, session.admitted_slot, flow.out_port)
+        if flow.rewrite:
+            note_after(step, &after)
+    if program.ports[flow.out_port].kind == PORT_UPLINK:
+        mark_hairpin(program, &after, result)
+
+
+cdef inline void serve_locally(
+    const ProgramData *program, const Packet *packet, uint16_t in_port,
+    uint8_t *buffer, Result *result, Recorder *recorder
+) noexcept nogil:
+    # The edge itself: it answers pings and refuses everything else that nobody here serves.
+    cdef uint8_t outcome = T_ACCEPTED
+    cdef uint8_t unreachable = 3 if packet.family == 4 else 1
+    cdef uint32_t length = 0
+    if packet.kind == K_ICMP_QUERY and packet.icmp_code == 0 and packet.icmp_type == (8 if packet.family == 4 else 128):
+        outcome = T_ECHO_REPLY
+        length = echo_reply(packet, in_port, buffer)
+    elif packet.kind == K_TCP:
+        if not packet.tcp_flags & RST:
+            outcome = T_RESET
+            length = reset(packet, in_port, buffer)
+    elif packet.kind == K_UDP:
+        outcome = T_UNREACHABLE
+        length = icmp_error(program, packet, in_port, unreachable, 3 if packet.family == 4 else 4, buffer)
+    elif packet.proto != (1 if packet.family == 4 else 58):
+        outcome = T_UNREACHABLE
+        length = icmp_error(program, packet, in_port, unreachable, 2 if packet.family == 4 else 4, buffer)
+    note(recorder, S_LOCAL, outcome, NO_SLOT, NO_PORT)
+    if length and answerable(program, packet):
+        result.out_port = in_port
+        result.frame = buffer
+        result.length = length
+
+
+cdef inline void admit(
+    State *state, const ProgramData *program, Packet *packet, uint16_t in_port, Decision *decision,
+    Result *result, Recorder *recorder
+) noexcept nogil:
+    # An allowed packet that needs a session: limits, ports, the session itself, and out.
+    cdef Key reply
+    cdef Session *session
+    cdef uint32_t usage_slot
+    cdef uint8_t problem
+    cdef uint8_t side = 1 if program.ports[decision.out_port].kind == PORT_UPLINK else 0
+    cdef uint32_t blamed
+    if state.table.count >= program.max_sessions or (
+            packet.kind == K_TCP and state.table.half_open >= program.max_half_open):
+        note(recorder, S_SESSION, T_DROP, NO_SLOT, NO_PORT)
+        result.verdict = V_DROP
+        result.reason = R_SESSION_LIMIT
+        return
+    problem = allocate(state, program, packet, decision, side, &reply, &usage_slot)
+    if problem != PARSED:
+        blamed = slot_of(program, decision.snat if decision.snat != NO_RULE else decision.dnat)
+        note(recorder, S_NAT, T_DROP, blamed, NO_PORT)
+        result.verdict = V_DROP
+        result.reason = problem
+        return
+    open_session(state, program, packet, in_port, decision, &reply, usage_slot, &session)
+    if session == NULL:
+        note(recorder, S_SESSION, T_DROP, NO_SLOT, NO_PORT)
+        result.verdict = V_DROP
+        result.reason = R_SESSION_LIMIT
+        return
+    note_after(decision.snat_step, &decision.key)
+    log_firewall(state, program, packet, decision)
+    log_nat(state, program, packet, decision.dnat)
+    log_nat(state, program, packet, decision.snat)
+    forward(packet, &session.flow[0], &decision.key, result)
+    mark_hairpin(program, &decision.key, result)
+
+
+cdef inline void on_miss(
+    State *state, const ProgramData *program, Packet *packet, uint16_t in_port,
+    uint8_t *buffer, Result *result, Recorder *recorder
+) noexcept nogil:
+    cdef Decision decision
+    cdef Flow flow
+    decide(program, state.usage, packet, in_port, &decision, recorder)
+    result.verdict = decision.verdict
+    result.reason = decision.reason
+    if decision.verdict == V_ALLOW and not decision.east_west and not decision.stateless:
+        admit(state, program, packet, in_port, &decision, result, recorder)
+    elif decision.verdict == V_ALLOW:
+        count_decision(state, program, packet, &decision, True)
+        plan_rewrite(&flow, &packet.key, &decision.key)
+        flow.out_port = decision.out_port
+        forward(packet, &flow, &decision.key, result)
+        mark_hairpin(program, &decision.key, result)
+    elif decision.verdict == V_LOCAL:
+        count_decision(state, program, packet, &decision, False)
+        serve_locally(program, packet, in_port, buffer, result, recorder)
+    else:
+        count_decision(state, program, packet, &decision, False)
+        send_answer(program, packet, in_port, &decision, buffer, result)
+
+
+cdef inline bint is_reused(const Session *session, const Packet *packet) noexcept nogil:
+    # A new connection on the ports of one that both ends have closed.
+    return (session.kind == K_TCP and session.state[0] >= TCP_FIN_WAIT_2 and session.state[1] >= TCP_FIN_WAIT_2
+            and packet.tcp_flags & (SYN | ACK | RST | FIN) == SYN)
+
+
+cdef inline void pipeline(
+    State *state, const ProgramData *program, Packet *packet, uint16_t in_port,
+    uint8_t *buffer, Result *result, Recorder *recorder
+) noexcept nogil:
+    # One parsed packet, packet.hash set, the clock in state.now.  `buffer` takes an answer of the edge's own.
+    cdef uint32_t found
+    cdef Session *session
+    result.verdict = V_DROP
+    result.hairpin = False
+    result.out_port = NO_PORT
+    result.frame = NULL
+    result.length = 0
+    expire(state)
+    if unlikely(packet.error != PARSED):
+        note(recorder, S_REASSEMBLY if packet.reassembly else S_PARSE, T_DROP, NO_SLOT, NO_PORT)
+        result.reason = packet.error
+    else:
+        found = NONE
+        if likely(packet.kind != K_ICMP_ERROR):
+            found = lookup(&state.table, &packet.key, packet.hash)
+        if found != NONE:
+            session = &state.table.sessions[found >> 1]
+            if unlikely(is_reused(session, packet) or (
+                    program.recheck and session.generation != program.generation
+                    and not still_admitted(state, program, found >> 1))):
+                note(recorder, S_SESSION, T_ENDED, NO_SLOT, NO_PORT)
+                end_session(state, found >> 1)
+                on_miss(state, program, packet, in_port, buffer, result, recorder)
+            else:
+                on_session(state, program, packet, in_port, found, buffer, result, recorder)
+        else:
+            note(recorder, S_SESSION, T_MISS, NO_SLOT, NO_PORT)
+            on_miss(state, program, packet, in_port, buffer, result, recorder)
+    state.totals.verdicts[result.verdict] += 1
+    state.totals.reasons[result.reason] += 1

@@ -1,0 +1,51 @@
+# The recorder that a trace attaches to pipeline(); without one (NULL) every note costs a predicted branch.
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+
+from native.packet cimport Key
+from native.wire cimport unlikely
+
+cdef enum:
+    NO_SLOT = 0xffffffff
+    NO_PORT = 0xffff
+    STEPS = 16
+
+ctypedef struct StepRecord:
+    uint8_t stage
+    uint8_t result
+    uint8_t logged
+    uint8_t has_after
+    uint8_t has_saw
+    uint16_t port
+    uint32_t slot           # of the rule that decided
+    Key after
+    Key saw
+
+ctypedef struct Recorder:
+    uint32_t count
+    StepRecord steps[16]
+
+
+cdef inline StepRecord *note(
+    Recorder *recorder, uint8_t stage, uint8_t result, uint32_t slot, uint16_t port
+) noexcept nogil:
+    # One more step; NULL when nobody records.
+    cdef StepRecord *step
+    if recorder == NULL or recorder.count == STEPS:
+        return NULL
+    step = &recorder.steps[recorder.count]
+    recorder.count += 1
+    step.stage = stage
+    step.result = result
+    step.logged = 0
+    step.has_after = 0
+    step.has_saw = 0
+    step.slot = slot
+    step.port = port
+    return step
+
+
+cdef inline void note_after(StepRecord *step, const Key *key) noexcept nogil:
+    if step != NULL:
+        step.has_after = 1
+        step.after = key[0]

@@ -1,0 +1,232 @@
+# The session table: two keys a session (original and reply direction), one index over both, a timer wheel.
+#
+# Index: open addressing over 64-byte buckets of eight 16-bit tags and eight flow numbers.  A bucket that had to pass
+# entries on counts them, so that a lookup stops at the first bucket that passed none on and a removal leaves no
+# tombstone.  A flow number is session << 1 | direction.
+#
+# Wheel: four levels of 256 slots, one tick = 2^18 ns.  A session's deadline may move later without touching the wheel
+# (it is looked at again when its slot comes up); one that moves earlier is linked anew.
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from native.packet cimport Key
+from native.wire cimport likely, prefetch
+
+cdef enum:
+    NONE = 0xffffffff
+    WHEEL_SLOTS = 1024
+    TICK_SHIFT = 18
+    ORIGINAL = 0
+    REPLY = 1
+
+cdef enum TcpState:
+    TCP_CLOSED = 0
+    TCP_SYN_SENT = 2
+    TCP_ESTABLISHED = 4
+    TCP_CLOSING = 7
+    TCP_FIN_WAIT_2 = 9
+    TCP_TIME_WAIT = 10
+
+cdef enum Rewrite:
+    RW_SRC = 1
+    RW_DST = 2
+    RW_SPORT = 4
+    RW_DPORT = 8
+
+ctypedef struct Flow:
+    # 64 bytes: a key and, for IPv4, everything that is written into a packet that bears it.  (IPv6 addresses are read
+    # from the other direction's key.)
+    Key key
+    uint32_t new_src
+    uint32_t new_dst
+    uint16_t new_sport
+    uint16_t new_dport
+    uint16_t l3_delta       # folded RFC 1624 sums; 0 where nothing changes
+    uint16_t l4_delta
+    uint16_t out_port
+    uint8_t rewrite
+    uint8_t unused
+    uint32_t unused2
+
+ctypedef struct Session:
+    Flow flow[2]
+    # hot: written by every packet
+    uint64_t expires        # ns; alive while now < expires
+    uint64_t packets[2]
+    uint64_t bytes[2]
+    uint64_t deadline       # the tick it is linked under
+    uint8_t state[2]
+    uint8_t kind            # native.packet Kind of the packet that made it
+    uint8_t live
+    uint32_t generation     # of the program that last judged it
+    uint64_t unused         # the cold line starts behind it
+    # cold
+    uint64_t created
+    uint64_t folded_packets     # already counted on its rules
+    uint64_t folded_bytes
+    uint32_t next
+    uint32_t previous
+    uint32_t wheel_slot
+    uint32_t fw_slot        # counter slots of the rules that admitted it, NONE where there is none
+    uint32_t dnat_slot
+    uint32_t snat_slot
+    uint32_t admitted_slot  # fw_slot, or that of the NAT rule that let it bypass the firewall
+    uint32_t usage_slot     # of the external address it holds, NONE
+    uint32_t revision
+
+ctypedef struct Bucket:
+    uint16_t tag[8]         # 0: empty
+    uint32_t flow[8]
+    uint16_t passed_on
+    uint16_t unused[7]
+
+ctypedef struct Table:
+    Session *sessions       # a reservation of `capacity`; memory is touched as sessions are made
+    Bucket *buckets
+    uint64_t mask           # buckets - 1
+    uint64_t seed[2]
+    uint64_t reserved       # bytes behind `sessions`
+    uint64_t bucket_bytes
+    uint32_t capacity
+    uint32_t count
+    uint32_t top            # sessions never used yet start here
+    uint32_t free           # list through Session.next
+    uint32_t half_open
+    uint64_t tick
+    uint64_t next_check     # ns before which nothing can expire
+    uint32_t heads[1024]
+    uint32_t linked[4]
+
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #if defined(__SSE2__)
+    #include <emmintrin.h>
+    static inline uint32_t t1_tags(const uint16_t *tags, uint16_t tag) {
+        __m128i equal = _mm_cmpeq_epi16(_mm_load_si128((const __m128i *)tags), _mm_set1_epi16((short)tag));
+        return (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(equal, _mm_setzero_si128())) & 0xff;
+    }
+    #else
+    static inline uint32_t t1_tags(const uint16_t *tags, uint16_t tag) {
+        uint32_t mask = 0;
+        for (int i = 0; i < 8; i++) mask |= (uint32_t)(tags[i] == tag) << i;
+        return mask;
+    }
+    #endif
+    static inline uint64_t t1_mix(uint64_t a, uint64_t b) {
+        __uint128_t product = (__uint128_t)a * b;
+        return (uint64_t)product ^ (uint64_t)(product >> 64);
+    }
+    static inline int t1_lowest(uint32_t mask) { return __builtin_ctz(mask); }
+    """
+    uint32_t matching_tags "t1_tags"(const uint16_t *tags, uint16_t tag) noexcept nogil
+    uint64_t mix "t1_mix"(uint64_t a, uint64_t b) noexcept nogil
+    int lowest "t1_lowest"(uint32_t mask) noexcept nogil
+
+
+cdef inline uint64_t hash_key(const Table *table, const Key *key) noexcept nogil:
+    cdef uint64_t h = mix(key.meta ^ table.seed[0], (key.src_lo << 32 | key.src_lo >> 32) ^ key.dst_lo ^ table.seed[1])
+    if (key.meta >> 16) & 0xff == 6:
+        h = mix(h ^ key.src_hi ^ table.seed[1], key.dst_hi ^ table.seed[0])
+    return mix(h ^ key.dst_lo, 0x9E3779B97F4A7C15ULL ^ table.seed[0])
+
+
+cdef inline bint same_key(const Key *a, const Key *b) noexcept nogil:
+    return (a.meta == b.meta and a.src_lo == b.src_lo and a.dst_lo == b.dst_lo
+            and a.src_hi == b.src_hi and a.dst_hi == b.dst_hi)
+
+
+cdef inline uint16_t tag_of(uint64_t h) noexcept nogil:
+    return <uint16_t>(h >> 48) | 1
+
+
+cdef inline Flow *flow_at(const Table *table, uint32_t number) noexcept nogil:
+    return &table.sessions[number >> 1].flow[number & 1]
+
+
+cdef inline uint32_t lookup(const Table *table, const Key *key, uint64_t h) noexcept nogil:
+    # The flow number with this key, or NONE.
+    cdef uint64_t at = h & table.mask
+    cdef uint16_t tag = tag_of(h)
+    cdef const Bucket *bucket
+    cdef uint32_t candidates
+    cdef uint32_t number
+    while True:
+        bucket = &table.buckets[at]
+        candidates = matching_tags(bucket.tag, tag)
+        while candidates:
+            number = bucket.flow[lowest(candidates)]
+            if likely(same_key(&flow_at(table, number).key, key)):
+                return number
+            candidates &= candidates - 1
+        if likely(bucket.passed_on == 0):
+            return NONE
+        at = (at + 1) & table.mask
+
+
+cdef inline void prefetch_bucket(const Table *table, uint64_t h) noexcept nogil:
+    prefetch(&table.buckets[h & table.mask])
+
+
+cdef inline void prefetch_session(const Table *table, uint64_t h) noexcept nogil:
+    # Reads the bucket that prefetch_bucket() asked for and asks for the session that it probably names.
+    cdef const Bucket *bucket = &table.buckets[h & table.mask]
+    cdef uint32_t candidates = matching_tags(bucket.tag, tag_of(h))
+    cdef uint32_t number
+    if candidates:
+        number = bucket.flow[lowest(candidates)]
+        prefetch(flow_at(table, number))
+        prefetch(&table.sessions[number >> 1].expires)
+
+
+cdef inline void key_reversed(const Key *key, uint8_t side, Key *out) noexcept nogil:
+    # The key of an answer to a packet with `key`, entering on `side`.
+    out.meta = ((key.meta & 0x0000ffff00000000ULL) << 16 | (key.meta & 0xffff000000000000ULL) >> 16
+                | (key.meta & 0xffffff00ULL) | side)
+    out.src_lo = key.dst_lo
+    out.dst_lo = key.src_lo
+    out.src_hi = key.dst_hi
+    out.dst_hi = key.src_hi
+
+
+cdef int table_init(Table *table, uint32_t capacity, uint64_t seed) noexcept nogil
+cdef void table_free(Table *table) noexcept nogil
+cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noexcept nogil
+cdef void table_remove(Table *table, uint32_t session) noexcept nogil
+cdef void wheel_link(Table *table, uint32_t session) noexcept nogil
+cdef uint32_t wheel_due(Table *table, uint64_t now) noexcept nogil
+
+
+cdef inline void keep_alive(Table *table, uint32_t number, uint64_t expires) noexcept nogil:
+    # Moves a session's deadline.
+    cdef Session *session = &table.sessions[number]
+    session.expires = expires
+    if expires >> TICK_SHIFT < session.deadline:
+        wheel_link(table, number)
+    elif expires < table.next_check:
+        table.next_check = expires
+
+
+cdef inline void track(Session *session, int me, uint8_t flags) noexcept nogil:
+    # One TCP packet from side `me`; the states are BSD's, the transitions those of a stateful filter without windows.
+    cdef int peer = 1 - me
+    if flags & 4:
+        session.state[0] = TCP_TIME_WAIT
+        session.state[1] = TCP_TIME_WAIT
+        return
+    if flags & 2 and session.state[me] < TCP_SYN_SENT:
+        session.state[me] = TCP_SYN_SENT
+    if flags & 1 and session.state[me] < TCP_CLOSING:
+        session.state[me] = TCP_CLOSING
+    if flags & 16:
+        if session.state[peer] == TCP_SYN_SENT:
+            session.state[peer] = TCP_ESTABLISHED
+        elif session.state[peer] == TCP_CLOSING:
+            session.state[peer] = TCP_FIN_WAIT_2
+    if not flags & 2 and session.state[me] == TCP_CLOSED:
+        session.state[me] = TCP_ESTABLISHED
+
+
+cdef inline bint is_half_open(const Session *session) noexcept nogil:
+    return session.kind == 0 and (session.state[0] < TCP_ESTABLISHED or session.state[1] < TCP_ESTABLISHED)

@@ -1,0 +1,315 @@
+"""The parts of the session table that are not on the hit path: memory, growth, the timer wheel."""
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memset
+
+from native.packet cimport Key
+from native.session cimport (
+    NONE, REPLY, TICK_SHIFT, Bucket, Flow, Session, Table,
+    flow_at, hash_key, keep_alive, lookup, lowest, matching_tags, tag_of,
+)
+
+cdef extern from "sys/mman.h" nogil:
+    void *mmap(void *address, size_t length, int protection, int flags, int fd, long offset)
+    int munmap(void *address, size_t length)
+    int madvise(void *address, size_t length, int advice)
+    int PROT_READ
+    int PROT_WRITE
+    int MAP_PRIVATE
+    int MAP_ANONYMOUS
+    int MAP_NORESERVE
+    int MADV_HUGEPAGE
+    void *MAP_FAILED
+
+cdef enum:
+    FIRST_BUCKETS = 512
+    HUGE = 2 << 20
+
+assert sizeof(Flow) == 64 and sizeof(Session) == 256 and sizeof(Bucket) == 64, "cache lines"
+
+
+cdef void *reserve(size_t size) noexcept nogil:
+    # Zeroed memory that costs nothing until it is touched; NULL when the system refuses.
+    cdef void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+    if memory == MAP_FAILED:
+        return NULL
+    if size >= HUGE:
+        madvise(memory, size, MADV_HUGEPAGE)
+    return memory
+
+
+cdef int table_init(Table *table, uint32_t capacity, uint64_t seed) noexcept nogil:
+    # 0, or -1 when there is no memory.
+    memset(table, 0, sizeof(Table))
+    table.seed[0] = seed ^ 0xA0761D6478BD642FULL
+    table.seed[1] = seed * 0xE7037ED1A0B428DBULL + 0x8EBC6AF09C88C6E3ULL
+    table.capacity = capacity
+    table.reserved = <uint64_t>capacity * sizeof(Session)
+    table.sessions = <Session *>reserve(table.reserved)
+    table.mask = FIRST_BUCKETS - 1
+    table.bucket_bytes = FIRST_BUCKETS * sizeof(Bucket)
+    table.buckets = <Bucket *>reserve(table.bucket_bytes)
+    table.free = NONE
+    memset(table.heads, 0xff, sizeof(table.heads))
+    if table.sessions == NULL or table.buckets == NULL:
+        table_free(table)
+        return -1
+    return 0
+
+
+cdef void table_free(Table *table) noexcept nogil:
+    if table.sessions != NULL:
+        munmap(table.sessions, table.reserved)
+        table.sessions = NULL
+    if table.buckets != NULL:
+        munmap(table.buckets, table.bucket_bytes)
+        table.buckets = NULL
+
+
+cdef void index_add(Table *table, const Key *key, uint32_t number) noexcept nogil:
+    cdef uint64_t h = hash_key(table, key)
+    cdef uint64_t at = h & table.mask
+    cdef Bucket *bucket
+    cdef uint32_t empty
+    cdef int place
+    while True:
+        bucket = &table.buckets[at]
+        empty = matching_tags(bucket.tag, 0)
+        if empty:
+            place = lowest(empty)
+            bucket.tag[place] = tag_of(h)
+            bucket.flow[place] = number
+            return
+        bucket.passed_on += 1
+        at = (at + 1) & table.mask
+
+
+cdef void index_remove(Table *table, const Key *key, uint32_t number) noexcept nogil:
+    cdef uint64_t h = hash_key(table, key)
+    cdef uint64_t at = h & table.mask
+    cdef uint64_t home = at
+    cdef uint32_t candidates
+    cdef int place
+    while True:
+        candidates = matching_tags(table.buckets[at].tag, tag_of(h))
+        while candidates:
+            place = lowest(candidates)
+            if table.buckets[at].flow[place] == number:
+                table.buckets[at].tag[place] = 0
+                while home != at:
+                    table.buckets[home].passed_on -= 1
+                    home = (home + 1) & table.mask
+                return
+            candidates &= candidates - 1
+        at = (at + 1) & table.mask
+
+
+cdef void index_grow(Table *table) noexcept nogil:
+    # Twice the buckets.  Without memory for that the old index stays: lookups get longer, nothing is lost.
+    cdef Bucket *old = table.buckets
+    cdef uint64_t old_bytes = table.bucket_bytes
+    cdef uint64_t old_mask = table.mask
+    cdef Bucket *new = <Bucket *>reserve(old_bytes * 2)
+    cdef uint64_t at
+    cdef int place
+    if new == NULL:
+        return
+    table.buckets = new
+    table.bucket_bytes = old_bytes * 2
+    table.mask = old_mask * 2 + 1
+    for at in range(old_mask + 1):
+        for place in range(8):
+            if old[at].tag[place]:
+                index_add(table, &flow_at(table, old[at].flow[place]).key, old[at].flow[place])
+    munmap(old, old_bytes)
+
+
+cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noexcept nogil:
+    # A new live session with these keys (which the caller knows to be free), not yet linked into the wheel; NONE when
+    # the table is full.
+    cdef uint32_t number
+    cdef Session *session
+    if table.free != NONE:
+        number = table.free
+        table.free = table.sessions[number].next
+    elif table.top < table.capacity:
+        number = table.top
+        table.top += 1
+    else:
+        return NONE
+    # Two keys a session, eight places a bucket: grow at 5/8 full.
+    if <uint64_t>(table.count + 1) * 2 > (table.mask + 1) * 5:
+        index_grow(table)
+    session = &table.sessions[number]
+    memset(session, 0, sizeof(Session))
+    session.flow[0].key = original[0]
+    session.flow[1].key = reply[0]
+    session.live = 1
+    session.wheel_slot = NONE
+    session.fw_slot = NONE
+    session.admitted_slot = NONE
+    session.dnat_slot = NONE
+    session.snat_slot = NONE
+    session.usage_slot = NONE
+    index_add(table, original, number << 1)
+    index_add(table, reply, number << 1 | REPLY)
+    table.count += 1
+    return number
+
+
+cdef void wheel_unlink(Table *table, uint32_t number) noexcept nogil:
+    cdef Session *session = &table.sessions[number]
+    if session.wheel_slot == NONE:
+        return
+    if session.previous == NONE:
+        table.heads[session.wheel_slot] = session.next
+    else:
+        table.sessions[session.previous].next = session.next
+    if session.next != NONE:
+        table.sessions[session.next].previous = session.previous
+    table.linked[session.wheel_slot >> 8] -= 1
+    session.wheel_slot = NONE
+
+
+cdef void wheel_link(Table *table, uint32_t number) noexcept nogil:
+    # Links (or links anew) under the session's present deadline.
+    cdef Session *session = &table.sessions[number]
+    cdef uint64_t deadline = session.expires >> TICK_SHIFT
+    cdef uint64_t ahead
+    cdef uint32_t level = 0
+    wheel_unlink(table, number)
+    session.deadline = deadline
+    if deadline < table.tick:
+        deadline = table.tick
+    ahead = deadline - table.tick
+    while level < 3 and ahead >> (8 * (level + 1)):
+        level += 1
+    session.wheel_slot = level << 8 | <uint32_t>(deadline >> (8 * level)) & 255
+    session.previous = NONE
+    session.next = table.heads[session.wheel_slot]
+    if session.next != NONE:
+        table.sessions[session.next].previous = number
+    table.heads[session.wheel_slot] = number
+    table.linked[level] += 1
+    if session.expires < table.next_check:
+        table.next_check = session.expires
+
+
+cdef void table_remove(Table *table, uint32_t number) noexcept nogil:
+    cdef Session *session = &table.sessions[number]
+    wheel_unlink(table, number)
+    index_remove(table, &session.flow[0].key, number << 1)
+    index_remove(table, &session.flow[1].key, number << 1 | REPLY)
+    session.live = 0
+    session.next = table.free
+    table.free = number
+    table.count -= 1
+
+
+cdef void cascade(Table *table, uint32_t slot) noexcept nogil:
+    # Deals a slot of a higher level out anew.
+    cdef uint32_t number = table.heads[slot]
+    cdef uint32_t following
+    table.heads[slot] = NONE
+    while number != NONE:
+        following = table.sessions[number].next
+        table.sessions[number].wheel_slot = NONE
+        table.linked[slot >> 8] -= 1
+        wheel_link(table, number)
+        number = following
+
+
+cdef uint32_t wheel_due(Table *table, uint64_t now) noexcept nogil:
+    # A session whose time has come (expires <= now), or NONE once there is none; the caller removes it and asks again.
+    cdef uint64_t last = now >> TICK_SHIFT
+    cdef uint32_t slot
+    cdef uint32_t number
+    cdef uint32_t following
+    cdef uint64_t soonest
+    if now < table.next_check:
+        return NONE
+    while True:
+        if table.count == 0:
+            table.tick = last
+            table.next_check = 0        # so that the next call sets the tick again: nothing is linked by an old one
+            return NONE
+        slot = <uint32_t>table.tick & 255
+        soonest = 0xffffffffffffffffULL
+        number = table.heads[slot]
+        while number != NONE:
+            following = table.sessions[number].next
+            if table.sessions[number].expires <= now:
+                return number
+            if table.sessions[number].expires >> TICK_SHIFT > table.tick:
+                wheel_link(table, number)       # it lived on since it was linked here
+            elif table.sessions[number].expires < soonest:
+                soonest = table.sessions[number].expires
+            number = following
+        if table.tick >= last:
+            # What is left expires later in this tick, or in a later one.
+            table.next_check = min(soonest, (table.tick + 1) << TICK_SHIFT)
+            return NONE
+        if table.linked[0] == 0:
+            table.tick = min(last, (table.tick | 255) + 1) if table.linked[1] else min(last, (table.tick | 65535) + 1)
+        else:
+            table.tick += 1
+        if table.tick & 255 == 0:
+            if table.tick & 65535 == 0:
+                if table.tick & 0xffffff == 0:
+                    cascade(table, 768 | <uint32_t>(table.tick >> 24) & 255)
+                cascade(table, 512 | <uint32_t>(table.tick >> 16) & 255)
+            cascade(table, 256 | <uint32_t>(table.tick >> 8) & 255)
+
+
+def wheel_self_test(seed: int, sessions: int, steps: int) -> int:
+    """Drive a table of ``sessions`` random deadlines through ``steps`` random advances of the clock, holding every
+    expiry against a plain list.  Returns how many expired; raises AssertionError on the first difference."""
+    cdef Table table
+    cdef Key original
+    cdef Key reply
+    cdef uint32_t number
+    import random
+    rng = random.Random(seed)
+    if table_init(&table, sessions, seed) != 0:
+        raise MemoryError
+    memset(&original, 0, sizeof(Key))
+    memset(&reply, 0, sizeof(Key))
+    expected: dict[int, int] = {}
+    now = rng.randrange(1 << 60)
+    expired = 0
+    try:
+        wheel_due(&table, now)
+        for step in range(steps):
+            while len(expected) < sessions:
+                original.src_lo = rng.getrandbits(63)
+                reply.src_lo = original.src_lo | (1 << 63)
+                number = table_add(&table, &original, &reply)
+                assert number != NONE, (seed, step)
+                table.sessions[number].expires = now + rng.randrange(1, 1 << rng.randrange(1, 56))
+                wheel_link(&table, number)
+                expected[number] = table.sessions[number].expires
+            for chosen in rng.sample(sorted(expected), min(8, len(expected))):
+                keep_alive(&table, chosen, now + rng.randrange(1, 1 << rng.randrange(1, 56)))
+                expected[chosen] = table.sessions[<uint32_t>chosen].expires
+            now += rng.randrange(1 << rng.randrange(1, 56))
+            due = {number for number, expires in expected.items() if expires <= now}
+            found = set()
+            while True:
+                number = wheel_due(&table, now)
+                if number == NONE:
+                    break
+                found.add(number)
+                table_remove(&table, number)
+            assert found == due, (seed, step, found ^ due)
+            expired += len(due)
+            for gone in due:
+                del expected[gone]
+            for chosen in expected:
+                number = chosen
+                original = table.sessions[number].flow[0].key
+                reply = table.sessions[number].flow[1].key
+                assert lookup(&table, &original, hash_key(&table, &original)) == number << 1, (seed, step, chosen)
+                assert lookup(&table, &reply, hash_key(&table, &reply)) == (number << 1 | REPLY), (seed, step, chosen)
+        return expired
+    finally:
+        table_free(&table)

@@ -1,0 +1,125 @@
+"""The native tables against what they claim to be: a first match in order, a timer that fires when it is due."""
+
+from __future__ import annotations
+
+import random
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+
+import native.stats
+from edge import verdicts
+from edge.addresses import AddressRange, PortRange
+from edge.flat import ANY_SET, FlatRules
+from native.classify import RuleTable
+from native.session import wheel_self_test
+
+
+@pytest.mark.parametrize("name", ["Verdict", "Reason", "Stage", "StepResult"])
+def test_native_and_python_number_results_alike(name: str) -> None:
+    counts = {"VERDICTS", "REASONS"}
+    native_names = {
+        member.name.split("_", 1)[1]: int(member) for member in getattr(native.stats, name) if member.name not in counts
+    }
+    assert native_names == {member.name: int(member) for member in getattr(verdicts, name)}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_timer_wheel_expires_exactly_what_is_due(seed: int) -> None:
+    assert wheel_self_test(seed, 200, 200) > 1000
+
+
+Entry = tuple[int, int, int, PortRange, PortRange]
+Rule = tuple[list[AddressRange] | None, list[AddressRange] | None, tuple[Entry, ...] | None, int, int]
+
+
+def draw_ranges(rng: random.Random) -> list[AddressRange] | None:
+    """None is any; addresses come from tiny universes of both families, edges of the number space included."""
+    if rng.random() < 0.2:
+        return None
+    found = []
+    for _ in range(rng.randrange(4)):
+        if rng.random() < 0.5:
+            base = rng.choice((0, 0x0A000000, 2**32 - 16))
+            low, high = sorted(base + rng.randrange(16) for _ in range(2))
+            found.append(AddressRange(IPv4Address(low), IPv4Address(high)))
+        else:
+            base6 = rng.choice((0, 1 << 64, (1 << 64) - 8, 2**128 - 16))
+            low, high = sorted(base6 + rng.randrange(16) for _ in range(2))
+            found.append(AddressRange(IPv6Address(low), IPv6Address(high)))
+    return found
+
+
+def draw_services(rng: random.Random) -> tuple[Entry, ...] | None:
+    if rng.random() < 0.3:
+        return None
+    entries = []
+    for _ in range(rng.randrange(1, 4)):
+        protocol = rng.choice((1, 6, 17, 47))
+        ports = [PortRange(0, 65535), PortRange(0, 65535)]
+        if protocol in (6, 17):
+            ports = [PortRange(*sorted(rng.randrange(8) for _ in range(2))) for _ in range(2)]
+        icmp = (rng.choice((-1, 0, 8)), rng.choice((-1, 0, 1))) if protocol == 1 else (-1, -1)
+        entries.append((protocol, *icmp, *ports))
+    return tuple(entries)
+
+
+def matches(rule: Rule, packet: tuple[int, int, int, int, int, int, int, int, int]) -> bool:
+    """One rule, one packet, as slowly and plainly as possible."""
+    sources, destinations, services, direction, families = rule
+    version, src, dst, protocol, sport, dport, icmp_type, icmp_code, bits = packet
+    make = IPv4Address if version == 4 else IPv6Address
+    return (
+        bool(families & (1 if version == 4 else 2))
+        and (not direction or bool(direction & bits))
+        and (sources is None or any(make(src) in part for part in sources))
+        and (destinations is None or any(make(dst) in part for part in destinations))
+        and (
+            services is None
+            or any(
+                p == protocol and t in (-1, icmp_type) and c in (-1, icmp_code) and sport in sp and dport in dp
+                for p, t, c, sp, dp in services
+            )
+        )
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_classifier_finds_the_first_match(seed: int) -> None:
+    rng = random.Random(seed)
+    rules: list[Rule] = [
+        (draw_ranges(rng), draw_ranges(rng), draw_services(rng), rng.choice((0, 0, 1, 2)), rng.choice((1, 2, 3, 3)))
+        for _ in range(rng.choice((0, 1, 63, 64, 65, 200)))
+    ]
+    flat = FlatRules()
+    for number, (sources, destinations, services, direction, families) in enumerate(rules):
+        flat.append(
+            number,
+            source=ANY_SET if sources is None else flat.address_set(tuple(sources), [sources]),
+            destination=ANY_SET if destinations is None else flat.address_set(tuple(destinations), [destinations]),
+            services=ANY_SET if services is None else flat.services_of(services),
+            direction=direction,
+            families=families,
+        )
+    table = RuleTable(flat)
+    hits = 0
+    for _ in range(500):
+        version = rng.choice((4, 6))
+        bases = (0, 0x0A000000, 2**32 - 16) if version == 4 else (0, 1 << 64, (1 << 64) - 8, 2**128 - 16)
+        src, dst = (rng.choice(bases) + rng.randrange(16) for _ in range(2))
+        protocol = rng.choice((1, 6, 17, 47, 50))
+        packet = (
+            version,
+            src,
+            dst,
+            protocol,
+            rng.randrange(8),
+            rng.randrange(8),
+            rng.choice((0, 8, 3)),
+            rng.choice((0, 1, 2)),
+            rng.randrange(4),
+        )
+        expected = next((number for number, rule in enumerate(rules) if matches(rule, packet)), None)
+        assert table.lookup(*packet) == expected, (seed, packet)
+        hits += expected is not None
+    assert hits or len(rules) < 2
