@@ -88,8 +88,10 @@ class Edge:
     # ------------------------------------------------------------------ packets
 
     def process(self, port: str, frame: bytes, now_ns: int) -> Outcome:
-        """Send one Ethernet frame in by ``port`` at ``now_ns`` (the clock never goes back) and tell everything that it did.
-        Raises ValueError for a port that is not there."""
+        """Send one Ethernet frame in by ``port`` at ``now_ns`` (the clock never goes back) and tell all that it did.
+
+        Raises ValueError for a port that is not there.
+        """
         verdict, reason, steps, output = self._engine.process(self.port_number(port), frame, now_ns)
         outputs = () if output is None else (Output(self._ports[output[0]], output[1], bool(output[2])),)
         return Outcome(Verdict(verdict), Reason(reason), tuple(self._step(step) for step in steps), outputs)
@@ -110,9 +112,9 @@ class Edge:
         """The network that contains the frame's source, else the first uplink."""
         return self._ports[self._engine.ingress_port(frame)]
 
-    def map_reply(self, port: str, frame: bytes) -> tuple[str, bytes]:
+    def map_reply(self, port: str, frame: bytes, now_ns: int) -> tuple[str, bytes]:
         """What a capture taken behind the edge means by this frame: see :meth:`replay`."""
-        number, mapped = self._engine.map_reply(self.port_number(port), frame)
+        number, mapped = self._engine.map_reply(self.port_number(port), frame, now_ns)
         return self._ports[number], mapped
 
     def port_number(self, port: str) -> int:

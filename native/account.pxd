@@ -77,7 +77,7 @@ cdef inline void log_firewall(
     State *state, const ProgramData *program, const Packet *packet, const Decision *decision
 ) noexcept nogil:
     if decision.fw_rule != NO_RULE and program.firewall_rules[decision.fw_rule].logging:
-        log_event(state, program.firewall_rules[decision.fw_rule].slot, program.generation, decision.verdict,
+        log_event(state, program.firewall_rules[decision.fw_rule].slot, program.revision, decision.verdict,
                   packet.kind, &decision.saw)
 
 
@@ -85,7 +85,7 @@ cdef inline void log_nat(
     State *state, const ProgramData *program, const Packet *packet, uint32_t number
 ) noexcept nogil:
     if number != NO_RULE and program.nat.rules[number].logging:
-        log_event(state, program.nat.rules[number].slot, program.generation, V_ALLOW, packet.kind, &packet.key)
+        log_event(state, program.nat.rules[number].slot, program.revision, V_ALLOW, packet.kind, &packet.key)
 
 
 cdef inline void count_decision(

@@ -141,7 +141,7 @@ cdef inline void adopt(const ProgramData *program, Session *session, const Decis
     session.dnat_slot = slot_of(program, decision.dnat)
     session.snat_slot = slot_of(program, decision.snat)
     session.admitted_slot = session.fw_slot if decision.bypass == NO_RULE else slot_of(program, decision.bypass)
-    session.generation = program.generation
+    session.revision = program.revision
 
 
 cdef inline void open_session(
@@ -164,7 +164,6 @@ cdef inline void open_session(
     session.flow[1].out_port = in_port
     session.kind = packet.kind
     session.created = state.now
-    session.revision = program.generation
     session.usage_slot = usage_slot
     session.packets[0] = 1
     session.bytes[0] = packet.ip_len
@@ -222,8 +221,6 @@ cdef inline bint still_admitted(State *state, const ProgramData *program, uint32
             or key_dport(&decision.key) != key_sport(reply)):
         return False
     if decision.snat != NO_RULE and program.nat.rules[decision.snat].type == NAT_SNAT:
-        if session.usage_slot == NONE:
-            return False
         rule = &program.nat.rules[decision.snat]
         for index in range(rule.pool_size):
             pool_address(rule, index, &hi, &lo)

@@ -2,14 +2,23 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from typing_extensions import disjoint_base
+
 class CapturedFrame(NamedTuple):
+    """One record: its number from 1, nanoseconds since 1970, the Ethernet frame, its length on the wire as the file
+    states it, and the interface it was seen on (from 0 within its section)."""
+
     number: int
     ts_ns: int
     frame: bytes
     wire_length: int
     interface: int
 
+@disjoint_base
 class CaptureReader(Iterator[CapturedFrame]):
+    """Iterates over a capture; takes over the descriptor.  ``number`` to ``interface`` tell of the last record,
+    ``size`` is None for what is no regular file.  Raises CaptureError at the header or record that is no good."""
+
     number: int
     wire_length: int
     captured_length: int
@@ -17,7 +26,8 @@ class CaptureReader(Iterator[CapturedFrame]):
     size: int | None
     name: str
     @property
-    def bytes_read(self) -> int: ...
+    def bytes_read(self) -> int:
+        """How much of the file is behind the reader, to be held against ``size``."""
     def __init__(self, fd: int, name: str) -> None: ...
     def __iter__(self) -> Self: ...
     def __next__(self) -> CapturedFrame: ...
@@ -29,5 +39,8 @@ class CaptureReader(Iterator[CapturedFrame]):
         traceback: TracebackType | None,
         /,
     ) -> None: ...
-    def close(self) -> None: ...
-    def raise_for_error(self) -> None: ...
+    def close(self) -> None:
+        """Close the descriptor; iterating ends here."""
+
+    def raise_for_error(self) -> None:
+        """Raise what ended the reading, if it was not the end of the file.  Raises CaptureError."""

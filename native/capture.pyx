@@ -1,12 +1,12 @@
 """Reads capture files.
 
 Formats: pcap as draft-ietf-opsawg-pcap has it (both byte orders, micro- and nanoseconds) with the longer record headers
-of old patched libpcaps, and pcapng as draft-ietf-opsawg-pcapng has it.  Every length in a file is a claim: it is checked
-against a bound before anything is allocated or skipped, and a claim that fails names the record and its offset.
+of old patched libpcaps, and pcapng as draft-ietf-opsawg-pcapng has it.  Every length in a file is a claim: it is
+checked against a bound before anything is allocated or skipped, and a claim that fails names the record and its offset.
 """
 
 from libc.errno cimport EINTR, errno
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
 from posix.unistd cimport close, read
@@ -34,7 +34,9 @@ cdef extern from *:
         uint64_t v; memcpy(&v, p, 8); return foreign ? __builtin_bswap64(v) : v;
     }
     /* A time stamp in nanoseconds since 1970; what lies outside of 0 .. 2^63-1 sticks to the nearest end. */
-    static inline uint64_t t1_time(uint64_t stamp, uint64_t multiply, uint64_t divide, uint32_t shift, int64_t offset_s) {
+    static inline uint64_t t1_time(
+        uint64_t stamp, uint64_t multiply, uint64_t divide, uint32_t shift, int64_t offset_s
+    ) {
         __int128 ns = ((__int128)stamp * multiply) >> shift;
         if (divide != 1) ns /= divide;
         ns += (__int128)offset_s * 1000000000;
@@ -352,7 +354,8 @@ cdef class CaptureReader:
                 self.status = C_END
                 return C_END
             return status if status < 0 else self.fail(
-                C_TRUNCATED, b"the file ends inside this record's header, after {value} bytes", self.filled - self.position)
+                C_TRUNCATED, b"the file ends inside this record's header, after {value} bytes",
+                self.filled - self.position)
         captured = load32(self.buffer + self.position + 8, self.foreign)
         if captured > MAX_RECORD:
             return self.fail(C_TOO_LARGE, b"{value} captured bytes; 262,144 is the most a record can have", captured)
@@ -388,7 +391,8 @@ cdef class CaptureReader:
             if kind == BLOCK_SECTION:       # the same number in both byte orders
                 status = self.section_header()
             elif size < 12 or size & 3:
-                status = self.fail(C_INVALID, b"a block of {value} bytes; a multiple of 4, at least 12, was expected", size)
+                status = self.fail(C_INVALID, b"a block of {value} bytes; a multiple of 4, at least 12, was expected",
+                                   size)
             elif kind == BLOCK_ENHANCED or kind == BLOCK_SIMPLE or kind == BLOCK_PACKET:
                 return self.packet_block(kind, size, out, capacity, length, ts_ns)
             elif kind == BLOCK_INTERFACE:
@@ -420,8 +424,8 @@ cdef class CaptureReader:
                              load32(block + 8, False))
         size = load32(block + 4, self.foreign)
         if size < 28 or size & 3:
-            return self.fail(C_INVALID, b"a section header of {value} bytes; a multiple of 4, at least 28, was expected",
-                             size)
+            return self.fail(
+                C_INVALID, b"a section header of {value} bytes; a multiple of 4, at least 28, was expected", size)
         if size > MAX_BLOCK:
             return self.fail(C_TOO_LARGE, b"a section header of {value} bytes; at most 1,048,576 are read", size)
         if load16(block + 12, self.foreign) != 1:
@@ -450,7 +454,8 @@ cdef class CaptureReader:
         if size < 20:
             return self.fail(C_INVALID, b"an interface description of {value} bytes; at least 20 were expected", size)
         if size > MAX_BLOCK:
-            return self.fail(C_TOO_LARGE, b"an interface description of {value} bytes; at most 1,048,576 are read", size)
+            return self.fail(C_TOO_LARGE, b"an interface description of {value} bytes; at most 1,048,576 are read",
+                             size)
         status = self.need(size, b"the file ends inside an interface description, after {value} bytes")
         if status < 0:
             return status
@@ -487,8 +492,8 @@ cdef class CaptureReader:
             if code == OPTION_TSRESOL and option_size == 1:
                 exponent = option[4] & 0x7f
                 if exponent > (63 if option[4] & 0x80 else 19):
-                    return self.fail(C_INVALID, b"a time resolution of {value:#04x}, finer than a 64-bit stamp can count",
-                                     option[4])
+                    return self.fail(
+                        C_INVALID, b"a time resolution of {value:#04x}, finer than a 64-bit stamp can count", option[4])
                 interface.multiply = 1000000000
                 interface.divide = 1
                 interface.shift = exponent if option[4] & 0x80 else 0

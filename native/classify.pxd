@@ -16,6 +16,7 @@ cdef enum:
 
 ctypedef struct Service:
     uint8_t protocol
+    uint8_t families        # bit 0 IPv4, bit 1 IPv6: ICMP belongs to one of them
     int16_t icmp_type       # -1: any
     int16_t icmp_code
     uint16_t sport_first
@@ -102,14 +103,14 @@ cdef inline bint in_set(const Ranges *ranges, uint32_t which, uint64_t hi, uint6
 
 
 cdef inline bint in_services(
-    const Rules *rules, uint32_t which, uint8_t proto, uint16_t sport, uint16_t dport,
+    const Rules *rules, uint32_t which, int family, uint8_t proto, uint16_t sport, uint16_t dport,
     uint8_t icmp_type, uint8_t icmp_code
 ) noexcept nogil:
     cdef uint32_t i
     cdef const Service *service
     for i in range(rules.service_offset[which], rules.service_offset[which + 1]):
         service = &rules.services[i]
-        if (service.protocol == proto and service.sport_first <= sport <= service.sport_last
+        if (service.protocol == proto and service.families >> family & 1 and service.sport_first <= sport <= service.sport_last
                 and service.dport_first <= dport <= service.dport_last
                 and (service.icmp_type < 0 or service.icmp_type == icmp_type)
                 and (service.icmp_code < 0 or service.icmp_code == icmp_code)):
@@ -138,7 +139,7 @@ cdef inline uint32_t first_match(
             if family.direction[at] and not family.direction[at] & direction:
                 continue
             if family.service_list[at] != ANY and not in_services(
-                    rules, family.service_list[at], key_proto(key), key_sport(key), key_dport(key),
+                    rules, family.service_list[at], which, key_proto(key), key_sport(key), key_dport(key),
                     icmp_type, icmp_code):
                 continue
             if family.src_set[at] != ANY and not in_set(ranges, family.src_set[at], key.src_hi, key.src_lo):

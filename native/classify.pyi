@@ -1,7 +1,12 @@
+from typing import Self
+
+from typing_extensions import disjoint_base
+
 from edge.flat import FlatRules
 
+@disjoint_base
 class RuleTable:
-    def __init__(self, flat: FlatRules) -> None: ...
+    def __new__(cls, flat: FlatRules) -> Self: ...
     def lookup(
         self,
         family: int,

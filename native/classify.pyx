@@ -46,6 +46,7 @@ cdef class RuleTable:
         for i in range(count):
             service = &self.rules.services[i]
             service.protocol = <uint8_t>numbers[7 * i]
+            service.families = 1 if service.protocol == 1 else 2 if service.protocol == 58 else 3
             service.icmp_type = <int16_t>numbers[7 * i + 1]
             service.icmp_code = <int16_t>numbers[7 * i + 2]
             service.sport_first = <uint16_t>numbers[7 * i + 3]

@@ -70,6 +70,11 @@ cdef inline const Route *route_to(const ProgramData *program, const Key *key) no
     return NULL if row == NOWHERE else &program.routes[row]
 
 
+cdef inline bint is_group(const Key *key, const Route *route) noexcept nogil:
+    # Is the destination, which `route` leads to, a multicast or broadcast address?
+    return is_multicast(key_family(key), key.dst_hi, key.dst_lo) or (route != NULL and route.kind == ROUTE_BROADCAST)
+
+
 cdef inline bint is_owned(const ProgramData *program, uint8_t family, uint64_t hi, uint64_t lo) noexcept nogil:
     # Is the address one of those allocated to this edge on an uplink?
     cdef uint32_t row = map_lookup(&program.route_map[family == 6], hi, lo)
@@ -298,8 +303,7 @@ cdef inline void decide(
         drop_unreachable(packet, decision, R_ISOLATED)
         return
     route = route_to(program, &packet.key)
-    if is_multicast(packet.family, packet.key.dst_hi, packet.key.dst_lo) or (
-            route != NULL and route.kind == ROUTE_BROADCAST):
+    if is_group(&packet.key, route):
         note(recorder, S_ROUTE, T_MULTICAST, NO_SLOT, NO_PORT)
         drop(decision, R_MULTICAST)
         return
@@ -313,6 +317,10 @@ cdef inline void decide(
         destination_nat(program, packet, decision, recorder)
         if decision.dnat != NO_RULE:
             route = route_to(program, &decision.key)
+            if is_group(&decision.key, route):
+                note(recorder, S_ROUTE, T_MULTICAST, NO_SLOT, NO_PORT)
+                drop(decision, R_MULTICAST)
+                return
     if route == NULL:
         note(recorder, S_ROUTE, T_NO_ROUTE, NO_SLOT, NO_PORT)
         drop_unreachable(packet, decision, R_NO_ROUTE)
@@ -320,10 +328,6 @@ cdef inline void decide(
     if route.kind == ROUTE_ISOLATED:
         note(recorder, S_ROUTE, T_ISOLATED, NO_SLOT, NO_PORT)
         drop_unreachable(packet, decision, R_ISOLATED)
-        return
-    if route.kind == ROUTE_BROADCAST:       # destination NAT led to a broadcast address
-        note(recorder, S_ROUTE, T_MULTICAST, NO_SLOT, NO_PORT)
-        drop(decision, R_MULTICAST)
         return
     if is_local(program, packet, &decision.key, in_port, route.kind):
         note(recorder, S_ROUTE, T_LOCAL, NO_SLOT, route.port)

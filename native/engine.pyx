@@ -10,6 +10,7 @@ from native.account cimport end_session, expire, fold_session
 from native.answer cimport ANSWER_SIZE
 from native.decide cimport is_local, is_owned
 from native.engine cimport BURST, LOG_ENTRIES, LogEntry, Result, State
+from native.machine cimport ticks
 from native.packet cimport (
     K_ICMP_ERROR, K_ICMP_OTHER, K_ICMP_QUERY, K_ICMP_REPLY, K_TCP, K_UDP, PARSED, Key, Packet, key_dport, key_family,
     key_proto, key_sport, parse,
@@ -25,22 +26,6 @@ from native.session cimport (
 )
 from native.stats cimport REASONS, VERDICTS, V_ALLOW, RuleCounter, Totals
 from native.wire cimport be16, put16, put32, put64, unlikely, updated
-
-cdef extern from *:
-    """
-    #include <time.h>
-    #if defined(__x86_64__)
-    #include <x86intrin.h>
-    static inline uint64_t t1_ticks(void) { unsigned aux; return __rdtscp(&aux); }
-    #else
-    static inline uint64_t t1_ticks(void) {
-        struct timespec t;
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-    }
-    #endif
-    """
-    uint64_t ticks "t1_ticks"() noexcept nogil
 
 cdef enum:
     CAPACITY = 1 << 24          # sessions an engine has address space for
@@ -237,10 +222,11 @@ cdef class Engine:
         parse(&self.packets[0], self.arena, <uint32_t>frame.shape[0], 0)
         return port_of_source(&self.program.data, &self.packets[0])
 
-    def map_reply(self, uint16_t port, const unsigned char[::1] frame):
+    def map_reply(self, uint16_t port, const unsigned char[::1] frame, uint64_t now_ns):
         """(port, frame) as a capture taken behind the edge means it: a reply to a session's original tuple becomes
         the reply to its translated tuple; anything else comes back as it is."""
-        self._load(frame, 0)
+        self._load(frame, now_ns)
+        expire(&self.state)
         parse(&self.packets[0], self.arena, <uint32_t>frame.shape[0], side_of(&self.program.data, port))
         if not turn_into_reply(&self.state, &self.program.data, &self.packets[0], &port):
             return port, bytes(frame)

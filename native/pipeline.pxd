@@ -1,7 +1,7 @@
 # One packet through the engine: session lookup, the recorded rewrite on a hit, decide() and a new session on a miss.
 # Together with decide() this is the only place where the order is written.
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.account cimport count_decision, end_session, expire, log_firewall, log_nat, slot_of
 from native.admit cimport allocate, open_session, still_admitted, timeout
@@ -10,7 +10,7 @@ from native.classify cimport NO_RULE
 from native.decide cimport ANSWER_ICMP, ANSWER_RESET, Decision, decide, drop_expired, is_owned
 from native.engine cimport Result, State
 from native.packet cimport (
-    ACK, FIN, K_ICMP_ERROR, K_ICMP_QUERY, K_TCP, K_UDP, PARSED, RST, SYN, Key, Packet, key_family,
+    ACK, FIN, K_ICMP_ERROR, K_ICMP_QUERY, K_TCP, K_UDP, PARSED, RST, SYN, Key, Packet,
 )
 from native.program cimport PORT_UPLINK, ProgramData
 from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord, note, note_after
@@ -22,11 +22,24 @@ from native.stats cimport *
 from native.wire cimport likely, unlikely
 
 
-cdef inline void mark_hairpin(const ProgramData *program, const Key *after, Result *result) noexcept nogil:
+cdef inline void mark_hairpin(
+    const ProgramData *program, uint8_t family, uint64_t dst_hi, uint64_t dst_lo, Result *result
+) noexcept nogil:
     # Addressed to this edge and leaving by an uplink: the provider's router will send it straight back.
-    if program.ports[result.out_port].kind == PORT_UPLINK and is_owned(
-            program, key_family(after), after.dst_hi, after.dst_lo):
+    if program.ports[result.out_port].kind == PORT_UPLINK and is_owned(program, family, dst_hi, dst_lo):
         result.hairpin = True
+
+
+cdef inline void answer_with(
+    const ProgramData *program, const Packet *packet, uint16_t in_port, uint8_t *frame, uint32_t length, Result *result
+) noexcept nogil:
+    # What the edge made goes back by the way the packet came, if there is a length and someone to receive it.
+    if length == 0 or not answerable(program, packet):
+        return
+    result.out_port = in_port
+    result.frame = frame
+    result.length = length
+    mark_hairpin(program, packet.family, packet.key.src_hi, packet.key.src_lo, result)
 
 
 cdef inline void send_answer(
@@ -34,16 +47,11 @@ cdef inline void send_answer(
     uint8_t *buffer, Result *result
 ) noexcept nogil:
     cdef uint32_t length = 0
-    if not answerable(program, packet):
-        return
     if decision.answer == ANSWER_RESET:
         length = reset(packet, in_port, buffer)
     elif decision.answer == ANSWER_ICMP:
         length = icmp_error(program, packet, in_port, decision.answer_type, decision.answer_code, buffer)
-    if length:
-        result.out_port = in_port
-        result.frame = buffer
-        result.length = length
+    answer_with(program, packet, in_port, buffer, length, result)
 
 
 cdef inline void on_session(
@@ -90,7 +98,7 @@ cdef inline void on_session(
         if flow.rewrite:
             note_after(step, &after)
     if program.ports[flow.out_port].kind == PORT_UPLINK:
-        mark_hairpin(program, &after, result)
+        mark_hairpin(program, packet.family, after.dst_hi, after.dst_lo, result)
 
 
 cdef inline void serve_locally(
@@ -115,10 +123,7 @@ cdef inline void serve_locally(
         outcome = T_UNREACHABLE
         length = icmp_error(program, packet, in_port, unreachable, 2 if packet.family == 4 else 4, buffer)
     note(recorder, S_LOCAL, outcome, NO_SLOT, NO_PORT)
-    if length and answerable(program, packet):
-        result.out_port = in_port
-        result.frame = buffer
-        result.length = length
+    answer_with(program, packet, in_port, buffer, length, result)
 
 
 cdef inline void admit(
@@ -156,7 +161,7 @@ cdef inline void admit(
     log_nat(state, program, packet, decision.dnat)
     log_nat(state, program, packet, decision.snat)
     forward(packet, &session.flow[0], &decision.key, result)
-    mark_hairpin(program, &decision.key, result)
+    mark_hairpin(program, packet.family, decision.key.dst_hi, decision.key.dst_lo, result)
 
 
 cdef inline void on_miss(
@@ -175,7 +180,7 @@ cdef inline void on_miss(
         plan_rewrite(&flow, &packet.key, &decision.key)
         flow.out_port = decision.out_port
         forward(packet, &flow, &decision.key, result)
-        mark_hairpin(program, &decision.key, result)
+        mark_hairpin(program, packet.family, decision.key.dst_hi, decision.key.dst_lo, result)
     elif decision.verdict == V_LOCAL:
         count_decision(state, program, packet, &decision, False)
         serve_locally(program, packet, in_port, buffer, result, recorder)
@@ -213,7 +218,7 @@ cdef inline void pipeline(
         if found != NONE:
             session = &state.table.sessions[found >> 1]
             if unlikely(is_reused(session, packet) or (
-                    program.recheck and session.generation != program.generation
+                    program.recheck and session.revision != program.revision
                     and not still_admitted(state, program, found >> 1))):
                 note(recorder, S_SESSION, T_ENDED, NO_SLOT, NO_PORT)
                 end_session(state, found >> 1)

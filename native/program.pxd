@@ -49,7 +49,7 @@ ctypedef struct Port:
     uint32_t last_address
 
 ctypedef struct ProgramData:
-    uint32_t generation
+    uint32_t revision
     uint32_t port_count
     Port *ports
     OwnAddress *addresses

@@ -1,6 +1,11 @@
+from typing import Self
+
+from typing_extensions import disjoint_base
+
 from edge.compiler import Tables
 
+@disjoint_base
 class Program:
-    def __init__(
-        self, tables: Tables, slots: dict[str, int], usage: dict[tuple[int, int], int], generation: int
-    ) -> None: ...
+    def __new__(
+        cls, tables: Tables, slots: dict[str, int], usage: dict[tuple[int, int], int], revision: int
+    ) -> Self: ...

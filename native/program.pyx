@@ -16,9 +16,9 @@ cdef class Program:
     addresses (integers with their family) to usage slots, both bound by the engine that will run the program.
     """
 
-    def __cinit__(self, tables, slots: dict, usage: dict, uint32_t generation):
+    def __cinit__(self, tables, slots: dict, usage: dict, uint32_t revision):
         self.parts = []
-        self.data.generation = generation
+        self.data.revision = revision
         self._take_ports(tables.routing)
         self._take_routes(tables.routing)
         self._take_firewall(tables.firewall, slots)

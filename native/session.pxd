@@ -58,7 +58,7 @@ ctypedef struct Session:
     uint8_t state[2]
     uint8_t kind            # native.packet Kind of the packet that made it
     uint8_t live
-    uint32_t generation     # of the program that last judged it
+    uint32_t revision       # of the configuration that last admitted it
     uint64_t unused         # the cold line starts behind it
     # cold
     uint64_t created
@@ -72,7 +72,7 @@ ctypedef struct Session:
     uint32_t snat_slot
     uint32_t admitted_slot  # fw_slot, or that of the NAT rule that let it bypass the firewall
     uint32_t usage_slot     # of the external address it holds, NONE
-    uint32_t revision
+    uint64_t unused_cold
 
 ctypedef struct Bucket:
     uint16_t tag[8]         # 0: empty

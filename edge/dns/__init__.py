@@ -1,4 +1,4 @@
 """Not emulated yet: the DNS forwarder.
 
-A document that configures it is refused with NOT_EMULATED (:mod:`edge.document`), so that nothing is ignored in silence.
+A document that configures it is refused with NOT_EMULATED (:mod:`edge.document`): nothing is ignored in silence.
 """

@@ -8,7 +8,7 @@ from edge.addresses import AddressRange, IPAddress, PortRange
 from edge.firewall.config import Service
 from edge.model import SnatServicePort
 from edge.nat.config import NatRule, NatType
-from edge.reference_wire import TCP, UDP, Flow
+from edge.reference_wire import ICMP, ICMP6, TCP, UDP, Flow
 
 INBOUND = (NatType.DNAT, NatType.NO_DNAT, NatType.REFLEXIVE)
 OUTBOUND = (NatType.SNAT, NatType.NO_SNAT, NatType.REFLEXIVE)
@@ -34,7 +34,7 @@ def inbound_rule_matches(rule: NatRule, flow: Flow) -> bool:
     if rule.type is NatType.REFLEXIVE:
         return True
     service = profile_service(rule)
-    if service is not None and service.protocol != flow.protocol:
+    if service is not None and not of_protocol(service, flow):
         return False
     ports = matched_ports(rule)
     if ports is None:
@@ -78,6 +78,12 @@ def outbound_match(rules: Sequence[NatRule], flow: Flow, service_port: SnatServi
     return next((rule for rule in rules if outbound_rule_matches(rule, flow, service_port)), None)
 
 
+def of_protocol(service: Service, flow: Flow) -> bool:
+    """Is the packet of the service's protocol?  ICMP is IPv4's, ICMPv6 IPv6's."""
+    families = {ICMP: (4,), ICMP6: (6,)}.get(service.protocol, (4, 6))
+    return service.protocol == flow.protocol and flow.src.version in families
+
+
 def outbound_rule_matches(rule: NatRule, flow: Flow, service_port: SnatServicePort) -> bool:
     """Its internal addresses contain the source; SNAT and NO_SNAT may name destinations and a protocol."""
     if rule.internal is not None and flow.src not in rule.internal:
@@ -89,7 +95,7 @@ def outbound_rule_matches(rule: NatRule, flow: Flow, service_port: SnatServicePo
     service = profile_service(rule)
     if service is None:
         return True
-    if service.protocol != flow.protocol:
+    if not of_protocol(service, flow):
         return False
     ports = target_ports(rule)
     return (

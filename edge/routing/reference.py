@@ -63,7 +63,8 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What ROUTE said: CONNECTED, STATIC, DEFAULT, LOCAL (with the port that has the address), ISOLATED, NO_ROUTE."""
+    """What ROUTE said: CONNECTED, STATIC, DEFAULT, LOCAL (with the port that has the address); or, without a port,
+    MULTICAST, ISOLATED, NO_ROUTE."""
 
     result: StepResult
     port: Port | None = None
@@ -109,6 +110,8 @@ class Routing:
         primary address is the edge itself for distributed networks too.  Every other address allocated to the edge
         leads them out to the provider's router, which sends the packet back in.
         """
+        if self.is_multicast(destination):
+            return Route(StepResult.MULTICAST)
         in_isolated = any(port.contains(destination) for port in self._isolated)
         if in_isolated and not any(port.contains(destination) for port in self._connected):
             return Route(StepResult.ISOLATED)

@@ -77,7 +77,12 @@ def matches(rule: Rule, packet: tuple[int, int, int, int, int, int, int, int, in
         and (
             services is None
             or any(
-                p == protocol and t in (-1, icmp_type) and c in (-1, icmp_code) and sport in sp and dport in dp
+                p == protocol
+                and (p != 1 or version == 4)
+                and t in (-1, icmp_type)
+                and c in (-1, icmp_code)
+                and sport in sp
+                and dport in dp
                 for p, t, c, sp, dp in services
             )
         )

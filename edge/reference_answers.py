@@ -1,0 +1,84 @@
+"""How the reference ends a packet's way: as what it goes on, or what the edge sends back, and then the bytes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from edge.reference_trip import Trip
+from edge.reference_wire import (
+    RST,
+    Flow,
+    Kind,
+    destination,
+    echo_reply,
+    ethernet,
+    icmp_error,
+    rewrite,
+    tcp_reset,
+)
+from edge.routing.reference import Port, PortKind, is_unspecified
+from edge.verdicts import Output, Reason, Verdict
+
+
+class Answer(Enum):
+    """What the edge sends back instead of forwarding."""
+
+    RESET = auto()
+    ECHO_REPLY = auto()
+    NET_UNREACHABLE = auto()
+    PROTOCOL_UNREACHABLE = auto()
+    PORT_UNREACHABLE = auto()
+    PROHIBITED = auto()
+    TIME_EXCEEDED = auto()
+
+
+# Type and code for (IPv4, IPv6): RFC 792, RFC 1812 5.2.7, RFC 4443.  PROHIBITED's IPv4 code is an option.
+ICMP_ERRORS = {
+    Answer.NET_UNREACHABLE: ((3, 0), (1, 0)),
+    Answer.PROTOCOL_UNREACHABLE: ((3, 2), (1, 4)),
+    Answer.PORT_UNREACHABLE: ((3, 3), (1, 4)),
+    Answer.PROHIBITED: ((3, None), (1, 1)),
+    Answer.TIME_EXCEEDED: ((11, 0), (3, 0)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """The end of a packet's way through the stages: what is sent back, or as what it goes on and by which port."""
+
+    verdict: Verdict
+    reason: Reason
+    answer: Answer | None = None
+    forward: tuple[Port, Flow] | None = None
+
+
+def outputs(trip: Trip, ruling: Ruling) -> tuple[Output, ...]:
+    """The frames of a ruling: the packet itself, rewritten and one hop older, or an answer by the way it came."""
+    if ruling.forward is not None:
+        port, flow = ruling.forward
+        ip: bytes | None = rewrite(trip.packet, flow, hops=1)
+    else:
+        port, ip = trip.entered, None if ruling.answer is None else answer(trip, ruling.answer)
+    if ip is None:
+        return ()
+    # The provider's router sends back in what an uplink's own addresses are called by.
+    hairpin = port.kind is PortKind.UPLINK and trip.policy.routing.owner(destination(ip)) is not None
+    return (Output(port.name, ethernet(ip, port.number), hairpin),)
+
+
+def answer(trip: Trip, kind: Answer) -> bytes | None:
+    """The IP packet of an answer, None where none may be given (RFC 1122 3.2.2, RFC 4443 2.4)."""
+    packet, routing = trip.packet, trip.policy.routing
+    src, dst = packet.flow.src, packet.flow.dst
+    if packet.kind is Kind.ICMP_ERROR or is_unspecified(src) or routing.is_multicast(src) or routing.is_multicast(dst):
+        return None
+    if kind is Answer.ECHO_REPLY:
+        return echo_reply(packet)
+    if kind is Answer.RESET:
+        return None if packet.tcp_flags & RST else tcp_reset(packet)
+    source = trip.entered.answers_from(src)
+    if source is None:
+        return None
+    icmp_type, code = ICMP_ERRORS[kind][0 if packet.version == 4 else 1]
+    return icmp_error(packet, source, icmp_type, trip.policy.options.reject_code if code is None else code)

@@ -1,0 +1,154 @@
+"""What a packet carries through the reference's stages: the policy, the state that outlives it, and its own notes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from edge.addresses import IPAddress
+from edge.firewall.config import FirewallRule, Section
+from edge.model import EdgeConfig
+from edge.nat.config import NatRule, NatType
+from edge.nat.reference import INBOUND, OUTBOUND, evaluation_order, inbound_match
+from edge.reference_sessions import SessionTable
+from edge.reference_wire import Flow, Packet, endpoints
+from edge.routing.reference import Port, PortKind, Route, Routing
+from edge.state import LogEvent, RuleCounters
+from edge.verdicts import Endpoints, Reason, Stage, Step, StepResult, Verdict
+
+
+class SplitMix64:
+    """Where every random choice comes from: Steele, Lea and Flood, "Fast splittable pseudorandom number generators"."""
+
+    def __init__(self, seed: int) -> None:
+        self._state = seed % 2**64
+
+    def __call__(self) -> int:
+        """The next 64 bits."""
+        self._state = (self._state + 0x9E3779B97F4A7C15) % 2**64
+        z = self._state
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+        return z ^ (z >> 31)
+
+
+class Policy:
+    """One configuration with its rules in order of evaluation; immutable."""
+
+    def __init__(self, config: EdgeConfig, revision: int) -> None:
+        self.config = config
+        self.options = config.options
+        self.revision = revision
+        self.routing = Routing(config.routing)
+        self.inbound_nat = evaluation_order(config.nat.rules, INBOUND)
+        self.outbound_nat = evaluation_order(config.nat.rules, OUTBOUND)
+        sections = list(Section)  # in order of evaluation
+        self.firewall = sorted(config.firewall.rules, key=lambda rule: sections.index(rule.section))
+        self.rule_ids = [*(rule.id for rule in config.firewall.rules), *(rule.id for rule in config.nat.rules)]
+
+    def blocks(self, protocol: int, port: int) -> bool:
+        """Does the provider drop this destination port upstream of every edge?"""
+        return any(
+            blocked.protocol == protocol and any(port in item for item in blocked.ports)
+            for blocked in self.options.provider_filter
+        )
+
+    def route(self, flow: Flow, entered: Port) -> Route:
+        """Where a flow with its destination translated leads."""
+        known_to_dnat = inbound_match(self.inbound_nat, flow) is not None
+        return self.routing.route(flow.dst, entered, primary_is_local=not known_to_dnat)
+
+
+@dataclass(slots=True)
+class State:
+    """What outlives a configuration."""
+
+    draw: SplitMix64
+    sessions: SessionTable = field(default_factory=SessionTable)
+    clock_ns: int = 0
+    counters: dict[str, RuleCounters] = field(default_factory=dict)
+    events: list[LogEvent] = field(default_factory=list)
+    verdicts: Counter[Verdict] = field(default_factory=Counter)
+    reasons: Counter[Reason] = field(default_factory=Counter)
+
+    def count(self, rules: Iterable[str], size: int, hits: int) -> None:
+        """One packet of ``size`` bytes, on each of the rules."""
+        for rule in rules:
+            before = self.counters.get(rule, RuleCounters())
+            self.counters[rule] = RuleCounters(before.hits + hits, before.packets + 1, before.bytes + size)
+
+
+@dataclass(slots=True)
+class Trip:
+    """One packet on its way: where it entered, how far it got and what the stages found out so far."""
+
+    policy: Policy
+    state: State
+    entered: Port
+    packet: Packet
+    flow: Flow  # with what NAT changed so far
+    steps: list[Step] = field(default_factory=list)
+    dnat: NatRule | None = None
+    snat: NatRule | None = None
+    pool_choice: IPAddress | None = None
+    route: Route = field(default_factory=lambda: Route(StepResult.NO_ROUTE))
+    bypass: NatRule | None = None
+    rule: FirewallRule | None = None
+    saw: Endpoints | None = None
+
+    def note(
+        self,
+        stage: Stage,
+        result: StepResult,
+        *,
+        rule_id: str | None = None,
+        port: str | None = None,
+        after: Endpoints | None = None,
+        saw: Endpoints | None = None,
+        logged: bool = False,
+    ) -> None:
+        """Write down what a stage said."""
+        self.steps.append(Step(stage, result, rule_id, port, after, saw, logged))
+
+    def shown(self, flow: Flow) -> Endpoints:
+        """A flow of this packet as traces show it."""
+        return endpoints(self.packet.kind, flow)
+
+    @property
+    def size(self) -> int:
+        """Bytes of IP."""
+        return len(self.packet.ip)
+
+    @property
+    def entered_by_uplink(self) -> bool:
+        """Direction IN."""
+        return self.entered.kind is PortKind.UPLINK
+
+    @property
+    def local(self) -> bool:
+        """True when the packet is for the edge itself."""
+        return self.route.result is StepResult.LOCAL
+
+    @property
+    def out(self) -> Port:
+        """The port that ROUTE found; only asked for behind that stage."""
+        if self.route.port is None:
+            raise LookupError("nothing goes past ROUTE without a port")
+        return self.route.port
+
+    @property
+    def leaves_by_uplink(self) -> bool:
+        """Direction OUT."""
+        return not self.local and self.out.kind is PortKind.UPLINK
+
+    @property
+    def stateless(self) -> bool:
+        """REFLEXIVE alone keeps no session; beside DNAT or SNAT it is part of theirs."""
+        types = {rule.type for rule in (self.dnat, self.snat) if rule is not None}
+        return NatType.REFLEXIVE in types and not types & {NatType.DNAT, NatType.SNAT}
+
+    @property
+    def nat_rules(self) -> dict[str, NatRule]:
+        """The NAT rules that were hit, DNAT first, by id: one that both lookups hit is one."""
+        return {rule.id: rule for rule in (self.dnat, self.snat) if rule is not None}

@@ -1,0 +1,367 @@
+"""The reference's own view of bytes: parse a frame, rewrite a packet, make an answer.
+
+Shares no code with ``native/packet`` or :mod:`edge.packets`, so that a mistake in one of them shows as a difference.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
+
+from edge.addresses import IPAddress
+from edge.verdicts import Endpoints, Reason
+
+ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
+
+FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
+
+VLAN_TAGS = (0x8100, 0x88A8)  # IEEE 802.1Q, 802.1ad
+IPV4, IPV6 = 0x0800, 0x86DD
+
+MAX_EXTENSION_HEADERS = 8
+
+# Type of the request -> type of its reply.
+QUERIES_V4 = {8: 0, 13: 14, 15: 16, 17: 18}  # echo, timestamp, information, address mask: RFC 792, RFC 950
+QUERIES_V6 = {128: 129}  # RFC 4443
+ERRORS_V4 = frozenset({3, 4, 5, 11, 12})
+
+
+class Kind(Enum):
+    """What a packet is to a stateful edge."""
+
+    TCP = auto()
+    UDP = auto()
+    ICMP_REQUEST = auto()  # of a query that has an identifier
+    ICMP_REPLY = auto()
+    ICMP_ERROR = auto()
+    ICMP_OTHER = auto()
+    OTHER = auto()
+    FRAGMENT = auto()
+
+
+class Flow(NamedTuple):
+    """What the packets of one direction of a session have in common.
+
+    ICMP requests bear (identifier, type << 8) in place of ports and their replies (request type << 8, identifier), so
+    that swapping the sides of a flow gives the flow of its answers whatever the protocol.  Other ICMP messages bear
+    (0, type << 8 | code), other protocols (0, 0).
+    """
+
+    protocol: int
+    src: IPAddress
+    sport: int
+    dst: IPAddress
+    dport: int
+
+    def reversed(self) -> Flow:
+        """The flow of the answers."""
+        return Flow(self.protocol, self.dst, self.dport, self.src, self.sport)
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """An IP packet whose headers hold together.  ``ip`` starts at the IP header and ends where the packet does
+    (padding is gone); ``l4`` is the offset of what follows the IP headers."""
+
+    ip: bytes
+    l4: int
+    ttl: int
+    kind: Kind
+    flow: Flow
+    tcp_flags: int = 0
+    icmp_type: int | None = None
+    icmp_code: int | None = None
+
+    @property
+    def version(self) -> int:
+        """4 or 6."""
+        return self.flow.src.version
+
+    @property
+    def is_opening(self) -> bool:
+        """A TCP segment with SYN and nothing that would make it the answer to one or the end of something."""
+        return self.kind is Kind.TCP and self.tcp_flags & (SYN | ACK | RST | FIN) == SYN
+
+
+ICMP_KINDS = frozenset({Kind.ICMP_REQUEST, Kind.ICMP_REPLY, Kind.ICMP_ERROR, Kind.ICMP_OTHER})
+
+
+def endpoints(kind: Kind, flow: Flow) -> Endpoints:
+    """A flow as traces show it: an ICMP query's identifier is ``sport``."""
+    if kind in (Kind.TCP, Kind.UDP):
+        return Endpoints(flow.src, flow.sport, flow.dst, flow.dport)
+    if kind is Kind.ICMP_REQUEST:
+        return Endpoints(flow.src, flow.sport, flow.dst, 0)
+    if kind is Kind.ICMP_REPLY:
+        return Endpoints(flow.src, flow.dport, flow.dst, 0)
+    return Endpoints(flow.src, 0, flow.dst, 0)
+
+
+# --- in -------------------------------------------------------------------------------------------------------------
+
+
+def parse(frame: bytes) -> Packet | Reason:
+    """Read an Ethernet frame; a reason where there is no packet to judge in it."""
+    at = network_offset(frame)
+    if at is None:
+        return Reason.MALFORMED
+    ethertype, data = u16(frame, at - 2), frame[at:]
+    if ethertype == IPV4:
+        return parse_ipv4(data)
+    if ethertype == IPV6:
+        return parse_ipv6(data)
+    return Reason.NOT_IP
+
+
+def network_offset(frame: bytes) -> int | None:
+    """Where the packet begins, behind at most two VLAN tags; None where the frame ends before that."""
+    at = 14
+    for _ in range(2):
+        if len(frame) >= at and u16(frame, at - 2) in VLAN_TAGS:
+            at += 4
+    return at if len(frame) >= at else None
+
+
+def parse_ipv4(data: bytes) -> Packet | Reason:
+    """RFC 791, in the order in which a router finds out."""
+    if len(data) < 20 or data[0] >> 4 != 4:
+        return Reason.MALFORMED
+    header = (data[0] & 15) * 4
+    total = u16(data, 2)
+    if header < 20 or total < header or total > len(data):
+        return Reason.MALFORMED
+    if internet_checksum(data[:header]) != 0:
+        return Reason.BAD_CHECKSUM
+    ip = data[:total]
+    src, dst = IPv4Address(ip[12:16]), IPv4Address(ip[16:20])
+    protocol = ip[9]
+    more_fragments_or_offset = u16(ip, 6) & 0x3FFF
+    if more_fragments_or_offset:
+        return Packet(ip, header, ip[8], Kind.FRAGMENT, Flow(protocol, src, 0, dst, 0))
+    return parse_l4(ip, header, ip[8], Flow(protocol, src, 0, dst, 0))
+
+
+def parse_ipv6(data: bytes) -> Packet | Reason:
+    """RFC 8200: the fixed header, then extension headers up to the upper protocol."""
+    if len(data) < 40 or data[0] >> 4 != 6:
+        return Reason.MALFORMED
+    total = 40 + u16(data, 4)
+    if total > len(data):
+        return Reason.MALFORMED
+    ip = data[:total]
+    src, dst = IPv6Address(ip[8:24]), IPv6Address(ip[24:40])
+    protocol, at, seen = ip[6], 40, 0
+    while protocol in (0, 43, 60, 44):  # hop-by-hop, routing, destination options, fragment
+        if at + 8 > total or (protocol == 0 and at != 40):
+            return Reason.MALFORMED
+        if protocol == 44:
+            return Packet(ip, at, ip[7], Kind.FRAGMENT, Flow(ip[at], src, 0, dst, 0))
+        length = (ip[at + 1] + 1) * 8
+        seen += 1
+        if at + length > total or seen > MAX_EXTENSION_HEADERS:
+            return Reason.MALFORMED
+        protocol, at = ip[at], at + length
+    return parse_l4(ip, at, ip[7], Flow(protocol, src, 0, dst, 0))
+
+
+def parse_l4(ip: bytes, at: int, ttl: int, flow: Flow) -> Packet | Reason:
+    """Ports, or what stands for them; ``flow`` comes without.  Checksums are left to the ends."""
+    rest, protocol, version = ip[at:], flow.protocol, flow.src.version
+    if protocol == TCP:
+        if len(rest) < 20 or not 20 <= (rest[12] >> 4) * 4 <= len(rest):
+            return Reason.MALFORMED
+        flow = flow._replace(sport=u16(rest, 0), dport=u16(rest, 2))
+        return Packet(ip, at, ttl, Kind.TCP, flow, tcp_flags=rest[13])
+    if protocol == UDP:
+        if len(rest) < 8 or not 8 <= u16(rest, 4) <= len(rest):
+            return Reason.MALFORMED
+        return Packet(ip, at, ttl, Kind.UDP, flow._replace(sport=u16(rest, 0), dport=u16(rest, 2)))
+    if protocol == (ICMP if version == 4 else ICMP6):
+        if len(rest) < 8:
+            return Reason.MALFORMED
+        kind, sport, dport = icmp_ports(version, rest[0], rest[1], u16(rest, 4))
+        flow = flow._replace(sport=sport, dport=dport)
+        return Packet(ip, at, ttl, kind, flow, icmp_type=rest[0], icmp_code=rest[1])
+    return Packet(ip, at, ttl, Kind.OTHER, flow)
+
+
+def icmp_ports(version: int, icmp_type: int, code: int, identifier: int) -> tuple[Kind, int, int]:
+    """The kind of an ICMP message and what it bears in place of ports."""
+    queries = QUERIES_V4 if version == 4 else QUERIES_V6
+    if icmp_type in queries:
+        return Kind.ICMP_REQUEST, identifier, icmp_type << 8
+    for request, reply in queries.items():
+        if icmp_type == reply:
+            return Kind.ICMP_REPLY, request << 8, identifier
+    if icmp_type in ERRORS_V4 if version == 4 else icmp_type < 128:
+        return Kind.ICMP_ERROR, 0, 0
+    return Kind.ICMP_OTHER, 0, icmp_type << 8 | code
+
+
+# --- on -------------------------------------------------------------------------------------------------------------
+
+
+def rewrite(packet: Packet, flow: Flow, hops: int) -> bytes:
+    """The IP packet with the addresses and ports of ``flow`` and ``hops`` taken off its TTL or hop limit.
+
+    Checksums are updated, not computed anew (RFC 1624), so that what was wrong stays wrong.
+    """
+    ip = bytearray(packet.ip)
+    size, first = (4, 12) if packet.version == 4 else (16, 8)
+    addresses = replace(ip, first, flow.src.packed) + replace(ip, first + size, flow.dst.packed)
+    hop_limit = replace(ip, *((8, bytes((ip[8] - hops, ip[9]))) if size == 4 else (6, bytes((ip[6], ip[7] - hops)))))
+    if packet.version == 4:
+        update(ip, 10, addresses + hop_limit)
+    at = packet.l4
+    if packet.kind in (Kind.TCP, Kind.UDP):
+        ports = replace(ip, at, struct.pack("!H", flow.sport)) + replace(ip, at + 2, struct.pack("!H", flow.dport))
+        checksum = at + (16 if packet.kind is Kind.TCP else 6)
+        unused = packet.kind is Kind.UDP and packet.version == 4 and u16(ip, checksum) == 0
+        if not unused:
+            update(ip, checksum, addresses + ports)
+        if packet.kind is Kind.UDP and not unused and addresses + ports and u16(ip, checksum) == 0:
+            ip[checksum : checksum + 2] = b"\xff\xff"  # RFC 768: zero would say that there is none
+    elif packet.kind in ICMP_KINDS:
+        identifier = replace(ip, at + 4, struct.pack("!H", new_identifier(packet, flow)))
+        update(ip, at + 2, identifier if packet.version == 4 else addresses + identifier)
+    return bytes(ip)
+
+
+def new_identifier(packet: Packet, flow: Flow) -> int:
+    """What stands in the identifier's place of an ICMP message afterwards: the half of the flow that changed, a type
+    never does."""
+    if flow.sport != packet.flow.sport:
+        return flow.sport
+    return flow.dport if flow.dport != packet.flow.dport else u16(packet.ip, packet.l4 + 4)
+
+
+Words = list[tuple[int, int]]
+"""16-bit words of a field that changed: (old, new)."""
+
+
+def replace(data: bytearray, at: int, new: bytes) -> Words:
+    """Write a field; its words if that changed anything."""
+    old = bytes(data[at : at + len(new)])
+    if old == new:
+        return []
+    data[at : at + len(new)] = new
+    return list(zip(words(old), words(new), strict=True))
+
+
+def update(data: bytearray, at: int, changes: Words) -> None:
+    """RFC 1624, equation 3: HC' = ~(~HC + sum of ~m + m')."""
+    if changes:
+        total = ~u16(data, at) & 0xFFFF
+        total += sum((~old & 0xFFFF) + new for old, new in changes)
+        struct.pack_into("!H", data, at, ~fold(total) & 0xFFFF)
+
+
+# --- out ------------------------------------------------------------------------------------------------------------
+
+
+def ethernet(ip: bytes, port_number: int) -> bytes:
+    """A frame that leaves by a port: the addresses say which one."""
+    number = struct.pack("!H", port_number)
+    ethertype = struct.pack("!H", IPV4 if ip[0] >> 4 == 4 else IPV6)
+    return b"\x02\x00\x00\x01" + number + b"\x02\x00\x00\x00" + number + ethertype + ip
+
+
+def destination(ip: bytes) -> IPAddress:
+    """Where an IP packet goes."""
+    return IPv4Address(ip[16:20]) if ip[0] >> 4 == 4 else IPv6Address(ip[24:40])
+
+
+def tcp_reset(packet: Packet) -> bytes:
+    """The RST that answers a segment (RFC 9293, 3.10.7.1), from the address that it was sent to."""
+    at, flags = packet.l4, packet.tcp_flags
+    sequence, acknowledged = struct.unpack_from("!II", packet.ip, at + 4)
+    payload = len(packet.ip) - at - (packet.ip[at + 12] >> 4) * 4
+    if flags & ACK:
+        numbers = (acknowledged, 0, RST)
+    else:
+        length = payload + bool(flags & SYN) + bool(flags & FIN)
+        numbers = (0, (sequence + length) & 0xFFFFFFFF, RST | ACK)
+    flow = packet.flow.reversed()
+    segment = struct.pack("!HHIIBBHHH", flow.sport, flow.dport, *numbers[:2], 5 << 4, numbers[2], 0, 0, 0)
+    segment = checksummed(segment, 16, pseudo_header(flow, len(segment)))
+    return ip_header(flow, len(segment), dont_fragment=True) + segment
+
+
+def icmp_error(packet: Packet, source: IPAddress, icmp_type: int, code: int) -> bytes:
+    """An ICMP error from ``source`` that quotes the packet: at most 576 (RFC 1812) or 1,280 bytes (RFC 4443) in all."""
+    version = packet.version
+    flow = Flow(ICMP if version == 4 else ICMP6, source, 0, packet.flow.src, 0)
+    quote = packet.ip[: 576 - 28 if version == 4 else 1280 - 48]
+    message = struct.pack("!BBHI", icmp_type, code, 0, 0) + quote
+    message = checksummed(message, 2, b"" if version == 4 else pseudo_header(flow, len(message)))
+    return ip_header(flow, len(message), tos=0xC0 if version == 4 else 0) + message
+
+
+def echo_reply(packet: Packet) -> bytes:
+    """The answer to an echo request: identifier, sequence number and data come back."""
+    version = packet.version
+    flow = packet.flow.reversed()
+    message = bytes((QUERIES_V4[8] if version == 4 else QUERIES_V6[128], 0, 0, 0)) + packet.ip[packet.l4 + 4 :]
+    message = checksummed(message, 2, b"" if version == 4 else pseudo_header(flow, len(message)))
+    if version == 4:
+        return ip_header(flow, len(message), tos=packet.ip[1], identification=u16(packet.ip, 4)) + message
+    class_and_label = int.from_bytes(packet.ip[0:4], "big") & 0x0FFFFFFF
+    return ip_header(flow, len(message), class_and_label=class_and_label) + message
+
+
+def ip_header(
+    flow: Flow,
+    length: int,
+    *,
+    tos: int = 0,
+    identification: int = 0,
+    dont_fragment: bool = False,
+    class_and_label: int = 0,
+) -> bytes:
+    """An IP header without options for ``length`` bytes, TTL or hop limit 64."""
+    addresses = flow.src.packed + flow.dst.packed
+    if flow.src.version == 6:
+        return struct.pack("!IHBB", 6 << 28 | class_and_label, length, flow.protocol, 64) + addresses
+    fragment = 0x4000 if dont_fragment else 0
+    header = struct.pack("!BBHHHBBH", 0x45, tos, 20 + length, identification, fragment, 64, flow.protocol, 0)
+    return checksummed(header + addresses, 10, b"")
+
+
+def pseudo_header(flow: Flow, length: int) -> bytes:
+    """What TCP, UDP and ICMPv6 checksums cover besides the message (RFC 9293, RFC 8200)."""
+    form = "!BBH" if flow.src.version == 4 else "!IxxxB"
+    tail = (0, flow.protocol, length) if flow.src.version == 4 else (length, flow.protocol)
+    return flow.src.packed + flow.dst.packed + struct.pack(form, *tail)
+
+
+def checksummed(data: bytes, at: int, covered_too: bytes) -> bytes:
+    """``data`` with the right checksum at offset ``at``, where it holds zero."""
+    return data[:at] + struct.pack("!H", internet_checksum(covered_too + data)) + data[at + 2 :]
+
+
+def internet_checksum(data: bytes) -> int:
+    """RFC 1071; 0 over data that contains its own right checksum."""
+    return ~fold(sum(words(data))) & 0xFFFF
+
+
+def fold(total: int) -> int:
+    """End-around carry."""
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
+
+
+def words(data: bytes) -> Iterable[int]:
+    """16-bit words in network order; an odd byte at the end counts as if a zero followed."""
+    if len(data) % 2:
+        data += b"\0"
+    return struct.unpack(f"!{len(data) // 2}H", data)
+
+
+def u16(data: bytes | bytearray, at: int) -> int:
+    """The 16-bit number at an offset."""
+    return data[at] << 8 | data[at + 1]

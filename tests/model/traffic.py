@@ -1,0 +1,272 @@
+"""What happens in a tiny universe: packets that answer, repeat and contradict each other, while time passes."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from ipaddress import ip_address
+from random import Random
+
+from edge.verdicts import Outcome
+from tests.model.frames import Parts, frame, icmp, mutated, parts_of, tcp, udp
+from tests.model.universe import ODD, PORTS, Universe, changed_universe
+from tests.support import SECOND
+
+FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
+FLAGS = (SYN,) * 12 + (SYN | PSH, SYN | 0xC0, ACK, SYN | ACK, FIN | ACK, FIN, RST, RST | ACK, PSH | ACK, SYN | FIN, 0)
+REPLIES = (SYN | ACK, SYN | ACK, ACK, ACK, PSH | ACK, FIN | ACK, RST, RST | ACK, SYN)
+SOURCE_PORTS = (4000, 4001, 1030, 1031, 80)
+QUERIES = {4: {8: 0, 13: 14, 15: 16, 17: 18}, 6: {128: 129}}
+ERRORS = {
+    4: ((3, 1), (3, 3), (3, 4), (11, 0), (4, 0), (5, 1), (12, 0)),
+    6: ((1, 0), (1, 4), (2, 0), (3, 0), (4, 1), (100, 0)),
+}
+OTHERS = {4: ((9, 0), (10, 0), (40, 3), (0x50, 1)), 6: ((133, 0), (135, 0), (200, 1), (255, 255))}
+
+
+@dataclass(frozen=True, slots=True)
+class PacketEvent:
+    """One frame in by a port.  ``mapped``: it comes from a capture that was taken behind the edge."""
+
+    port: str
+    frame: bytes
+    now_ns: int
+    mapped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeEvent:
+    """Another configuration."""
+
+    universe: Universe
+
+
+Event = PacketEvent | ChangeEvent
+
+
+class Traffic:
+    """Draws events one by one; told of each outcome, so that it can go on from there."""
+
+    def __init__(self, random: Random, universe: Universe) -> None:
+        self.random = random
+        self.universe = universe
+        self.now_ns = 0
+        self._popular = random.sample(universe.addresses, 4)
+        self._sent: deque[tuple[str, bytes]] = deque(maxlen=24)
+        self._left: deque[tuple[str, bytes]] = deque(maxlen=24)
+        self._hairpin: deque[tuple[str, bytes]] = deque()
+        self._storm: deque[Parts] = deque()
+
+    def saw(self, event: PacketEvent, outcome: Outcome) -> None:
+        """What became of an event."""
+        self._sent.append((event.port, event.frame))
+        for output in outcome.outputs:
+            self._left.append((output.port, output.frame))
+            if output.hairpin:
+                self._hairpin.append((output.port, output.frame))
+
+    def event(self, deadlines: tuple[int, ...] = ()) -> Event:
+        """The next thing to happen.  ``deadlines``: when sessions end, moments that time likes to stop at."""
+        random = self.random
+        if random.random() < 0.006:
+            self.universe = changed_universe(random, self.universe)
+            return ChangeEvent(self.universe)
+        self._let_time_pass(deadlines)
+        if self._hairpin:
+            port, data = self._hairpin.popleft()
+            if random.random() < 0.8 and port in self.universe.config.ports:
+                return PacketEvent(port, data, self.now_ns)
+        port, data = self._packet()
+        if random.random() < 0.04:
+            data = mutated(random, data)
+        if port not in self.universe.config.ports or random.random() < 0.05:
+            port = random.choice(self.universe.config.ports)
+        return PacketEvent(port, data, self.now_ns, mapped=random.random() < 0.15)
+
+    def _let_time_pass(self, deadlines: tuple[int, ...]) -> None:
+        random = self.random
+        drawn = random.random()
+        if drawn < 0.55:
+            return
+        if drawn < 0.9:
+            self.now_ns += random.randrange(50_000_000)
+        elif drawn < 0.96 and deadlines:
+            self.now_ns = max(self.now_ns, random.choice(deadlines) + random.choice((-1, 0, 0, 1)))
+        elif drawn < 0.985:
+            self.now_ns += random.randrange(1, 6) * SECOND
+        elif drawn < 0.995:
+            self.now_ns = max(0, self.now_ns - random.randrange(SECOND))  # a clock that was set back
+        else:
+            self.now_ns += random.choice((60, 900, 7200)) * SECOND
+
+    # --- which packet ---
+
+    def _packet(self) -> tuple[str, bytes]:
+        if not self._storm and self.random.random() < 0.01:
+            self._storm.extend(self._many())
+        if self._storm:
+            parts = self._storm.popleft()
+            return self._natural_port(parts), frame(parts)
+        drawn = self.random.random()
+        if drawn < 0.4 and self._left:
+            port, data = self._recent(self._left)
+            answer = self._answer(data)
+            if answer is not None:
+                return port, self._dressed(answer)
+        if drawn < 0.6 and self._sent:
+            return self._again()
+        parts = self._fresh()
+        return self._natural_port(parts), self._dressed(parts)
+
+    def _many(self) -> list[Parts]:
+        """Sessions from one machine to one service, more than there may be room for."""
+        src, dst = self._addresses()
+        dport, numbers = self.random.choice(PORTS), range(5000, 5000 + self.random.choice((3, 6, 10)))
+        match self.random.randrange(3):
+            case 0:
+                return [self._udp(src, dst, number, dport) for number in numbers]
+            case 1:
+                return [self._tcp(src, dst, number, dport, SYN) for number in numbers]
+        echo = 8 if len(src) == 4 else 128
+        return [icmp(src, dst, echo, 0, number, 1) for number in numbers]
+
+    def _recent(self, packets: deque[tuple[str, bytes]]) -> tuple[str, bytes]:
+        return packets[max(self.random.randrange(len(packets)) for _ in range(3))]
+
+    def _again(self) -> tuple[str, bytes]:
+        """A packet that was sent before, or another of the same flow."""
+        random = self.random
+        port, data = self._recent(self._sent)
+        parts = parts_of(data)
+        if parts is None or random.random() < 0.4:
+            return port, data
+        if parts.protocol == 6 and len(parts.payload) >= 20:
+            sport, dport = (int.from_bytes(parts.payload[at : at + 2], "big") for at in (0, 2))
+            parts = self._tcp(
+                parts.src, parts.dst, sport, dport, random.choice((ACK, ACK, PSH | ACK, FIN | ACK, RST, SYN))
+            )
+        return port, self._dressed(parts)
+
+    def _answer(self, data: bytes) -> Parts | None:
+        """What the other end makes of a packet that left."""
+        random = self.random
+        parts = parts_of(data)
+        if parts is None:
+            return None
+        rest, src, dst = parts.payload, parts.dst, parts.src
+        if random.random() < 0.05:
+            kind, code = random.choice(ERRORS[parts.version])
+            return icmp(src, dst, kind, code, 0, 1400, data[14 : 14 + random.choice((28, 48, 200))])
+        if parts.protocol in (6, 17) and len(rest) >= 8:
+            sport, dport = (int.from_bytes(rest[at : at + 2], "big") for at in (2, 0))
+            if parts.protocol == 17:
+                return self._udp(src, dst, sport, dport)
+            return self._tcp(src, dst, sport, dport, random.choice(REPLIES))
+        if parts.protocol in (1, 58) and len(rest) >= 8:
+            reply = QUERIES[parts.version].get(rest[0])
+            identifier, sequence = (int.from_bytes(rest[at : at + 2], "big") for at in (4, 6))
+            if reply is not None:
+                return icmp(src, dst, reply, 0, identifier, sequence, rest[8:])
+            return icmp(src, dst, rest[0], rest[1], identifier, sequence)
+        return Parts(parts.protocol, src, dst, rest)
+
+    def _fresh(self) -> Parts:
+        random = self.random
+        src, dst = self._addresses()
+        version = 4 if len(src) == 4 else 6
+        sport, dport = random.choice(SOURCE_PORTS), random.choice(PORTS)
+        match random.choices(
+            ("tcp", "udp", "query", "reply", "error", "other icmp", "other"), (45, 25, 14, 3, 2, 3, 6)
+        )[0]:
+            case "tcp":
+                return self._tcp(src, dst, sport, dport, random.choice(FLAGS))
+            case "udp":
+                return self._udp(src, dst, sport, dport)
+            case "query":
+                kind = random.choice(tuple(QUERIES[version]))
+                return icmp(src, dst, kind, random.choice((0, 0, 0, 1)), random.choice((1, 2, 1030, 2048)), 1, b"ping")
+            case "reply":
+                kind = random.choice(tuple(QUERIES[version].values()))
+                return icmp(src, dst, kind, 0, random.choice((1, 2, 1030)), 1)
+            case "error":
+                kind, code = random.choice(ERRORS[version])
+                return icmp(src, dst, kind, code, 0, 0, bytes(random.choice((0, 28))))
+            case "other icmp":
+                kind, code = random.choice(OTHERS[version])
+                return icmp(src, dst, kind, code, random.randrange(3), 0)
+        return Parts(
+            random.choice((2, 47, 50, 51, 132, 58 if version == 4 else 1, 59, 255)),
+            src,
+            dst,
+            random.randbytes(random.randrange(12)),
+        )
+
+    def _addresses(self) -> tuple[bytes, bytes]:
+        random, place = self.random, self.universe
+        drawn = random.random()
+        if drawn < 0.35 and place.inside:
+            src, targets = random.choice(place.inside), place.outside
+        elif drawn < 0.5 and place.owned:
+            src, targets = random.choice(place.outside), place.owned
+        else:
+            src, targets = random.choice(place.addresses), place.addresses
+        same = [item for item in targets if item.version == src.version]
+        same = same or [item for item in place.addresses if item.version == src.version]
+        if random.random() < 0.5:
+            same = [item for item in same if item in self._popular] or same
+        src_bytes, dst_bytes = src.packed, random.choice(same).packed
+        if random.random() < 0.03:
+            odd = [text for text in ODD if (":" in text) == (src.version == 6)]
+            packed = ip_address(random.choice(odd)).packed
+            src_bytes, dst_bytes = (packed, dst_bytes) if random.random() < 0.5 else (src_bytes, packed)
+        return src_bytes, dst_bytes
+
+    def _tcp(self, src: bytes, dst: bytes, sport: int, dport: int, flags: int) -> Parts:
+        random = self.random
+        options = random.choice((b"", b"", b"\x02\x04\x05\xb4", b"\x01" * 8))
+        return tcp(src, dst, sport, dport, flags, random.getrandbits(32), random.getrandbits(32), self._data(), options)
+
+    def _udp(self, src: bytes, dst: bytes, sport: int, dport: int) -> Parts:
+        return udp(src, dst, sport, dport, self._data(), with_checksum=self.random.random() < 0.85)
+
+    def _data(self) -> bytes:
+        random = self.random
+        return random.randbytes(random.choice((0, 0, 1, 7, 20))) if random.random() < 0.97 else bytes(1300)
+
+    def _dressed(self, parts: Parts) -> bytes:
+        """In an IP header and Ethernet, plain or with everything that may come with them."""
+        random = self.random
+        if random.random() < 0.6:
+            return frame(parts)
+        payload = parts.payload
+        if random.random() < 0.05 and len(payload) >= 18:
+            payload = (
+                payload[:6] + random.choice((b"\0\0", b"\xff\xff")) + payload[8:16] + random.randbytes(2) + payload[18:]
+            )
+        fragment = random.choice((0, 0x4000))
+        extensions: tuple[int, ...] = ()
+        if random.random() < 0.04:
+            fragment = random.choice((0x2000, 0x2005, 0x0001, 0x8000))
+            extensions = (44,)
+        elif random.random() < 0.1:
+            extensions = random.choice(((0,), (60,), (0, 43, 60), (43,) * 8, (60,) * 9, (60, 0)))
+        return frame(
+            Parts(parts.protocol, parts.src, parts.dst, payload),
+            ttl=random.choice((64,) * 12 + (255, 2, 1, 0)),
+            tos=random.choice((0, 0xB8)),
+            identification=random.getrandbits(16),
+            fragment=fragment,
+            options=random.choice((b"", b"", b"", b"\x01\x01\x01\x00", b"\x94\x04\x00\x00" * 10)),
+            extensions=extensions,
+            tags=random.choice(((),) * 8 + ((0x8100,), (0x88A8,), (0x88A8, 0x8100), (0x8100, 0x8100, 0x8100))),
+            padding=random.choice((b"", b"\0" * 6, b"\xee" * 18)),
+        )
+
+    def _natural_port(self, parts: Parts) -> str:
+        """Where the source lives; by an uplink what lives nowhere."""
+        routing = self.universe.config.routing
+        source = ip_address(parts.src)
+        for net in routing.networks:
+            if any(source in subnet.network for subnet in net.subnets):
+                return net.name
+        return self.random.choice(routing.uplinks).name
