@@ -30,7 +30,7 @@ def system_profile_names() -> tuple[str, ...]:
 
 
 def system_profile(name: str) -> ApplicationPortProfile | None:
-    """The shipped profile of that name, or None.  Its id is ``system:`` and the name: installations differ in theirs."""
+    """The shipped profile of that name, or None.  Its id is ``system:`` and the name: each installation has its own."""
     services = _lines().get(name)
     if services is None:
         return None

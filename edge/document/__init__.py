@@ -1,0 +1,121 @@
+"""The border between edge documents and the model: text, CloudAPI answers and plain data in, EdgeConfig out.
+
+>>> loaded = loads("edgeGateway: {name: T1}")
+>>> loaded.config.firewall.rules[-1].name
+'default_rule'
+
+A document is read in four steps, each a module: :mod:`~edge.document.text` makes plain data of a text,
+:mod:`~edge.document.validate` holds it against :mod:`~edge.document.schema`, and the resolvers
+(:mod:`~edge.document.routing`, :mod:`~edge.document.firewall`, :mod:`~edge.document.nat`,
+:mod:`~edge.document.options`) look up references and build the model.  Every step collects all problems it finds; the
+later ones go on with whatever is well.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any
+
+from edge.document.collector import collector_paused
+from edge.document.problems import Finding, Path, to_problems, written_path
+from edge.document.resolve import Resolved, resolve
+from edge.document.text import Source, TextError, decode, parse
+from edge.errors import DocumentError, Problem
+from edge.model import EdgeConfig
+
+__all__ = ["LoadedDocument", "from_data", "load", "loads"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedDocument:
+    """A document that can be used.
+
+    ``problems`` are warnings (errors are raised); ``document`` is the plain data as written, not to be changed;
+    ``file`` is the name that problems give.
+    """
+
+    config: EdgeConfig
+    problems: tuple[Problem, ...]
+    document: Any = field(repr=False)
+    file: str | None = None
+    _sections: dict[str, str] = field(default_factory=dict, repr=False)
+    _source: Source | None = field(default=None, repr=False)
+
+    def path(self, section: str, *steps: str | int) -> Path:
+        """The author's own path for a canonical one: ``path("natRules", 3)`` may be ``("nat/rules", "values", 3)``."""
+        return written_path(self.document, (self._sections.get(section, section), *steps))
+
+    def raw(self, path: Path) -> Any:
+        """The plain data at one of the author's own paths, None where there is none."""
+        node = self.document
+        for step in path:
+            if isinstance(step, int):
+                node = node[step] if isinstance(node, list) and step < len(node) else None
+            else:
+                node = node.get(step) if isinstance(node, dict) else None
+        return node
+
+    def locate(self, findings: Iterable[Finding]) -> list[Problem]:
+        """Findings as problems, each with file, line and column where the document came from a text."""
+        return _located(list(findings), self.document, self.file, self._source)
+
+
+def load(path: str | os.PathLike[str], *, allow_unsupported: bool = False) -> LoadedDocument:
+    """Read an edge document, YAML or JSON, from a file.
+
+    ``allow_unsupported`` turns NOT_EMULATED errors into warnings.  Raises DocumentError with every problem found.
+    """
+    file = os.fspath(path)
+    try:
+        raw = FilePath(path).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise DocumentError([Problem("UNREADABLE", "", f"cannot be read: {reason}", file=file)]) from None
+    try:
+        text = decode(raw)
+    except TextError as error:
+        raise DocumentError(to_problems(error.findings, file, error.places)) from None
+    del raw
+    return loads(text, file=file, allow_unsupported=allow_unsupported)
+
+
+def loads(text: str, *, file: str | None = None, allow_unsupported: bool = False) -> LoadedDocument:
+    """Read an edge document from a text.  ``file`` is the name that problems give; its ending tells JSON from YAML.
+
+    Raises DocumentError with every problem found.
+    """
+    with collector_paused():
+        try:
+            source = parse(text, file)
+        except TextError as error:
+            raise DocumentError(to_problems(error.findings, file, error.places)) from None
+        return _finish(resolve(source.data, allow_unsupported), source.data, file, source)
+
+
+def from_data(data: Any, *, file: str | None = None, allow_unsupported: bool = False) -> LoadedDocument:
+    """Read an edge document from plain data, such as a parsed message; problems have no line and no column.
+
+    Raises DocumentError with every problem found.
+    """
+    with collector_paused():
+        return _finish(resolve(data, allow_unsupported), data, file, None)
+
+
+def _finish(resolved: Resolved, data: Any, file: str | None, source: Source | None) -> LoadedDocument:
+    problems = _located(resolved.findings, data, file, source)
+    if resolved.config is None:
+        raise DocumentError(problems)
+    return LoadedDocument(resolved.config, tuple(problems), data, file, resolved.sections, source)
+
+
+def _located(findings: list[Finding], data: Any, file: str | None, source: Source | None) -> list[Problem]:
+    """Complete the paths, look up their places, and sort as a reader meets them: by place, then as found."""
+    complete = [
+        Finding(item.code, written_path(data, item.path), item.message, item.severity, item.at_key) for item in findings
+    ]
+    places = source.places((item.path, item.at_key) for item in complete) if source and complete else {}
+    problems = to_problems(complete, file, places)
+    return sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0))
