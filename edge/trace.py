@@ -1,0 +1,287 @@
+"""What ``t1edge trace`` does: packets in text through one edge, every stage named, every verdict explained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from edge.errors import EdgeError
+from edge.explain import explain
+from edge.model import EdgeConfig
+from edge.packets import Conversation, PacketText, build_frame, format_endpoints, format_frame, parse_packet, reply_to
+from edge.packets.decode import decode_frame
+from edge.runtime import Edge
+from edge.state import SessionInfo
+from edge.verdicts import Endpoints, Outcome, Output, Reason, Stage, Step, StepResult, Verdict
+
+SECOND_NS = 1_000_000_000
+
+MAX_PASSES = 4
+"""A packet hairpins once; after so many passes it is a loop between edge and provider, and its TTL would end it."""
+
+
+class TraceError(EdgeError):
+    """A packet that is well written but cannot be sent: an unknown port, nothing to reply to."""
+
+    reason = "CANNOT_SEND"
+
+
+class TracedEdge(Protocol):
+    """What a trace needs of an edge; the native one and the readable reference both have it."""
+
+    @property
+    def config(self) -> EdgeConfig:
+        """The configuration in force."""
+
+    def ingress_port(self, frame: bytes) -> str:
+        """Where a frame enters when nobody says: the network that contains its source, else the first uplink."""
+
+    def process(self, port: str, frame: bytes, now_ns: int) -> Outcome:
+        """Judge one frame."""
+
+    def sessions(self) -> list[SessionInfo]:
+        """Every live session."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceStep:
+    """One stage in text.  ``rule`` is a name, ``after`` and ``saw`` are packets; None where a stage has no such
+    thing."""
+
+    stage: Stage
+    result: StepResult
+    rule: str | None = None
+    rule_id: str | None = None
+    port: str | None = None
+    after: str | None = None
+    saw: str | None = None
+    logged: bool = False
+
+    def to_json(self) -> dict[str, object]:
+        """The object that ``--json`` prints for this step; what it does not have is left out."""
+        fields: dict[str, object] = {
+            "stage": self.stage.name,
+            "result": self.result.name,
+            "rule": self.rule,
+            "ruleId": self.rule_id,
+            "port": self.port,
+            "after": self.after,
+            "saw": self.saw,
+            "logged": self.logged or None,
+        }
+        return {key: value for key, value in fields.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class TraceOutput:
+    """A packet that left: as text, and the Ethernet frame itself."""
+
+    port: str
+    packet: str
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSession:
+    """The session that a packet belongs to, as the packet left it.  ``state`` is '' for protocols without states;
+    ``idle_timeout_s`` is how long it may now stay without packets; pairs are the original direction and the replies."""
+
+    state: str
+    idle_timeout_s: float
+    packets: tuple[int, int]
+    bytes: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceResult:
+    """One pass of one packet through the edge.  ``hairpin``: the provider's router sent it back in.
+
+    ``firewall_rule`` is (name, id) of the firewall rule that decided, now or when the session began; ``nat_rules`` are
+    those of the NAT rules that this pass hit, in order.
+    """
+
+    packet: str
+    in_port: str
+    hairpin: bool
+    verdict: Verdict
+    reason: Reason
+    explanation: str
+    steps: tuple[TraceStep, ...]
+    outputs: tuple[TraceOutput, ...]
+    session: TraceSession | None
+    firewall_rule: tuple[str, str] | None
+    nat_rules: tuple[tuple[str, str], ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The object that ``--json`` prints for this pass."""
+        head: dict[str, object] = {"packet": self.packet, "in": self.in_port}
+        if self.hairpin:
+            head["hairpin"] = True
+        return head | {
+            "verdict": self.verdict.name,
+            "reason": self.reason.name,
+            "steps": [step.to_json() for step in self.steps],
+            "output": [{"port": output.port, "packet": output.packet} for output in self.outputs],
+        }
+
+
+class Tracer:
+    """Sends packets through one edge and keeps what a conversation needs: the clock, the ends of sessions, the last
+    output.  The clock begins at 0 and moves only when told to wait."""
+
+    def __init__(self, edge: TracedEdge) -> None:
+        self._edge = edge
+        self._now_ns = 0
+        self._conversation = Conversation()
+        self._last_output: TraceOutput | None = None
+        self._firewall_names = {rule.id: rule.name for rule in edge.config.firewall.rules}
+        self._nat_names = {rule.id: rule.name for rule in edge.config.nat.rules}
+        self._names = self._firewall_names | self._nat_names
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self._now_ns += round(seconds * SECOND_NS)
+
+    def send(self, text: str) -> list[TraceResult]:
+        """Send a packet in text: its own pass first, then those of its hairpin.
+
+        Raises PacketSyntaxError, or TraceError for a port that the edge does not have.
+        """
+        return self._send(parse_packet(text))
+
+    def reply(self, text: str = "") -> list[TraceResult]:
+        """Let the other end answer the last output: ``text`` is the flags of a TCP answer, '' for UDP and ICMP.
+
+        Raises TraceError when nothing left that could be answered, PacketSyntaxError when ``text`` cannot be read.
+        """
+        last = self._last_output
+        if last is None:
+            raise TraceError("there is nothing to reply to: the last packet left no output")
+        return self._send(reply_to(last.frame, text), last.port)
+
+    def _send(self, packet: PacketText, port: str | None = None) -> list[TraceResult]:
+        frame = build_frame(packet, self._conversation)
+        port = packet.in_port or port or self._edge.ingress_port(frame)
+        if port not in self._edge.config.ports:
+            raise TraceError(f"this edge has no port {port!r}; it has {', '.join(self._edge.config.ports)}")
+        self.wait(packet.wait_s)
+        keys = packet.shown_keys
+        results: list[TraceResult] = []
+        entering: Output | None = Output(port, frame)
+        while entering is not None and len(results) < MAX_PASSES:
+            outcome = self._edge.process(entering.port, entering.frame, self._now_ns)
+            results.append(self._result(entering, outcome, keys))
+            entering = next((output for output in outcome.outputs if output.hairpin), None)
+        self._conversation.saw(frame)
+        outputs = results[-1].outputs
+        for output in outputs:
+            self._conversation.saw(output.frame)
+        self._last_output = outputs[-1] if outputs else None
+        return results
+
+    def _result(self, entered: Output, outcome: Outcome, keys: frozenset[str]) -> TraceResult:
+        steps = tuple(self._step(step, entered.frame, keys) for step in outcome.steps)
+        deciding_stage = Stage.NAT if outcome.reason is Reason.NAT_PORTS_EXHAUSTED else Stage.FIREWALL
+        decided_by = next((step.rule for step in reversed(steps) if step.stage is deciding_stage), None)
+        return TraceResult(
+            packet=format_frame(entered.frame, keys),
+            in_port=entered.port,
+            hairpin=entered.hairpin,
+            verdict=outcome.verdict,
+            reason=outcome.reason,
+            explanation=explain(outcome.verdict, outcome.reason, decided_by),
+            steps=steps,
+            outputs=tuple(
+                TraceOutput(output.port, format_frame(output.frame, keys), output.frame) for output in outcome.outputs
+            ),
+            session=self._session(entered) if outcome.verdict is Verdict.ALLOW else None,
+            firewall_rule=next(
+                (
+                    (self._firewall_names[step.rule_id], step.rule_id)
+                    for step in outcome.steps
+                    if step.stage in (Stage.SESSION, Stage.FIREWALL) and step.rule_id in self._firewall_names
+                ),
+                None,
+            ),
+            nat_rules=tuple(
+                (self._nat_names[step.rule_id], step.rule_id)
+                for step in outcome.steps
+                if step.stage is Stage.NAT and step.result is not StepResult.DROP and step.rule_id in self._nat_names
+            ),
+        )
+
+    def _session(self, entered: Output) -> TraceSession | None:
+        """The live session whose next packet, in one direction or the other, is like the one that entered."""
+        headers, shown = decode_frame(entered.frame), format_frame(entered.frame)
+        for info in self._edge.sessions():
+            forth = info.in_port == entered.port and format_endpoints(entered.frame, info.original) == shown
+            back = info.out_port == entered.port and format_endpoints(entered.frame, answered(info)) == shown
+            if headers is not None and info.protocol == headers.protocol and (forth or back):
+                idle_timeout_s = (info.expires_ns - self._now_ns) / SECOND_NS
+                return TraceSession(info.state, idle_timeout_s, info.packets, info.bytes)
+        return None
+
+    def _step(self, step: Step, frame: bytes, keys: frozenset[str]) -> TraceStep:
+        return TraceStep(
+            stage=step.stage,
+            result=step.result,
+            rule=None if step.rule_id is None else self._names.get(step.rule_id),
+            rule_id=step.rule_id,
+            port=step.port,
+            after=None if step.after is None else format_endpoints(frame, step.after, keys),
+            saw=None if step.saw is None else format_endpoints(frame, step.saw, keys),
+            logged=step.logged,
+        )
+
+
+def answered(info: SessionInfo) -> Endpoints:
+    """The endpoints of a reply to the session's translated packets; an ICMP identifier stays where it is shown."""
+    seen = info.translated
+    if info.icmp_type is not None:
+        return Endpoints(seen.dst, seen.sport, seen.src, seen.dport)
+    return Endpoints(seen.dst, seen.dport, seen.src, seen.sport)
+
+
+def new_edge(config: EdgeConfig) -> TracedEdge:
+    """The edge that traces and tests run on: the native one, with the configuration's seed or a fixed one."""
+    return Edge(config)
+
+
+def trace_packets(edge: TracedEdge, texts: Sequence[str]) -> list[TraceResult]:
+    """Send packets in text through an edge, in order; a packet that hairpins has more than one result.
+
+    Raises PacketSyntaxError or TraceError for the first packet that cannot be sent.
+    """
+    tracer = Tracer(edge)
+    return [result for text in texts for result in tracer.send(text)]
+
+
+def render(result: TraceResult, emphasize: Callable[[str], str] = str) -> str:
+    """One pass as a block of lines to read: where it entered, numbered stages, the verdict and why, what left.
+
+    ``emphasize`` is applied to the name of the verdict.
+    """
+    lines = [result.packet, f"  {'comes back' if result.hairpin else 'enters'} by {result.in_port}"]
+    rows = [(step.stage.name, step.result.name, step.rule or step.port or "", _detail(step)) for step in result.steps]
+    stage, outcome, subject = (max(len(row[column]) for row in rows) for column in range(3))
+    for number, row in enumerate(rows, 1):
+        columns = f"{row[0]:<{stage}}  {row[1]:<{outcome}}  {row[2]:<{subject}}"
+        lines.append(f"  {number}. {columns}  {row[3]}".rstrip())
+    lines.append(f"  {emphasize(result.verdict.name)} ({result.reason.name}): {result.explanation}")
+    if result.session is not None:
+        state = f"{result.session.state}, " if result.session.state else ""
+        lines.append(f"  session: {state}ends after {result.session.idle_timeout_s:g} s without packets")
+    lines.extend(f"  leaves by {output.port}: {output.packet}" for output in result.outputs)
+    return "\n".join(lines)
+
+
+def _detail(step: TraceStep) -> str:
+    """What a step has besides its rule (or, without a rule, its port)."""
+    parts = [
+        f"to {step.port}" if step.rule and step.port else "",
+        f"-> {step.after}" if step.after else "",
+        f"saw {step.saw}" if step.saw else "",
+        "(logged)" if step.logged else "",
+    ]
+    return "  ".join(filter(None, parts))

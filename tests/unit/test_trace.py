@@ -1,0 +1,265 @@
+"""Traces: what is sent, what is told, and the two forms it is told in."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from edge.cli.main import cli
+from edge.document import loads
+from edge.errors import PacketSyntaxError
+from edge.explain import SENTENCES, explain
+from edge.model import EdgeConfig
+from edge.trace import TraceError, Tracer, TraceResult, new_edge, render, trace_packets
+from edge.verdicts import Reason, Verdict
+
+EDGE = """
+edgeGateway:
+  name: T1-ACME
+  edgeGatewayUplinks:
+    - uplinkName: INTERNET
+      subnets: {values: [{gateway: 203.0.113.1, prefixLength: 24, primaryIp: 203.0.113.10,
+                          ipRanges: {values: [{startAddress: 203.0.113.10, endAddress: 203.0.113.11}]}}]}
+orgVdcNetworks:
+  - {name: LAN-ACME, networkType: NAT_ROUTED, connection: {connectionTypeValue: INTERNAL},
+     subnets: {values: [{gateway: 10.20.0.1, prefixLength: 24}]}}
+firewallGroups:
+  - {name: web-srv, typeValue: IP_SET, ipAddresses: [10.20.0.10]}
+  - {name: lan, typeValue: STATIC_MEMBERS, members: [LAN-ACME]}
+applicationPortProfiles:
+  - {name: web-8080, applicationPorts: [{protocol: TCP, destinationPorts: ["8080"]}]}
+  - {name: smtp, applicationPorts: [{protocol: TCP, destinationPorts: ["25"]}]}
+firewallRules:
+  userDefinedRules:
+    - {name: in-web, actionValue: ALLOW, destinationFirewallGroups: [web-srv], applicationPortProfiles: [web-8080],
+       logging: true}
+    - {name: no-mail, actionValue: REJECT, sourceFirewallGroups: [lan], applicationPortProfiles: [smtp]}
+    - {name: out, actionValue: ALLOW, sourceFirewallGroups: [lan]}
+natRules:
+  - {name: pub-web, type: DNAT, externalAddresses: 203.0.113.11, dnatExternalPort: "80", internalAddresses: 10.20.0.10,
+     applicationPortProfile: web-8080}
+  - {name: internet, type: SNAT, externalAddresses: 203.0.113.10, internalAddresses: 10.20.0.0/24}
+"""
+CLIENT = "tcp 198.51.100.99:40000 > 203.0.113.11:80 S"
+DELIVERED = "tcp 198.51.100.99:40000 > 10.20.0.10:8080 S"
+
+
+@pytest.fixture(scope="module")
+def config() -> EdgeConfig:
+    return loads(EDGE).config
+
+
+@pytest.fixture
+def edge_file(tmp_path: Path) -> str:
+    path = tmp_path / "edge.yaml"
+    path.write_text(EDGE, encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def tracer(config: EdgeConfig) -> Tracer:
+    return Tracer(new_edge(config))
+
+
+def rule_id(config: EdgeConfig, name: str) -> str:
+    return next(rule.id for rule in (*config.firewall.rules, *config.nat.rules) if rule.name == name)
+
+
+def packets(results: list[TraceResult]) -> list[str]:
+    return [f"{output.port} {output.packet}" for result in results for output in result.outputs]
+
+
+def test_json_is_what_the_interface_shows(config: EdgeConfig) -> None:
+    (result,) = trace_packets(new_edge(config), [CLIENT])
+    shown = json.dumps(result.to_json())
+    assert shown == json.dumps(
+        {
+            "packet": CLIENT,
+            "in": "INTERNET",
+            "verdict": "ALLOW",
+            "reason": "FW_RULE",
+            "steps": [
+                {"stage": "SESSION", "result": "MISS"},
+                {"stage": "PROVIDER_FILTER", "result": "PASS"},
+                {
+                    "stage": "NAT",
+                    "result": "DNAT",
+                    "rule": "pub-web",
+                    "ruleId": rule_id(config, "pub-web"),
+                    "after": DELIVERED,
+                },
+                {"stage": "ROUTE", "result": "CONNECTED", "port": "LAN-ACME"},
+                {
+                    "stage": "FIREWALL",
+                    "result": "ALLOW",
+                    "rule": "in-web",
+                    "ruleId": rule_id(config, "in-web"),
+                    "saw": DELIVERED,
+                    "logged": True,
+                },
+            ],
+            "output": [{"port": "LAN-ACME", "packet": DELIVERED}],
+        }
+    )
+
+
+def test_the_readable_form(tracer: Tracer) -> None:
+    (there,) = tracer.send(CLIENT)
+    assert render(there, str.lower).splitlines() == [
+        CLIENT,
+        "  enters by INTERNET",
+        "  1. SESSION          MISS",
+        "  2. PROVIDER_FILTER  PASS",
+        f"  3. NAT              DNAT       pub-web   -> {DELIVERED}",
+        "  4. ROUTE            CONNECTED  LAN-ACME",
+        f"  5. FIREWALL         ALLOW      in-web    saw {DELIVERED}  (logged)",
+        '  allow (FW_RULE): the firewall rule "in-web" allows it',
+        "  session: SYN_SENT:CLOSED, ends after 120 s without packets",
+        f"  leaves by LAN-ACME: {DELIVERED}",
+    ]
+    (back,) = tracer.reply("SA")
+    answer = "tcp 203.0.113.11:80 > 198.51.100.99:40000 SA"
+    assert render(back).splitlines() == [
+        "tcp 10.20.0.10:8080 > 198.51.100.99:40000 SA",
+        "  enters by LAN-ACME",
+        f"  1. SESSION  HIT  in-web  to INTERNET  -> {answer}",
+        "  ALLOW (SESSION): it belongs to an established session",
+        "  session: ESTABLISHED:SYN_SENT, ends after 30 s without packets",
+        f"  leaves by INTERNET: {answer}",
+    ]
+
+
+def test_a_call_of_ones_own_public_address_comes_back_by_the_uplink(tracer: Tracer) -> None:
+    out, back = tracer.send("tcp 10.20.0.10:40000 > 203.0.113.11:80 S")
+    assert (out.hairpin, back.hairpin) == (False, True)
+    assert "hairpin" not in out.to_json()
+    assert list(back.to_json())[:4] == ["packet", "in", "hairpin", "verdict"]
+    assert (back.packet, back.in_port) == (out.outputs[0].packet, "INTERNET")
+    assert render(back).splitlines()[1] == "  comes back by INTERNET"
+    assert back.outputs[0].port == "LAN-ACME"
+    # The reply finds both sessions again, and the caller sees the address that it called.
+    there, home = tracer.reply("SA")
+    assert (there.reason, home.reason) == (Reason.SESSION, Reason.SESSION)
+    assert home.outputs[0].packet.startswith("tcp 203.0.113.11:80 > 10.20.0.10:40000 SA")
+
+
+def test_time_passes_only_when_told_to(tracer: Tracer) -> None:
+    tracer.send("udp 10.20.0.10:4000 > 8.8.8.8:53")
+    tracer.wait(29.9)
+    assert tracer.reply()[0].reason is Reason.SESSION
+    assert tracer.send("udp 10.20.0.10:4000 > 8.8.8.8:53 wait=29")[0].reason is Reason.SESSION
+    assert tracer.send("udp 10.20.0.10:4000 > 8.8.8.8:53 wait=31")[0].reason is Reason.FW_RULE
+
+
+def test_in_says_where_a_packet_enters(tracer: Tracer) -> None:
+    assert tracer.send("udp 10.20.0.10:4000 > 8.8.8.8:53")[0].in_port == "LAN-ACME"
+    assert tracer.send("udp 10.99.0.10:4000 > 8.8.8.8:53")[0].in_port == "INTERNET"
+    assert tracer.send("udp 10.20.0.10:4001 > 8.8.8.8:53 in=INTERNET")[0].in_port == "INTERNET"
+    with pytest.raises(TraceError, match="this edge has no port 'LAN'; it has INTERNET, LAN-ACME"):
+        tracer.send("udp 10.20.0.10:4000 > 8.8.8.8:53 in=LAN wait=100")
+    assert tracer.send("udp 10.20.0.10:4000 > 8.8.8.8:53")[0].reason is Reason.SESSION
+
+
+def test_keys_that_were_given_are_shown_again(tracer: Tracer) -> None:
+    (result,) = tracer.send("tcp 198.51.100.99:40000 > 203.0.113.11:80 S ttl=9 seq=7")
+    assert result.packet.split()[5:] == ["seq=7", "ttl=9"]
+    assert result.outputs[0].packet.split()[5:] == ["seq=7", "ttl=8"]
+    assert result.steps[2].after is not None
+    assert result.steps[2].after.split()[5:] == ["seq=7", "ttl=9"]
+
+
+def test_sequence_numbers_go_on_through_nat(tracer: Tracer) -> None:
+    def numbers(text: str) -> list[str]:
+        frame = tracer.send(text)[-1].outputs[0].frame
+        return [str(int.from_bytes(frame[at : at + 4], "big")) for at in (38, 42)]
+
+    assert numbers("tcp 198.51.100.99:40000 > 203.0.113.11:80 S seq=100") == ["100", "0"]
+    assert numbers("tcp 10.20.0.10:8080 > 198.51.100.99:40000 SA seq=500") == ["500", "101"]
+    assert numbers("tcp 198.51.100.99:40000 > 203.0.113.11:80 PA len=10") == ["101", "501"]
+    assert numbers("tcp 10.20.0.10:8080 > 198.51.100.99:40000 A") == ["501", "111"]
+
+
+def test_answers_of_the_edge_are_outputs(tracer: Tracer) -> None:
+    results = tracer.send("tcp 10.20.0.10:40000 > 192.0.2.25:25 S")
+    assert results[0].verdict is Verdict.REJECT
+    assert packets(results) == ["LAN-ACME tcp 192.0.2.25:25 > 10.20.0.10:40000 RA"]
+    assert packets(tracer.send("icmp 10.20.0.10 > 10.20.0.1 echo-request id=7 seq=3")) == [
+        "LAN-ACME icmp 10.20.0.1 > 10.20.0.10 echo-reply id=7 seq=3"
+    ]
+    (expired,) = tracer.send("udp 10.20.0.10:4000 > 8.8.8.8:53 ttl=1")
+    assert (expired.verdict, expired.reason) == (Verdict.DROP, Reason.TTL_EXPIRED)
+    assert expired.outputs[0].packet.startswith("icmp 10.20.0.1 > 10.20.0.10 time-exceeded of=")
+
+
+def test_a_reply_needs_something_to_reply_to(tracer: Tracer) -> None:
+    with pytest.raises(TraceError, match="nothing to reply to"):
+        tracer.reply("SA")
+    tracer.send("tcp 198.51.100.99:40000 > 203.0.113.11:22 S")
+    with pytest.raises(TraceError, match="nothing to reply to"):
+        tracer.reply("SA")
+
+
+def test_printed_packets_can_be_sent_again(config: EdgeConfig) -> None:
+    texts = [CLIENT, "udp 10.20.0.10:4000 > 8.8.8.8:53 len=9", "icmp 10.20.0.10 > 8.8.8.8 echo-request id=5 seq=6"]
+    first = trace_packets(new_edge(config), texts)
+    again = trace_packets(new_edge(config), [result.packet for result in first])
+    assert [result.to_json() for result in again] == [result.to_json() for result in first]
+
+
+def test_every_reason_has_a_sentence() -> None:
+    assert SENTENCES.keys() == set(Reason)
+    for reason in Reason:
+        for verdict in Verdict:
+            sentence = explain(verdict, reason, "r")
+            assert "{" not in sentence
+            assert not sentence.endswith(".")
+    assert explain(Verdict.DROP, Reason.FW_DEFAULT) == "no user rule of the firewall matches; the default rule drops it"
+
+
+def test_the_command_prints_blocks_or_one_json_document(edge_file: str) -> None:
+    texts = [CLIENT, "tcp 198.51.100.99:40000 > 203.0.113.11:22 S"]
+    plain = CliRunner().invoke(cli, ["trace", edge_file, *texts])
+    assert (plain.exit_code, plain.stderr) == (0, "")
+    assert [block.splitlines()[0] for block in plain.stdout.split("\n\n")] == texts
+    shown = CliRunner().invoke(cli, ["trace", "--json", edge_file, *texts])
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    assert [packet["verdict"] for packet in json.loads(shown.stdout)["packets"]] == ["ALLOW", "DROP"]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("tcp nonsense", "PROTO SRC"), (f"{CLIENT} in=NOWHERE", "no port 'NOWHERE'"), ("", "PROTO SRC")],
+)
+def test_what_cannot_be_sent_exits_2_without_a_result(edge_file: str, text: str, complaint: str) -> None:
+    plain = CliRunner().invoke(cli, ["trace", edge_file, CLIENT, text])
+    assert (plain.exit_code, plain.stdout) == (2, "")
+    assert complaint in plain.stderr
+    shown = CliRunner().invoke(cli, ["trace", "--json", edge_file, CLIENT, text])
+    assert (shown.exit_code, shown.stderr) == (2, "")
+    (problem,) = json.loads(shown.stdout)["problems"]
+    assert complaint in problem["message"]
+
+
+def test_a_packet_that_cannot_be_read_is_shown_with_the_place(edge_file: str) -> None:
+    result = CliRunner().invoke(cli, ["trace", edge_file, "udp 10.20.0.10:4000 > 8.8.8.8:domain"])
+    *_, text, pointer = result.stderr.splitlines()
+    assert text.strip() == "udp 10.20.0.10:4000 > 8.8.8.8:domain"
+    assert text[pointer.index("^") :].startswith(("8.8.8.8:domain", "domain"))
+    with pytest.raises(PacketSyntaxError):
+        Tracer(new_edge(loads(EDGE).config)).send("udp 10.20.0.10:4000 > 8.8.8.8:domain")
+
+
+def test_a_trace_does_not_load_what_it_does_not_need(edge_file: str) -> None:
+    script = (
+        "import sys\nfrom edge.cli.main import cli\n"
+        f"try: cli.main(['trace', {edge_file!r}, {CLIENT!r}])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = done.stderr.strip()
+    for heavy in ("rich", "grpc", "scapy", "pyroute2", "prometheus_client", "google", "pytest"):
+        assert f"'{heavy}'" not in loaded
