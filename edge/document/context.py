@@ -18,13 +18,6 @@ NAMESPACE: Final = uuid.UUID("6f0c8d6e-2d0b-5b1c-9a53-7d1f1d1a7e10")
 T = TypeVar("T")
 
 
-class _Broken:
-    """Stands for an object that was reported as wrong: what refers to it needs no complaint of its own."""
-
-
-BROKEN: Final = _Broken()
-
-
 @dataclass(slots=True)
 class Context:
     """Findings of one document, and how it is to be read."""
@@ -109,8 +102,10 @@ class Index(Generic[T]):
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self.by_id: dict[str, T | _Broken] = {}
-        self.by_name: dict[str, list[T | _Broken]] = {}
+        self.by_id: dict[str, T] = {}
+        self.by_name: dict[str, list[T]] = {}
+        self.complete = True
+        """False when some objects could not be read: a reference that leads nowhere may mean one of them."""
         self._by_unique_name: dict[str, T] = {}  # what find() has settled, where no id can say otherwise
 
     def add(self, id: str | None, name: str, item: T) -> None:
@@ -118,16 +113,6 @@ class Index(Generic[T]):
         if id:
             self.by_id.setdefault(id, item)
         self.by_name.setdefault(name, []).append(item)
-
-    def add_broken(self, raw: Any, *name_keys: str) -> None:
-        """Make known what can be known of an object that could not be read."""
-        if isinstance(raw, dict):
-            for key in ("id", "uplinkId"):
-                if isinstance(raw.get(key), str):
-                    self.by_id.setdefault(raw[key], BROKEN)
-            for key in name_keys or ("name",):
-                if isinstance(raw.get(key), str):
-                    self.by_name.setdefault(raw[key], []).append(BROKEN)
 
     def find_all(self, references: Sequence[AnyReference], path: Path, findings: Findings) -> tuple[T, ...]:
         """The objects that a list of references means, without those that there are not; those are reported."""
@@ -144,16 +129,16 @@ class Index(Generic[T]):
         return tuple(found)
 
     def find(self, reference: AnyReference, path: Path, findings: Findings) -> T | None:
-        """The object that a reference means.  None when there is none, which is then reported, or a broken one."""
+        """The object that a reference means.  None when there is none, which is then reported."""
         if isinstance(reference, str):
             if reference in self.by_id:
-                return self._found(self.by_id[reference])
+                return self.by_id[reference]
             name = reference
         else:
             id = reference.get("id")
             if id:
                 if id in self.by_id:
-                    return self._found(self.by_id[id])
+                    return self.by_id[id]
                 self._dangling("id", id, path, findings, reference)
                 return None
             name = reference.get("name") or ""
@@ -168,20 +153,17 @@ class Index(Generic[T]):
             message = f"{len(items)} {self.kind}s bear the name {quoted(name)}; refer to the one you mean by its id"
             findings.error("AMBIGUOUS_REFERENCE", path, message)
             return None
-        item = self._found(items[0])
-        if item is not None and name not in self.by_id:
-            self._by_unique_name[name] = item
-        return item
+        if name not in self.by_id:
+            self._by_unique_name[name] = items[0]
+        return items[0]
 
-    def by_name_elsewhere(self, name: str) -> Sequence[T | _Broken]:  # noqa: ARG002  # a subclass uses it
+    def by_name_elsewhere(self, name: str) -> Sequence[T]:  # noqa: ARG002  # a subclass uses it
         """Objects that can be named without being declared: none, unless a subclass knows some."""
         return ()
 
-    @staticmethod
-    def _found(item: T | _Broken) -> T | None:
-        return None if isinstance(item, _Broken) else item
-
     def _dangling(self, what: str, word: str, path: Path, findings: Findings, reference: Reference | None) -> None:
+        if not self.complete:
+            return
         hint = "" if what == "id" else findings.nearest(word, self.by_name)
         if reference is not None and reference.get("name") in self.by_name:
             hint = f"; the name beside it, {quoted(reference.get('name') or '')}, is known, but an id comes first"

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from edge.addresses import AddressRange, PortRange, merge_ranges
 from edge.document import schema
-from edge.document.context import Context, Index, _Broken, generated_id, inert
+from edge.document.context import Context, Index, generated_id, inert
 from edge.document.problems import Path, quoted, with_article
 from edge.document.values import PROTOCOLS, Values
 from edge.firewall.config import (
@@ -41,7 +41,7 @@ class ProfileIndex(Index[ApplicationPortProfile]):
         super().__init__("application port profile")
         self.shipped: dict[str, ApplicationPortProfile] = {}
 
-    def by_name_elsewhere(self, name: str) -> Sequence[ApplicationPortProfile | _Broken]:
+    def by_name_elsewhere(self, name: str) -> Sequence[ApplicationPortProfile]:
         """The shipped profile of that name.  Their table is imported when a document first needs it."""
         if name not in self.shipped:
             from edge.firewall.system_profiles import system_profile
@@ -64,7 +64,7 @@ class FirewallResolver:
     _alg_told: set[str] = field(default_factory=set)
 
     def resolve_groups(
-        self, items: Sequence[schema.FirewallGroup | None], raw: Any, path: Path, networks: Index[Network]
+        self, items: Sequence[schema.FirewallGroup | None], path: Path, networks: Index[Network]
     ) -> tuple[FirewallGroup, ...]:
         """The document's groups, members turned into their networks' subnets."""
         seen: Counter[str] = Counter()
@@ -72,11 +72,11 @@ class FirewallResolver:
         resolved = []
         for i, item in enumerate(items):
             if item is None:
-                self.groups.add_broken(raw[i])
+                self.groups.complete = False
                 continue
             group = self._group(item, (*path, i), seen, networks)
             key = (group.type_value, group.name)
-            if key in names:
+            if group.type_value and key in names:
                 other = self.context.shown_path((*path, names[key]))
                 message = f"{other} is {with_article(group.type_value)} group with the name {quoted(group.name)} too"
                 self.context.findings.error("DUPLICATE_NAME", (*path, i, "name"), message)
@@ -118,17 +118,17 @@ class FirewallResolver:
         return FirewallGroup(id, item.name, kind or "", merge_ranges(ranges), tuple(members))
 
     def resolve_profiles(
-        self, items: Sequence[schema.ApplicationPortProfile | None], raw: Any, path: Path
+        self, items: Sequence[schema.ApplicationPortProfile | None], path: Path
     ) -> tuple[ApplicationPortProfile, ...]:
         """The document's profiles."""
         seen: Counter[str] = Counter()
         names: dict[tuple[str, str], int] = {}
         resolved = []
         for i, item in enumerate(items):
-            profile = None if item is None else self._profile(item, (*path, i), seen)
-            if profile is None:
-                self.profiles.add_broken(raw[i])
+            if item is None:
+                self.profiles.complete = False
                 continue
+            profile = self._profile(item, (*path, i), seen)
             key = (profile.scope, profile.name)
             if key in names:
                 other = self.context.shown_path((*path, names[key]))
@@ -139,23 +139,20 @@ class FirewallResolver:
             resolved.append(profile)
         return tuple(resolved)
 
-    def _profile(
-        self, item: schema.ApplicationPortProfile, path: Path, seen: Counter[str]
-    ) -> ApplicationPortProfile | None:
+    def _profile(self, item: schema.ApplicationPortProfile, path: Path, seen: Counter[str]) -> ApplicationPortProfile:
         findings = self.context.findings
         id = self.context.identify(item.id, "applicationPortProfiles", item.name, path, seen)
         if not item.application_ports:
             findings.error("MISSING_FIELD", (*path, "applicationPorts"), "a profile needs an application port")
-            return None
         services = [
-            self._service(port, (*path, "applicationPorts", i)) for i, port in enumerate(item.application_ports)
+            self._service(port, (*path, "applicationPorts", i)) for i, port in enumerate(item.application_ports or ())
         ]
         alg = ""
         if item.scope == "SYSTEM":
             # NSX ties a helper to its own services.  A pasted SYSTEM profile is such a service: its ports are taken
             # from the document, its helper from the shipped one of that name.
             shipped = self.profiles.by_name_elsewhere(item.name)
-            alg = next((found.alg for found in shipped if isinstance(found, ApplicationPortProfile)), "")
+            alg = next((found.alg for found in shipped), "")
         found_all = tuple(service for service in services if service)
         return ApplicationPortProfile(id, item.name, item.scope or "TENANT", found_all, alg)
 
@@ -181,12 +178,10 @@ class FirewallResolver:
         resolved = []
         for i, item in enumerate(items):
             if item is not None:
-                rule = self._rule(item, section, (*path, i), seen)
-                if rule is not None:
-                    resolved.append(rule)
+                resolved.append(self._rule(item, section, (*path, i), seen))
         return resolved
 
-    def _rule(self, item: schema.FirewallRule, section: Section, path: Path, seen: Counter[str]) -> FirewallRule | None:
+    def _rule(self, item: schema.FirewallRule, section: Section, path: Path, seen: Counter[str]) -> FirewallRule:
         context = self.context
         id = context.identify(item.id, section.value, item.name, path, seen)
         if not item.NOT_EMULATED.keys().isdisjoint(item.model_fields_set):
@@ -194,7 +189,7 @@ class FirewallResolver:
         action = item.action_value or item.action
         if action is None:
             context.findings.error("MISSING_FIELD", (*path, "actionValue"), "the field 'actionValue' is required")
-            return None
+            action = "DROP"
         # The older 'action' knows no REJECT: an answer of the API has DROP there beside it.
         if item.action and item.action != action and (item.action, action) != ("DROP", "REJECT"):
             message = f"action says {item.action}, actionValue says {action}"

@@ -58,8 +58,7 @@ class NatResolver:
             findings.error("MISSING_FIELD", (*path, "type"), "the field 'type' is required")
             return None
         kind = NatType(written)
-        if not self._fields_fit(item, kind, path):
-            return None
+        fits = self._fields_fit(item, kind, path)
         external_of = self.values.range if kind is NatType.SNAT else self.values.address_or_cidr
         external = self._read(item.external_addresses, external_of, (*path, "externalAddresses"))
         internal = self._read(item.internal_addresses, self.values.address_or_cidr, (*path, "internalAddresses"))
@@ -73,7 +72,7 @@ class NatResolver:
         if item.application_port_profile:
             place = (*path, "applicationPortProfile")
             profile = self.firewall.profiles.find(item.application_port_profile, place, findings)
-            if profile is not None:
+            if profile is not None and profile.services:
                 self._check_profile(profile, place)
         rule = NatRule(
             id,
@@ -89,7 +88,8 @@ class NatResolver:
             enabled(context, item.enabled, item.active, path),
             item.logging is True,
         )
-        self._check_addresses(rule, path)
+        if fits:
+            self._check_addresses(rule, path)
         return rule
 
     def _fields_fit(self, item: schema.NatRule, kind: NatType, path: Path) -> bool:

@@ -39,12 +39,19 @@ class Findings:
     def __init__(self) -> None:
         self.items: list[Finding] = []
         self.failed = False
+        self._muted: set[Path] = set()
         self._hints_left = 100  # finding a near word is slow, and a document with more mistakes than that has others
 
     def error(self, code: str, path: Path, message: str, *, at_key: bool = False) -> None:
         """Note something that makes the document unusable."""
+        if self._muted and any(path[:length] in self._muted for length in range(1, len(path) + 1)):
+            return
         self.items.append(Finding(code, path, message, "error", at_key))
         self.failed = True
+
+    def mute(self, path: Path) -> None:
+        """Take no further errors at or below a path: it has one, and the others only follow from that."""
+        self._muted.add(path)
 
     def warning(self, code: str, path: Path, message: str, *, at_key: bool = False) -> None:
         """Note something the document may have, but should not go unsaid."""

@@ -73,7 +73,7 @@ class _Resolver:
         written = self.data.get("options")
         options_item = None
         if written is not None:
-            options_item = validate_one(schema.Options, written, options_path, findings, prune=True)
+            options_item = validate_one(schema.Options, written, options_path, findings)
         options = resolve_options(options_item, options_path, self.context, self.values)
 
         edge, edge_id = self._edge()
@@ -92,17 +92,15 @@ class _Resolver:
         path = (self.own.get(section, section),)
         return validate_list(model, self.data.get(section), path, self.context.findings), path
 
-    def _raw_list(self, section: str) -> Any:
-        raw = self.data.get(section)
-        return raw.get("values") if isinstance(raw, dict) else raw
-
     def _edge(self) -> tuple[schema.EdgeGateway | None, str]:
         if self.data.get("edgeGateway") is None:
             self.context.findings.error("MISSING_FIELD", ("edgeGateway",), "the field 'edgeGateway' is required")
             return None, ""
-        item = validate_one(schema.EdgeGateway, self.data["edgeGateway"], ("edgeGateway",), self.context.findings)
-        if item is None:
-            return None, ""
+        findings = self.context.findings
+        before = len(findings.items)
+        item = validate_one(schema.EdgeGateway, self.data["edgeGateway"], ("edgeGateway",), findings)
+        if item is None or len(findings.items) > before:
+            return None, ""  # its name may be unknown now: no reference is held against it
         self.context.check_fields(item, ("edgeGateway",))
         return item, self.context.identify(item.id, "edgeGateway", item.name, ("edgeGateway",), Counter())
 
@@ -110,20 +108,19 @@ class _Resolver:
         uplinks_path = ("edgeGateway", "edgeGatewayUplinks")
         gateway = self.data.get("edgeGateway")
         written = gateway.get("edgeGatewayUplinks") if isinstance(gateway, dict) else None
+        before = len(self.context.findings.items)
         uplinks = validate_list(schema.Uplink, written, uplinks_path, self.context.findings)
         networks, networks_path = self._list("orgVdcNetworks", schema.Network)
+        resolver.complete = len(self.context.findings.items) == before
         routes, routes_path = self._list("staticRoutes", schema.StaticRoute)
-        raw_networks = self._raw_list("orgVdcNetworks")
-        return resolver.resolve(
-            edge, (uplinks, uplinks_path), (networks, networks_path, raw_networks), (routes, routes_path)
-        )
+        return resolver.resolve(edge, (uplinks, uplinks_path), (networks, networks_path), (routes, routes_path))
 
     def _firewall(self, resolver: FirewallResolver, routing: RoutingResolver) -> FirewallConfig:
         findings = self.context.findings
         group_items, path = self._list("firewallGroups", schema.FirewallGroup)
-        groups = resolver.resolve_groups(group_items, self._raw_list("firewallGroups"), path, routing.networks_index)
+        groups = resolver.resolve_groups(group_items, path, routing.networks_index)
         profile_items, path = self._list("applicationPortProfiles", schema.ApplicationPortProfile)
-        profiles = resolver.resolve_profiles(profile_items, self._raw_list("applicationPortProfiles"), path)
+        profiles = resolver.resolve_profiles(profile_items, path)
         own = self.own.get("firewallRules", "firewallRules")
         written = self.data.get("firewallRules")
         container = validate_one(schema.FirewallRules, written, (own,), findings) if written is not None else None

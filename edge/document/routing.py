@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from edge.addresses import AddressRange, IPAddress, IPNetwork
 from edge.document import schema
@@ -52,7 +51,7 @@ class RoutingResolver:
         self,
         edge: schema.EdgeGateway | None,
         uplinks: tuple[Sequence[schema.Uplink | None], Path],
-        networks: tuple[Sequence[schema.Network | None], Path, Any],
+        networks: tuple[Sequence[schema.Network | None], Path],
         routes: tuple[Sequence[schema.StaticRoute | None], Path],
     ) -> RoutingConfig:
         """Everything that could be resolved; problems went to the context's findings."""
@@ -62,7 +61,7 @@ class RoutingResolver:
         nets: list[Network | None] = []
         for i, item in enumerate(networks[0]):
             if item is None:
-                self.networks_index.add_broken(networks[2][i])
+                self.networks_index.complete = False
                 nets.append(None)
                 continue
             network = self._network(item, (*networks[1], i), seen, edge)

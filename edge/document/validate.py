@@ -1,7 +1,7 @@
 """Plain data to schema objects, piece by piece, with every complaint in our own words.
 
-A list of objects is validated in one go while all is well.  When something is not, the objects that are well are kept
-and the others become None: what refers to them, or comes after them, is still checked.
+A list of objects is validated in one go while all is well.  When something is not, each object is kept without the
+fields that are wrong: the rest of it, and what refers to it, is still checked.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from pydantic.fields import FieldInfo
 from typing_extensions import is_typeddict
 
 from edge.document.problems import Findings, Path, described, one_of, quoted
-from edge.document.schema import Item
+from edge.document.schema import PAGE_KEYS, Item
 
 T = TypeVar("T", bound=Item)
 
+_PLACEHOLDER = "?"  # for a required field that cannot be read; all of those are texts
 _REFERENCE = "expected a name, an id or {name, id}"
 
 
-def validate_one(model: type[T], value: Any, path: Path, findings: Findings, *, prune: bool = False) -> T | None:
-    """``value`` as a ``model``, or None when something besides unknown fields is wrong with it.
+def validate_one(model: type[T], value: Any, path: Path, findings: Findings) -> T | None:
+    """``value`` as a ``model``, without the fields that something is wrong with; None when it is no object at all.
 
-    ``prune`` leaves out every field that something is wrong with, for objects whose fields stand for themselves.
+    Whatever follows from a field that was left out is muted: the author has been told of that field.
     """
     try:
         return model.model_validate(value)
@@ -34,19 +35,22 @@ def validate_one(model: type[T], value: Any, path: Path, findings: Findings, *, 
     _report(model, value, path, errors, findings)
     if not isinstance(value, dict):
         return None
-    wrong = {error["loc"][0] for error in errors if error["type"] == "extra_forbidden" or prune}
-    if not prune and not all(error["type"] == "extra_forbidden" and len(error["loc"]) == 1 for error in errors):
-        return None
-    return model.model_validate({key: inner for key, inner in value.items() if key not in wrong})
+    wrong = {error["loc"][0] for error in errors}
+    rest = {key: inner for key, inner in value.items() if key not in wrong}
+    for name, info in model.model_fields.items():
+        alias = info.alias or name
+        if alias in wrong:
+            findings.mute((*path, alias))
+            if info.is_required():
+                rest[alias] = _PLACEHOLDER
+    return model.model_validate(rest)
 
 
 def validate_list(model: type[T], value: Any, path: Path, findings: Findings) -> list[T | None]:
-    """The objects of a bare or wrapped list; None for each that something is wrong with."""
+    """The objects of a bare or wrapped list; None for each entry that is no object, and for a list that is none."""
     if value is None:
         return []
     if isinstance(value, dict) and isinstance(value.get("values", ""), list | None):
-        from edge.document.schema import PAGE_KEYS
-
         for key in value:
             if key not in PAGE_KEYS:
                 message = f"no such field beside 'values'{findings.nearest(str(key), PAGE_KEYS)}"
@@ -54,7 +58,7 @@ def validate_list(model: type[T], value: Any, path: Path, findings: Findings) ->
         value = value["values"] or []
     if not isinstance(value, list):
         findings.error("WRONG_TYPE", path, f"expected a list, not {described(value)}")
-        return []
+        return [None]
     try:
         return cast(list[T | None], _adapter(model).validate_python(value))
     except ValidationError:
@@ -80,7 +84,6 @@ def _report(model: type[Item], value: Any, path: Path, errors: list[Any], findin
     for error, inner in zip(errors, paths, strict=True):
         where = (*path, *inner)
         kind: str = error["type"]
-        given = error["input"]
         if _in_union(error["loc"]) and inner in inside:
             continue
         if where in told and kind != "extra_forbidden":

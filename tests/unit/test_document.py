@@ -415,6 +415,13 @@ def test_static_routes() -> None:
     ]
 
 
+def test_two_groups_without_a_type_are_two_mistakes() -> None:
+    assert codes(edge(firewallGroups=[{"name": "a"}, {"name": "a"}])) == [
+        "firewallGroups[0].typeValue MISSING_FIELD",
+        "firewallGroups[1].typeValue MISSING_FIELD",
+    ]
+
+
 def test_nested_subnets_are_found_to_overlap() -> None:
     networks = [
         {"name": name, "subnets": [{"gateway": gateway, "prefixLength": length}]}

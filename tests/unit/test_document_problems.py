@@ -613,3 +613,21 @@ def test_every_mistake_of_a_document_is_reported_at_once() -> None:
         "UNKNOWN_FIELD",
     ]
     assert str(caught.value).count("\n") == len(codes) - 1
+
+
+def test_every_mistake_of_one_object_is_reported_at_once() -> None:
+    text = (
+        "edgeGateway: {name: T1}\n"
+        "natRules:\n"
+        "  - {type: DNAT, externalAddresses: bad, dnatExternalPort: x, priority: -1, applicationPortProfile: nope}\n"
+    )
+    with pytest.raises(DocumentError) as caught:
+        loads(text)
+    assert [f"{p.path} {p.code}" for p in caught.value.problems] == [
+        "natRules[0].name MISSING_FIELD",
+        "natRules[0].internalAddresses MISSING_FIELD",
+        "natRules[0].externalAddresses INVALID_VALUE",
+        "natRules[0].dnatExternalPort INVALID_VALUE",
+        "natRules[0].priority OUT_OF_RANGE",
+        "natRules[0].applicationPortProfile DANGLING_REFERENCE",
+    ]
