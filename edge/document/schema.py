@@ -391,7 +391,7 @@ class StaticRoute(Item):
 
 
 Seconds = Annotated[int, Field(ge=1, le=4_320_000)]
-Count = Annotated[int, Field(ge=1, le=100_000_000)]
+Count = Annotated[int, Field(ge=1, le=16_777_216)]
 
 
 class Timers(Item):

@@ -19,6 +19,7 @@ from tests.model.run import report, search
 SIDES = (ReferenceEdge, Edge)
 
 
+@pytest.mark.timeout(0)  # its length is the caller's choice
 def test_native_is_the_reference(model_budget: ModelBudget, tmp_path: Path) -> None:
     """``--model-seconds``, ``--model-packets`` and ``--model-seed`` say how much."""
     started = time.monotonic()
@@ -28,7 +29,7 @@ def test_native_is_the_reference(model_budget: ModelBudget, tmp_path: Path) -> N
         seconds = time.monotonic() - started
         case = report(SIDES, *found, tmp_path / "case.pickle")
         pytest.fail(f"seed {model_budget.seed}, {done} packets, {seconds:.1f} s\n{case}", pytrace=False)
-    assert done > 0
+    assert done >= (packets or 1)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
