@@ -9,6 +9,13 @@ from typing import ClassVar, Literal
 Severity = Literal["error", "warning"]
 
 
+def printable(text: str) -> str:
+    """``text`` with control characters and the like escaped: one line that does nothing to a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing wrong (or dangerous) in a document, in the words of whoever wrote it.
@@ -27,7 +34,7 @@ class Problem:
 
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
-        return ": ".join(part for part in (place, self.path, self.code, self.message) if part)
+        return printable(": ".join(part for part in (place, self.path, self.code, self.message) if part))
 
     def to_json(self) -> dict[str, object]:
         """The object that ``--json`` prints for this problem."""
@@ -56,6 +63,12 @@ class DocumentError(EdgeError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class ResourceError(EdgeError):
+    """The machine has not got what is needed: memory, address space."""
+
+    reason = "RESOURCE_EXHAUSTED"
 
 
 class PacketSyntaxError(EdgeError):

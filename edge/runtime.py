@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from edge.compiler import Tables, compile_tables
+from edge.errors import ResourceError
 from edge.model import EdgeConfig, SessionsOnChange
 from edge.routing.compile import PortKind
 from edge.state import LogEvent, RuleCounters, SessionInfo, Stats, state_text
@@ -27,17 +28,43 @@ RawStep = tuple[int, int, int | None, int | None, RawEndpoints | None, RawEndpoi
 
 @dataclass(frozen=True, slots=True)
 class ReplayChunk:
-    """What one call of :meth:`Edge.replay` did: records taken, their bytes on the wire, and whether that was all."""
+    """What one call of :meth:`Edge.replay` did: records taken, their bytes on the wire, and whether the reader has no
+    more, be it at the end of the capture or for an error (``reader.raise_for_error()`` tells)."""
 
     packets: int
     bytes: int
     done: bool
 
 
-class Edge:
-    """One edge gateway, forwarding.
+class Running:
+    """The configuration that runs, and what is asked of it often.
 
-    ``seed`` starts everything random; None takes the configuration's, else a fixed one.
+    ``kinds`` are the ports by name, in the order of their numbers; ``addresses`` the (family, address) pairs of its
+    SNAT pools.
+    """
+
+    def __init__(
+        self, config: EdgeConfig, revision: int, kinds: dict[str, PortKind], addresses: set[tuple[int, int]]
+    ) -> None:
+        self.config = config
+        self.revision = revision
+        self.kinds = kinds
+        self.addresses = addresses
+        self.ports = tuple(kinds)
+        self.numbers = {name: number for number, name in enumerate(kinds)}
+        self.known = {rule.id for rule in config.firewall.rules} | {rule.id for rule in config.nat.rules}
+
+    def number_of_kind(self, name: str, kind: PortKind) -> int | None:
+        """A port's number, None where there is none of that name and kind."""
+        return self.numbers[name] if self.kinds.get(name) == kind else None
+
+
+class Edge:
+    """One edge gateway, forwarding.  It belongs to one thread at a time: while :meth:`replay` runs in one, calls from
+    another raise RuntimeError.
+
+    ``seed`` starts everything random; None takes the configuration's, else a fixed one.  Raises ResourceError when
+    there is no memory for it.
     """
 
     def __init__(self, config: EdgeConfig, *, seed: int | None = None) -> None:
@@ -46,44 +73,65 @@ class Edge:
         self._slots: dict[str, int] = {}
         self._slot_ids: list[str] = []
         self._usage: dict[tuple[int, int], int] = {}
-        self._revision = 0
-        self._kinds: dict[str, PortKind] = {}
+        self._free_usage: list[int] = []
+        self._events_lost = 0
+        self._running: Running | None = None
         self._install(config, compile_tables(config))
 
     @property
     def config(self) -> EdgeConfig:
         """What it runs."""
-        return self._config
+        return self._now.config
 
     @property
     def revision(self) -> int:
         """1 for the first configuration, one more with each change."""
-        return self._revision
+        return self._now.revision
+
+    @property
+    def _now(self) -> Running:
+        assert self._running is not None, "the constructor installs a configuration"
+        return self._running
 
     def apply(self, config: EdgeConfig) -> None:
         """Run another configuration from the next packet on; ``sessionsOnChange`` of the new one says what becomes of
-        the sessions.  If compiling fails nothing has changed."""
+        the sessions.  If compiling fails, or there is no memory (ResourceError), nothing has changed."""
         self._install(config, compile_tables(config))
 
     def _install(self, config: EdgeConfig, tables: Tables) -> None:
-        slots, slot_ids, usage = dict(self._slots), list(self._slot_ids), dict(self._usage)
-        for rule_id in tables.rule_ids():
-            if slots.setdefault(rule_id, len(slot_ids)) == len(slot_ids):
-                slot_ids.append(rule_id)
-        for address in sorted(tables.pool_addresses()):
-            usage.setdefault(address, len(usage))
-        program = Program(tables, slots, usage, self._revision + 1)
-        self._engine.reserve(len(slot_ids), len(usage))
-        kinds = dict(zip(config.ports, tables.routing.port_kinds, strict=True))
-        numbers = {name: number for number, name in enumerate(config.ports)}
-        port_map = [numbers[name] if kinds.get(name) == kind else None for name, kind in self._kinds.items()]
-        self._engine.swap(program, port_map, config.options.sessions_on_change is SessionsOnChange.FLUSH)
-        self._slots, self._slot_ids, self._usage, self._kinds = slots, slot_ids, usage, kinds
-        self._config = config
-        self._revision += 1
-        self._ports = config.ports
-        self._numbers = numbers
-        self._known = {rule.id for rule in config.firewall.rules} | {rule.id for rule in config.nat.rules}
+        old = self._running
+        revision = 1 if old is None else old.revision + 1
+        addresses = tables.pool_addresses()
+        self._bind(tables.rule_ids(), addresses)
+        try:
+            self._engine.reserve(
+                len(self._slot_ids), len(self._usage) + len(self._free_usage), config.options.max_sessions
+            )
+            program = Program(tables, self._slots, self._usage, revision)
+        except MemoryError as error:
+            raise ResourceError(f"no memory for this configuration: {str(error) or 'its tables'}") from error
+        running = Running(config, revision, dict(zip(config.ports, tables.routing.port_kinds, strict=True)), addresses)
+        port_map = [] if old is None else [running.number_of_kind(name, kind) for name, kind in old.kinds.items()]
+        flush = config.options.sessions_on_change is SessionsOnChange.FLUSH
+        self._engine.swap(program, port_map, flush)
+        self._running = running
+
+    def _bind(self, rule_ids: list[str], addresses: set[tuple[int, int]]) -> None:
+        """Give every rule a counter slot and every external address a usage slot.
+
+        Counter slots are kept for good, so that counters survive a rule that goes and comes back.  The slot of an
+        address that no pool has any more is given to another once no session holds the address.
+        """
+        for rule_id in rule_ids:
+            if self._slots.setdefault(rule_id, len(self._slot_ids)) == len(self._slot_ids):
+                self._slot_ids.append(rule_id)
+        in_use = addresses | (self._running.addresses if self._running else set())
+        for address in [known for known in self._usage if known not in in_use]:
+            if self._engine.usage(self._usage[address]) == 0:
+                self._free_usage.append(self._usage.pop(address))
+        for address in sorted(addresses - self._usage.keys()):
+            fresh = len(self._usage) + len(self._free_usage)
+            self._usage[address] = self._free_usage.pop() if self._free_usage else fresh
 
     # ------------------------------------------------------------------ packets
 
@@ -93,7 +141,7 @@ class Edge:
         Raises ValueError for a port that is not there.
         """
         verdict, reason, steps, output = self._engine.process(self.port_number(port), frame, now_ns)
-        outputs = () if output is None else (Output(self._ports[output[0]], output[1], bool(output[2])),)
+        outputs = () if output is None else (Output(self._now.ports[output[0]], output[1], bool(output[2])),)
         return Outcome(Verdict(verdict), Reason(reason), tuple(self._step(step) for step in steps), outputs)
 
     def replay(
@@ -110,19 +158,19 @@ class Edge:
 
     def ingress_port(self, frame: bytes) -> str:
         """The network that contains the frame's source, else the first uplink."""
-        return self._ports[self._engine.ingress_port(frame)]
+        return self._now.ports[self._engine.ingress_port(frame)]
 
     def map_reply(self, port: str, frame: bytes, now_ns: int) -> tuple[str, bytes]:
         """What a capture taken behind the edge means by this frame: see :meth:`replay`."""
         number, mapped = self._engine.map_reply(self.port_number(port), frame, now_ns)
-        return self._ports[number], mapped
+        return self._now.ports[number], mapped
 
     def port_number(self, port: str) -> int:
         """A port's number; ValueError when there is no such port."""
         try:
-            return self._numbers[port]
+            return self._now.numbers[port]
         except KeyError:
-            raise ValueError(f"no port {port!r}; there are {', '.join(self._ports)}") from None
+            raise ValueError(f"no port {port!r}; there are {', '.join(self._now.ports)}") from None
 
     def time_bursts(
         self, frames: Sequence[bytes], ports: Sequence[str], order: Sequence[int], *, trials: int, bursts: int
@@ -138,7 +186,7 @@ class Edge:
         by_slot = self._engine.counters()
         return {
             rule_id: RuleCounters(*by_slot[self._slots[rule_id]]) if rule_id in self._slots else RuleCounters()
-            for rule_id in self._known
+            for rule_id in self._now.known
         }
 
     def stats(self) -> Stats:
@@ -158,8 +206,8 @@ class Edge:
             SessionInfo(
                 protocol=protocol,
                 icmp_type=icmp_type,
-                in_port=self._ports[in_port],
-                out_port=self._ports[out_port],
+                in_port=self._now.ports[in_port],
+                out_port=self._now.ports[out_port],
                 original=endpoints(original),
                 translated=endpoints(translated),
                 state=state_text(protocol, *states),
@@ -193,12 +241,18 @@ class Edge:
         ]
 
     def events(self) -> list[LogEvent]:
-        """What rules with logging decided since the last call, oldest first."""
-        entries, _lost = self._engine.events()
+        """What rules with logging decided since the last call, oldest first; see :attr:`events_lost`."""
+        entries, lost = self._engine.events()
+        self._events_lost += lost
         return [
             LogEvent(now, self._slot_ids[slot], revision, Verdict(verdict), protocol, endpoints(saw))
             for now, slot, revision, verdict, protocol, saw in entries
         ]
+
+    @property
+    def events_lost(self) -> int:
+        """Events so far that had no room in the log because nobody asked for the older ones in time."""
+        return self._events_lost
 
     def _rule_id(self, slot: int | None) -> str | None:
         return None if slot is None else self._slot_ids[slot]
@@ -209,8 +263,8 @@ class Edge:
         return Step(
             stage=Stage(stage),
             result=StepResult(result),
-            rule_id=rule_id if rule_id in self._known else None,
-            port=None if port is None else self._ports[port],
+            rule_id=rule_id if rule_id in self._now.known else None,
+            port=None if port is None else self._now.ports[port],
             after=None if after is None else endpoints(after),
             saw=None if saw is None else endpoints(saw),
             logged=logged,

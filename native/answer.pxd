@@ -4,11 +4,11 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from native.packet cimport ACK, FIN, K_ICMP_ERROR, K_TCP, RST, SYN, Packet
+from native.packet cimport ACK, FIN, K_ICMP_ERROR, RST, SYN, Packet
 from native.program cimport OwnAddress, ProgramData
 from native.route cimport NOWHERE, ROUTE_BROADCAST, is_multicast, map_lookup
 from native.classify cimport not_above
-from native.wire cimport be16, be32, be64, fold, put16, put32, put64, sum_bytes
+from native.wire cimport be16, be32, fold, put16, put32, put64, sum_bytes
 
 cdef enum:
     ANSWER_SIZE = 14 + 1280

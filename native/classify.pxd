@@ -34,8 +34,7 @@ ctypedef struct Ranges:
 
 ctypedef struct FamilyRules:
     uint32_t count
-    uint32_t padded         # columns are filled up to a multiple of 64 with boxes that contain nothing
-    uint64_t *src_first     # IPv4: the address; IPv6: its upper 64 bits
+    uint64_t *src_first     # IPv4: the address; IPv6: its upper 64 bits; columns are filled up to a multiple of 64
     uint64_t *src_last
     uint64_t *dst_first
     uint64_t *dst_last

@@ -74,7 +74,6 @@ cdef class RuleTable:
             if families[i] >> which & 1:
                 count += 1
         padded = (count + 63) & ~<uint32_t>63
-        family.padded = padded
         family.src_first = <uint64_t *>block(self.blocks, 8 * padded + 8)
         family.src_last = <uint64_t *>block(self.blocks, 8 * padded + 8)
         family.dst_first = <uint64_t *>block(self.blocks, 8 * padded + 8)

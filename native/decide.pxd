@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.classify cimport DIRECTION_IN, DIRECTION_OUT, NO_RULE, first_match
 from native.nat cimport (
-    MATCH_BYPASS, MATCH_EXTERNAL, NAT_DNAT, NAT_NO_DNAT, NAT_NO_SNAT, NAT_REFLEXIVE, NAT_SNAT,
+    MATCH_BYPASS, MATCH_EXTERNAL, NAT_NO_DNAT, NAT_NO_SNAT, NAT_REFLEXIVE,
     NatRule, dnat_port, least_used, pool_address, to_external, to_internal,
 )
 from native.packet cimport (
@@ -19,7 +19,7 @@ from native.program cimport (
 )
 from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord, note, note_after
 from native.route cimport (
-    NOWHERE, ROUTE_BROADCAST, ROUTE_CONNECTED, ROUTE_DEFAULT, ROUTE_GATEWAY, ROUTE_ISOLATED, ROUTE_OWNED,
+    NOWHERE, ROUTE_BROADCAST, ROUTE_DEFAULT, ROUTE_GATEWAY, ROUTE_ISOLATED, ROUTE_OWNED,
     ROUTE_PRIMARY, ROUTE_STATIC, Route, is_multicast, map_lookup,
 )
 from native.stats cimport *

@@ -47,13 +47,16 @@ cdef class Engine:
     cdef State state
     cdef Program program
     cdef uint8_t *arena         # frames of one burst, packed
-    cdef uint8_t *answer        # one frame made by the edge
+    cdef uint8_t *answers       # two frames made by the edge: one may be the packet that the other answers
+    cdef bint busy              # a thread is inside without the GIL
     cdef Packet *packets
     cdef uint32_t *offsets
     cdef uint32_t *lengths
     cdef uint16_t *in_ports
     cdef uint64_t *times
 
+    cdef int _idle(self) except -1
+    cdef int _port(self, port) except -1
     cdef int _load(self, const unsigned char[::1] frame, uint64_t now_ns) except -1
     cdef bint _replay_burst(
         self, CaptureReader reader, int fixed, bint map_replies, uint64_t most, uint64_t *packets, uint64_t *size

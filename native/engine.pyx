@@ -22,15 +22,14 @@ from native.rewrite cimport plan_rewrite, rewrite_transport
 from native.route cimport NOWHERE, ROUTE_BROADCAST, ROUTE_ISOLATED, map_lookup
 from native.session cimport (
     NONE, ORIGINAL, REPLY, Flow, Session, hash_key, key_reversed, lookup, prefetch_bucket, prefetch_session,
-    table_free, table_init,
+    table_free, table_init, table_reserve,
 )
 from native.stats cimport REASONS, VERDICTS, V_ALLOW, RuleCounter, Totals
 from native.wire cimport be16, put16, put32, put64, unlikely, updated
 
 cdef enum:
-    CAPACITY = 1 << 24          # sessions an engine has address space for
     ARENA = 1 << 20             # bytes of frames in one burst
-    HAIRPINS = 255              # a packet that keeps coming back ends here at the latest
+    ANSWER_ROOM = MAX_FRAME + ANSWER_SIZE
 
 assert sizeof(Key) == 40
 
@@ -115,15 +114,15 @@ cdef class Engine:
         self.state.random = start
         self.state.log = <LogEntry *>calloc(LOG_ENTRIES, sizeof(LogEntry))
         self.arena = <uint8_t *>malloc(ARENA + MAX_FRAME)
-        self.answer = <uint8_t *>malloc(MAX_FRAME + ANSWER_SIZE)
+        self.answers = <uint8_t *>malloc(2 * ANSWER_ROOM)
         self.packets = <Packet *>calloc(BURST, sizeof(Packet))
         self.offsets = <uint32_t *>calloc(BURST, 4)
         self.lengths = <uint32_t *>calloc(BURST, 4)
         self.in_ports = <uint16_t *>calloc(BURST, 2)
         self.times = <uint64_t *>calloc(BURST, 8)
-        if (self.state.log == NULL or self.arena == NULL or self.answer == NULL or self.packets == NULL
+        if (self.state.log == NULL or self.arena == NULL or self.answers == NULL or self.packets == NULL
                 or self.offsets == NULL or self.lengths == NULL or self.in_ports == NULL or self.times == NULL
-                or table_init(&self.state.table, CAPACITY, start) != 0):
+                or table_init(&self.state.table, start) != 0):
             raise MemoryError("no memory for an engine")
 
     def __dealloc__(self):
@@ -132,7 +131,7 @@ cdef class Engine:
         free(self.state.usage)
         free(self.state.log)
         free(self.arena)
-        free(self.answer)
+        free(self.answers)
         free(self.packets)
         free(self.offsets)
         free(self.lengths)
@@ -141,10 +140,17 @@ cdef class Engine:
 
     # -------------------------------------------------------------- programs
 
-    def reserve(self, uint32_t slots, uint32_t usage) -> None:
-        """Make room for so many counter slots and usage slots; what is there stays."""
+    def reserve(self, uint32_t slots, uint32_t usage, uint32_t sessions) -> None:
+        """Make room for so many counter slots, usage slots and sessions; what is there stays.
+
+        Raises MemoryError, the engine being as before or roomier.
+        """
         cdef RuleCounter *counters
         cdef uint32_t *used
+        if self.program is not None:
+            self._idle()
+        if table_reserve(&self.state.table, sessions) != 0:
+            raise MemoryError(f"no address space for {sessions} sessions")
         if slots > self.state.slot_count:
             counters = <RuleCounter *>realloc(self.state.counters, slots * sizeof(RuleCounter))
             if counters == NULL:
@@ -170,6 +176,9 @@ cdef class Engine:
         cdef uint32_t number
         cdef Session *session
         if old is not None:
+            self._idle()
+            if len(port_map) != old.data.port_count:
+                raise ValueError("port_map has to name every port of the program that runs")
             for number in range(self.state.table.top):
                 session = &self.state.table.sessions[number]
                 if not session.live:
@@ -196,18 +205,34 @@ cdef class Engine:
         cdef Packet *packet = &self.packets[0]
         cdef Recorder recorder
         cdef Result result
-        cdef const ProgramData *program = &self.program.data
-        recorder.count = 0
+        cdef const ProgramData *program
         self._load(frame, now_ns)
+        self._port(port)
+        program = &self.program.data
+        recorder.count = 0
         set_and_parse(&self.state, program, packet, self.arena, <uint32_t>frame.shape[0], port)
-        pipeline(&self.state, program, packet, port, self.answer, &result, &recorder if record else NULL)
+        pipeline(&self.state, program, packet, port, self.answers, &result, &recorder if record else NULL)
         steps = [step_tuple(&recorder.steps[i], packet.kind) for i in range(recorder.count)]
         if result.out_port == NO_PORT:
             return result.verdict, result.reason, steps, None
         output = PyBytes_FromStringAndSize(<char *>result.frame, result.length)
         return result.verdict, result.reason, steps, (result.out_port, output, result.hairpin)
 
+    cdef int _idle(self) except -1:
+        # An engine belongs to one thread at a time: replay() runs without the GIL, and nothing may move under it.
+        if self.busy:
+            raise RuntimeError("this engine is at work in another thread")
+        if self.program is None:
+            raise RuntimeError("this engine has no program yet")
+        return 0
+
+    cdef int _port(self, port) except -1:
+        if not 0 <= port < self.program.data.port_count:
+            raise ValueError(f"there is no port {port}")
+        return port
+
     cdef int _load(self, const unsigned char[::1] frame, uint64_t now_ns) except -1:
+        self._idle()
         if frame.shape[0] > MAX_FRAME:
             raise ValueError(f"a frame of {frame.shape[0]} bytes is larger than any that Ethernet and IP can make")
         if frame.shape[0]:
@@ -226,6 +251,7 @@ cdef class Engine:
         """(port, frame) as a capture taken behind the edge means it: a reply to a session's original tuple becomes
         the reply to its translated tuple; anything else comes back as it is."""
         self._load(frame, now_ns)
+        self._port(port)
         expire(&self.state)
         parse(&self.packets[0], self.arena, <uint32_t>frame.shape[0], side_of(&self.program.data, port))
         if not turn_into_reply(&self.state, &self.program.data, &self.packets[0], &port):
@@ -237,13 +263,16 @@ cdef class Engine:
 
         ``in_port`` None lets each packet's source decide.  Time stamps drive the clock, never backwards.
         """
-        cdef int fixed = -1 if in_port is None else in_port
+        cdef int fixed = -1 if in_port is None else self._port(in_port)
         cdef uint64_t packets = 0
         cdef uint64_t size = 0
         cdef bint more = True
+        self._idle()
+        self.busy = True
         with nogil:
             while more and packets < max_packets:
                 more = self._replay_burst(reader, fixed, map_replies, max_packets - packets, &packets, &size)
+        self.busy = False
         return packets, size, more
 
     cdef bint _replay_burst(
@@ -282,18 +311,18 @@ cdef class Engine:
     cdef void _replay_one(self, Packet *packet, uint16_t port, bint map_replies) noexcept nogil:
         cdef const ProgramData *program = &self.program.data
         cdef Result result
-        cdef int turns = 0
+        cdef uint32_t turns = 0
         if map_replies:
             expire(&self.state)
             if turn_into_reply(&self.state, program, packet, &port):
                 set_side(packet, side_of(program, port))
                 packet.hash = hash_key(&self.state.table, &packet.key)
-        pipeline(&self.state, program, packet, port, self.answer, &result, NULL)
-        while unlikely(result.hairpin) and turns < HAIRPINS:
+        pipeline(&self.state, program, packet, port, self.answers, &result, NULL)
+        while unlikely(result.hairpin):     # ends: a forwarded packet loses a hop each time, an answer is answered once
+            turns += 1
             port = result.out_port
             set_and_parse(&self.state, program, packet, result.frame, result.length, port)
-            pipeline(&self.state, program, packet, port, self.answer, &result, NULL)
-            turns += 1
+            pipeline(&self.state, program, packet, port, self.answers + (turns & 1) * ANSWER_ROOM, &result, NULL)
 
     # -------------------------------------------------------------- measuring
 
@@ -303,33 +332,41 @@ cdef class Engine:
         ``order`` names the frame (and port) of each packet and is walked round and round; copying frames into the
         burst is not timed.  Raises ValueError when a packet is not allowed.  The clock moves 50 us a burst.
         """
-        cdef const ProgramData *program = &self.program.data
+        cdef const ProgramData *program
         cdef Result result
-        cdef uint32_t total = 0
         cdef uint32_t count = len(frames)
         cdef uint32_t i
-        cdef uint32_t at = 0
+        cdef Py_ssize_t at = 0
         cdef uint32_t used
         cdef uint32_t which
         cdef uint64_t start
         cdef uint64_t spent
         cdef uint64_t refused
         cdef int _burst
-        cdef uint32_t *begin = <uint32_t *>malloc(4 * (count + 1))
+        cdef uint32_t *begin
         cdef uint8_t *all_frames
-        if begin == NULL:
-            raise MemoryError
-        for i in range(count):
-            begin[i] = total
-            total += len(frames[i])
-        begin[count] = total
+        self._idle()
+        if len(ports) != len(frames) or order.shape[0] == 0 or max(order) >= len(frames):
+            raise ValueError("every frame needs a port, and order has to name frames")
+        if max(map(len, frames)) > ARENA // BURST:
+            raise ValueError(f"a burst has room for frames of at most {ARENA // BURST} bytes")
+        for port in ports:
+            self._port(port)
+        program = &self.program.data
         joined = b"".join(frames)
         all_frames = joined
+        begin = <uint32_t *>malloc(4 * (<size_t>count + 1))
+        if begin == NULL:
+            raise MemoryError
+        begin[0] = 0
+        for i in range(count):
+            begin[i + 1] = begin[i] + <uint32_t>len(frames[i])
         clocks = []
         try:
             for _ in range(trials):
                 spent = 0
                 refused = 0
+                self.busy = True
                 with nogil:
                     for _burst in range(bursts):
                         used = 0
@@ -345,6 +382,7 @@ cdef class Engine:
                         start = ticks()
                         refused += self._burst(program, &result)
                         spent += ticks() - start
+                self.busy = False
                 if refused:
                     raise ValueError(f"{refused} packets of a trial were not allowed")
                 clocks.append(spent)
@@ -364,15 +402,20 @@ cdef class Engine:
         for i in range(BURST):
             prefetch_session(&self.state.table, self.packets[i].hash)
         for i in range(BURST):
-            pipeline(&self.state, program, &self.packets[i], self.in_ports[i], self.answer, result, NULL)
+            pipeline(&self.state, program, &self.packets[i], self.in_ports[i], self.answers, result, NULL)
             refused += result.verdict != V_ALLOW
         return refused
 
     # -------------------------------------------------------------- what is known
 
+    def usage(self, uint32_t slot) -> int:
+        """How many sessions hold the external address of a usage slot; none hold one there is no room for yet."""
+        return self.state.usage[slot] if slot < self.state.usage_count else 0
+
     def counters(self) -> list:
         """(hits, packets, bytes) by slot, exact as of the last packet."""
         cdef uint32_t number
+        self._idle()
         for number in range(self.state.table.top):
             if self.state.table.sessions[number].live:
                 fold_session(&self.state, &self.state.table.sessions[number])
@@ -385,6 +428,7 @@ cdef class Engine:
         """(packets by verdict, packets by reason, sessions created, peak, open)."""
         cdef Totals *totals = &self.state.totals
         cdef int i
+        self._idle()
         return (
             [totals.verdicts[i] for i in range(<int>VERDICTS)],
             [totals.reasons[i] for i in range(<int>REASONS)],
@@ -400,6 +444,7 @@ cdef class Engine:
         cdef uint32_t number
         cdef Session *session
         cdef Key translated
+        self._idle()
         for number in range(self.state.table.top):
             session = &self.state.table.sessions[number]
             if not session.live:
@@ -421,6 +466,7 @@ cdef class Engine:
         ([(now, slot, revision, verdict, protocol, endpoints)], lost)."""
         found = []
         cdef LogEntry *entry
+        self._idle()
         while self.state.log_read < self.state.log_written:
             entry = &self.state.log[self.state.log_read % LOG_ENTRIES]
             self.state.log_read += 1

@@ -2,7 +2,6 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from native.packet cimport Key, key_dport
 
 cdef enum NatType:
     NAT_DNAT = 0

@@ -4,7 +4,7 @@
 # entries on counts them, so that a lookup stops at the first bucket that passed none on and a removal leaves no
 # tombstone.  A flow number is session << 1 | direction.
 #
-# Wheel: four levels of 256 slots, one tick = 2^18 ns.  A session's deadline may move later without touching the wheel
+# Wheel: four levels of 256 slots, one tick = 2^12 ns.  A session's deadline may move later without touching the wheel
 # (it is looked at again when its slot comes up); one that moves earlier is linked anew.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -15,7 +15,7 @@ from native.wire cimport likely, prefetch
 cdef enum:
     NONE = 0xffffffff
     WHEEL_SLOTS = 1024
-    TICK_SHIFT = 18
+    TICK_SHIFT = 12
     ORIGINAL = 0
     REPLY = 1
 
@@ -94,7 +94,10 @@ ctypedef struct Table:
     uint32_t half_open
     uint64_t tick
     uint64_t next_check     # ns before which nothing can expire
-    uint32_t heads[1024]
+    uint64_t soonest        # expiry of what the walk through the present slot has passed
+    uint32_t cursor         # where that walk goes on
+    bint walking
+    uint32_t heads[WHEEL_SLOTS]
     uint32_t linked[4]
 
 
@@ -190,7 +193,8 @@ cdef inline void key_reversed(const Key *key, uint8_t side, Key *out) noexcept n
     out.dst_hi = key.src_hi
 
 
-cdef int table_init(Table *table, uint32_t capacity, uint64_t seed) noexcept nogil
+cdef int table_init(Table *table, uint64_t seed) noexcept nogil
+cdef int table_reserve(Table *table, uint32_t capacity) noexcept nogil
 cdef void table_free(Table *table) noexcept nogil
 cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noexcept nogil
 cdef void table_remove(Table *table, uint32_t session) noexcept nogil

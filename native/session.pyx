@@ -12,6 +12,8 @@ from native.session cimport (
 cdef extern from "sys/mman.h" nogil:
     void *mmap(void *address, size_t length, int protection, int flags, int fd, long offset)
     int munmap(void *address, size_t length)
+    void *mremap(void *old, size_t old_length, size_t new_length, int flags)
+    int MREMAP_MAYMOVE
     int madvise(void *address, size_t length, int advice)
     int PROT_READ
     int PROT_WRITE
@@ -38,22 +40,36 @@ cdef void *reserve(size_t size) noexcept nogil:
     return memory
 
 
-cdef int table_init(Table *table, uint32_t capacity, uint64_t seed) noexcept nogil:
-    # 0, or -1 when there is no memory.
+cdef int table_init(Table *table, uint64_t seed) noexcept nogil:
+    # An empty table with room for no session; 0, or -1 when there is no memory.
     memset(table, 0, sizeof(Table))
     table.seed[0] = seed ^ 0xA0761D6478BD642FULL
     table.seed[1] = seed * 0xE7037ED1A0B428DBULL + 0x8EBC6AF09C88C6E3ULL
-    table.capacity = capacity
-    table.reserved = <uint64_t>capacity * sizeof(Session)
-    table.sessions = <Session *>reserve(table.reserved)
     table.mask = FIRST_BUCKETS - 1
     table.bucket_bytes = FIRST_BUCKETS * sizeof(Bucket)
     table.buckets = <Bucket *>reserve(table.bucket_bytes)
     table.free = NONE
     memset(table.heads, 0xff, sizeof(table.heads))
-    if table.sessions == NULL or table.buckets == NULL:
-        table_free(table)
+    return 0 if table.buckets != NULL else -1
+
+
+cdef int table_reserve(Table *table, uint32_t capacity) noexcept nogil:
+    # Address space for at least so many sessions (memory is taken as they are made); 0, or -1 with nothing changed.
+    cdef uint64_t wanted = <uint64_t>capacity * sizeof(Session)
+    cdef void *memory
+    if capacity <= table.capacity:
+        return 0
+    if table.sessions == NULL:
+        memory = reserve(wanted)
+    else:
+        memory = mremap(table.sessions, table.reserved, wanted, MREMAP_MAYMOVE)
+        if memory == MAP_FAILED:
+            memory = NULL
+    if memory == NULL:
         return -1
+    table.sessions = <Session *>memory
+    table.reserved = wanted
+    table.capacity = capacity
     return 0
 
 
@@ -84,6 +100,11 @@ cdef void index_add(Table *table, const Key *key, uint32_t number) noexcept nogi
         at = (at + 1) & table.mask
 
 
+cdef bint index_has_room(const Table *table) noexcept nogil:
+    # For two more keys; index_add() would look for a place for ever in a full index.
+    return <uint64_t>(table.count + 1) * 2 <= (table.mask + 1) * 8
+
+
 cdef void index_remove(Table *table, const Key *key, uint32_t number) noexcept nogil:
     cdef uint64_t h = hash_key(table, key)
     cdef uint64_t at = h & table.mask
@@ -105,7 +126,7 @@ cdef void index_remove(Table *table, const Key *key, uint32_t number) noexcept n
 
 
 cdef void index_grow(Table *table) noexcept nogil:
-    # Twice the buckets.  Without memory for that the old index stays: lookups get longer, nothing is lost.
+    # Twice the buckets.  Without memory for that the old index stays as long as it has room: lookups get longer.
     cdef Bucket *old = table.buckets
     cdef uint64_t old_bytes = table.bucket_bytes
     cdef uint64_t old_mask = table.mask
@@ -129,6 +150,11 @@ cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noe
     # the table is full.
     cdef uint32_t number
     cdef Session *session
+    # Two keys a session, eight places a bucket: grow at 5/8 full.
+    if <uint64_t>(table.count + 1) * 2 > (table.mask + 1) * 5:
+        index_grow(table)
+    if not index_has_room(table):
+        return NONE
     if table.free != NONE:
         number = table.free
         table.free = table.sessions[number].next
@@ -137,9 +163,6 @@ cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noe
         table.top += 1
     else:
         return NONE
-    # Two keys a session, eight places a bucket: grow at 5/8 full.
-    if <uint64_t>(table.count + 1) * 2 > (table.mask + 1) * 5:
-        index_grow(table)
     session = &table.sessions[number]
     memset(session, 0, sizeof(Session))
     session.flow[0].key = original[0]
@@ -219,46 +242,62 @@ cdef void cascade(Table *table, uint32_t slot) noexcept nogil:
         number = following
 
 
+cdef uint64_t next_tick(const Table *table, uint64_t last) noexcept nogil:
+    # The next tick, up to `last`, at which there is something to do: empty levels are stepped over.
+    cdef uint64_t following = table.tick + 1
+    if table.linked[0] == 0:
+        following = (table.tick | 0xff) + 1
+        if table.linked[1] == 0:
+            following = (table.tick | 0xffff) + 1
+            if table.linked[2] == 0:
+                following = (table.tick | 0xffffff) + 1
+    return following if following < last else last
+
+
+cdef void enter_tick(Table *table, uint64_t tick) noexcept nogil:
+    # Moves on; what the higher levels hold for the ticks from here on is dealt out.
+    table.tick = tick
+    if tick & 0xff == 0:
+        if tick & 0xffff == 0:
+            if tick & 0xffffff == 0:
+                cascade(table, 768 | <uint32_t>(tick >> 24) & 255)
+            cascade(table, 512 | <uint32_t>(tick >> 16) & 255)
+        cascade(table, 256 | <uint32_t>(tick >> 8) & 255)
+
+
 cdef uint32_t wheel_due(Table *table, uint64_t now) noexcept nogil:
-    # A session whose time has come (expires <= now), or NONE once there is none; the caller removes it and asks again.
+    # A session whose time has come (expires <= now), or NONE once there is none.  The caller removes it, changes nothing
+    # else, and asks again with the same `now`: the walk through a slot goes on where it was.
     cdef uint64_t last = now >> TICK_SHIFT
-    cdef uint32_t slot
     cdef uint32_t number
-    cdef uint32_t following
-    cdef uint64_t soonest
+    cdef Session *session
     if now < table.next_check:
         return NONE
-    while True:
-        if table.count == 0:
-            table.tick = last
-            table.next_check = 0        # so that the next call sets the tick again: nothing is linked by an old one
-            return NONE
-        slot = <uint32_t>table.tick & 255
-        soonest = 0xffffffffffffffffULL
-        number = table.heads[slot]
-        while number != NONE:
-            following = table.sessions[number].next
-            if table.sessions[number].expires <= now:
+    while table.count:
+        if not table.walking:
+            table.walking = True
+            table.cursor = table.heads[<uint32_t>table.tick & 255]
+            table.soonest = 0xffffffffffffffffULL
+        while table.cursor != NONE:
+            number = table.cursor
+            session = &table.sessions[number]
+            table.cursor = session.next
+            if session.expires <= now:
                 return number
-            if table.sessions[number].expires >> TICK_SHIFT > table.tick:
+            if session.expires >> TICK_SHIFT > table.tick:
                 wheel_link(table, number)       # it lived on since it was linked here
-            elif table.sessions[number].expires < soonest:
-                soonest = table.sessions[number].expires
-            number = following
+            elif session.expires < table.soonest:
+                table.soonest = session.expires
+        table.walking = False
         if table.tick >= last:
             # What is left expires later in this tick, or in a later one.
-            table.next_check = min(soonest, (table.tick + 1) << TICK_SHIFT)
+            table.next_check = min(table.soonest, (table.tick + 1) << TICK_SHIFT)
             return NONE
-        if table.linked[0] == 0:
-            table.tick = min(last, (table.tick | 255) + 1) if table.linked[1] else min(last, (table.tick | 65535) + 1)
-        else:
-            table.tick += 1
-        if table.tick & 255 == 0:
-            if table.tick & 65535 == 0:
-                if table.tick & 0xffffff == 0:
-                    cascade(table, 768 | <uint32_t>(table.tick >> 24) & 255)
-                cascade(table, 512 | <uint32_t>(table.tick >> 16) & 255)
-            cascade(table, 256 | <uint32_t>(table.tick >> 8) & 255)
+        enter_tick(table, next_tick(table, last))
+    table.walking = False
+    table.tick = last
+    table.next_check = 0        # so that the next call sets the tick again: nothing is linked by an old one
+    return NONE
 
 
 def wheel_self_test(seed: int, sessions: int, steps: int) -> int:
@@ -270,7 +309,7 @@ def wheel_self_test(seed: int, sessions: int, steps: int) -> int:
     cdef uint32_t number
     import random
     rng = random.Random(seed)
-    if table_init(&table, sessions, seed) != 0:
+    if table_init(&table, seed) != 0 or table_reserve(&table, sessions) != 0:
         raise MemoryError
     memset(&original, 0, sizeof(Key))
     memset(&reply, 0, sizeof(Key))

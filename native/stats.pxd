@@ -1,6 +1,6 @@
 # The closed vocabulary of results (mirrored in edge/verdicts.py) and the counters that speak it.
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint64_t
 
 cpdef enum Verdict:
     V_ALLOW = 0
@@ -89,7 +89,7 @@ ctypedef struct RuleCounter:
 
 ctypedef struct Totals:
     # Packets by verdict and by reason, sessions made and the most that lived at once.
-    uint64_t verdicts[5]
-    uint64_t reasons[29]
+    uint64_t verdicts[VERDICTS]
+    uint64_t reasons[REASONS]
     uint64_t created
     uint64_t peak
