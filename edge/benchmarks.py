@@ -129,11 +129,12 @@ PEERS = (("nftables", "nft"), ("iptables", "iptables"), ("VPP", "vpp"))
 
 
 def run(pattern: str = "", trials: int = TRIALS, started: Callable[[str], None] | None = None) -> list[Measurement]:
-    """Measure the cases whose names contain ``pattern``, on one processor; ``started`` hears of each before it runs.
+    """Measure the case called ``pattern``, or those whose names contain it, on one processor; ``started`` hears of each
+    before it runs.
 
     Raises BenchmarkError when no case has such a name, or one cannot be measured.
     """
-    chosen = [(name, measure) for name, measure in CASES if pattern in name]
+    chosen = [case for case in CASES if case[0] == pattern] or [case for case in CASES if pattern in case[0]]
     if not chosen:
         raise BenchmarkError(f"no case has {pattern!r} in its name; there are {', '.join(name for name, _ in CASES)}")
     results = []

@@ -183,6 +183,11 @@ class ReplayResult:
     differences: tuple[FlowDifference, ...] | None = None
 
     @property
+    def hairpins(self) -> int:
+        """How many verdicts were given beyond one for each record: those of packets that came back in."""
+        return sum(self.stats.verdicts.values()) - self.packets
+
+    @property
     def packets_per_second(self) -> float:
         """Records per second of wall time, reading included."""
         return self.packets / self.seconds if self.seconds else 0.0
@@ -194,6 +199,7 @@ class ReplayResult:
             "bytes": self.bytes,
             "seconds": round(self.seconds, 6),
             "packetsPerSecond": round(self.packets_per_second),
+            "hairpins": self.hairpins,
             "verdicts": {verdict.name: count for verdict, count in sorted(self.stats.verdicts.items())},
             "reasons": {reason.name: count for reason, count in sorted(self.stats.reasons.items())},
             "firewallRules": [rule.to_json() for rule in self.firewall_rules],

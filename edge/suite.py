@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,18 @@ from edge.errors import DocumentError, EdgeError, Problem, SuiteError
 from edge.model import EdgeConfig
 from edge.packets import format_frame
 from edge.patterns import PacketPattern
-from edge.suite_file import NONE, SUFFIX, EdgeTest, Expectation, StepKind, TestFile, TestStep, read_test_file
+from edge.printable import printable
+from edge.suite_file import (
+    NONE,
+    SUFFIX,
+    EdgeTest,
+    Expectation,
+    StepKind,
+    TestFile,
+    TestStep,
+    nearest,
+    read_test_file,
+)
 from edge.trace import Tracer, TraceResult, new_edge, render
 
 
@@ -41,12 +51,12 @@ class StepFailure:
 
     def text(self) -> str:
         """The step, what was expected, what came, and the whole trace of that step, as lines."""
-        what = f"{self.step.kind} {self.step.text}".rstrip()
+        what = printable(f"{self.step.kind} {self.step.text}".rstrip())
         lines = [f"step {self.number} (line {self.step.line}): {what}"]
         for mismatch in self.mismatches:
             note = f"  ({mismatch.note})" if mismatch.note else ""
-            lines.append(f"  {mismatch.field}: expected {mismatch.expected}{note}")
-            lines.append(f"  {' ' * len(mismatch.field)}  got      {mismatch.got}")
+            lines.append(f"  {mismatch.field}: expected {printable(mismatch.expected + note)}")
+            lines.append(f"  {' ' * len(mismatch.field)}  got      {printable(mismatch.got)}")
         for result in self.results:
             lines.append("")
             lines.extend(f"  {line}" for line in render(result).splitlines())
@@ -171,13 +181,14 @@ def run_test(suite: Suite, test: EdgeTest) -> TestResult:
 
 
 def _run_step(config: EdgeConfig, tracer: Tracer, number: int, step: TestStep) -> StepFailure | None:
-    if step.kind is StepKind.WAIT:
-        tracer.wait(step.seconds)
-        return None
     try:
+        if step.kind is StepKind.WAIT:
+            tracer.wait(step.seconds)
+            return None
         results = tracer.send(step.text) if step.kind is StepKind.SEND else tracer.reply(step.text)
     except EdgeError as error:
-        mismatch = Mismatch(step.kind.value, "a packet that can be sent", str(error).split("\n", 1)[0])
+        wanted = "a time that can pass" if step.kind is StepKind.WAIT else "a packet that can be sent"
+        mismatch = Mismatch(step.kind.value, wanted, str(error).split("\n", 1)[0])
         return StepFailure(number, step, (mismatch,), ())
     mismatches = _compare(config, step.expectations, results)
     return StepFailure(number, step, mismatches, tuple(results)) if mismatches else None
@@ -219,8 +230,8 @@ def _compare_firewall_rule(config: EdgeConfig, expected: str, got: TraceResult) 
     rule = got.firewall_rule
     if expected in (rule or (NONE,)):
         return
-    names = [name for item in config.firewall.rules for name in (item.name, item.id)]
-    note = _unknown("firewall rule", expected, (*names, NONE))
+    rules = config.firewall.rules
+    note = _unknown("firewall rule", expected, [*(item.name for item in rules), NONE], [item.id for item in rules])
     yield Mismatch("firewallRule", expected, rule[0] if rule else NONE, note)
 
 
@@ -232,9 +243,9 @@ def _compare_nat_rules(config: EdgeConfig, expected: str | tuple[str, ...], got:
         fits = len(hit) == len(expected) and all(name in rule for name, rule in zip(expected, hit, strict=True))
     if fits:
         return
-    names = [name for item in config.nat.rules for name in (item.name, item.id)]
+    names, ids = [item.name for item in config.nat.rules], [item.id for item in config.nat.rules]
     wanted = (expected,) if isinstance(expected, str) else expected
-    notes = filter(None, (_unknown("NAT rule", name, names) for name in wanted))
+    notes = filter(None, (_unknown("NAT rule", name, names, ids) for name in wanted))
     shown = ", ".join(rule[0] for rule in hit) or NONE
     yield Mismatch("natRule", ", ".join(wanted) or NONE, shown, "; ".join(notes))
 
@@ -251,9 +262,9 @@ def _compare_outputs(expected: tuple[str, ...], got: TraceResult) -> Iterator[Mi
         yield Mismatch("output", " and ".join(expected) or NONE, " and ".join(shown) or NONE)
 
 
-def _unknown(kind: str, name: str, known: Sequence[str]) -> str:
-    """A note when the edge has nothing of that name, with the nearest one it has."""
-    if name in known:
+def _unknown(kind: str, name: str, known: Sequence[str], ids: Sequence[str] = ()) -> str:
+    """A note when the edge has nothing of that name or id, with the name that was perhaps meant."""
+    if name in known or name in ids:
         return ""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"this edge has no such {kind}" + (f"; did you mean {near[0]}?" if near else "")
+    near = nearest(name, known)
+    return f"this edge has no such {kind}" + (f"; did you mean {near}?" if near else "")

@@ -7,7 +7,6 @@ means is said in ``docs/cli.md``; running the tests is the work of :mod:`edge.su
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,6 +17,7 @@ import yaml
 
 from edge.errors import PacketSyntaxError, Problem, SuiteError
 from edge.packets import parse_packet
+from edge.packets.text import MAX_WAIT_S, parse_seconds
 from edge.patterns import PacketPattern
 from edge.verdicts import Reason, Verdict
 
@@ -27,9 +27,12 @@ SUFFIX = ".edgetest.yaml"
 NONE = "none"
 """``output: none``, ``natRule: none``, ``firewallRule: none``: nothing left, no such rule took part."""
 
-
 _MAX_DEPTH = 20
 """A test file needs six levels."""
+
+_SHORT_WORD = 3
+_ALIKE = 0.75
+"""How much of two words must agree (difflib's ratio) for one to be taken for the other: in-web and out-web do not."""
 
 
 class StepKind(StrEnum):
@@ -245,11 +248,11 @@ class _Reader:
 
     def _seconds(self, node: yaml.Node, path: str) -> float:
         text = self._text(node, path)
-        if not re.fullmatch(r"\d{1,9}(\.\d+)?", text):
-            if text:
-                self._add("INVALID_VALUE", _place(node), path, f"{text!r} is not a number of seconds")
-            return 0.0
-        return float(text)
+        seconds = parse_seconds(text)
+        if seconds is None and text:
+            message = f"{text!r} is not a number of seconds from 0 to {MAX_WAIT_S}"
+            self._add("INVALID_VALUE", _place(node), path, message)
+        return seconds or 0.0
 
     def _choice(self, node: yaml.Node | None, path: str, known: Iterable[str]) -> str | None:
         if node is None:
@@ -332,8 +335,20 @@ def _describe(node: yaml.Node) -> str:
     return "nothing" if _tag(node) == "null" or not node.value.strip() else repr(node.value)
 
 
+def nearest(text: str, known: Iterable[str]) -> str | None:
+    """The known word that ``text`` is a slip of the pen for, None where it is just another word.
+
+    Upper and lower case are no difference.  Of three letters none may be wrong: WAN is no LAN misspelt.
+    """
+    words = {word.lower(): word for word in known}
+    wanted = text.lower()
+    if len(wanted) <= _SHORT_WORD:
+        return words.get(wanted)
+    near = difflib.get_close_matches(wanted, words, n=1, cutoff=_ALIKE)
+    return words[near[0]] if near else None
+
+
 def _hint(text: str, known: Iterable[str]) -> str:
     """``; did you mean X?``, or every known word where none is near."""
-    known = list(known)
-    near = difflib.get_close_matches(text, known, n=1) or [word for word in known if word.lower() == text.lower()]
-    return f"; did you mean {near[0]}?" if near else f"; expected {', '.join(known)}"
+    near = nearest(text, known)
+    return f"; did you mean {near}?" if near else f"; expected {', '.join(known)}"

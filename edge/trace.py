@@ -10,7 +10,9 @@ from edge.errors import EdgeError
 from edge.explain import explain
 from edge.model import EdgeConfig
 from edge.packets import Conversation, PacketText, build_frame, format_endpoints, format_frame, parse_packet, reply_to
+from edge.packets.build import DEFAULT_TTL
 from edge.packets.decode import decode_frame
+from edge.printable import printable
 from edge.runtime import Edge
 from edge.state import SessionInfo
 from edge.verdicts import Endpoints, Outcome, Output, Reason, Stage, Step, StepResult, Verdict
@@ -19,6 +21,14 @@ SECOND_NS = 1_000_000_000
 
 MAX_PASSES = 4
 """A packet hairpins once; after so many passes it is a loop between edge and provider, and its TTL would end it."""
+
+MAX_CLOCK_S = 9_000_000_000
+"""How far waits may move the clock: 285 years, which in nanoseconds fit 63 bits."""
+
+_ANY_PROTOCOL = 253
+"""For experiments (RFC 3692): a packet of it has no further header that could be wrong."""
+
+_ANSWER_NUMBERS = frozenset({"seq", "ack"})
 
 
 class TraceError(EdgeError):
@@ -137,11 +147,15 @@ class Tracer:
         self._last_output: TraceOutput | None = None
         self._firewall_names = {rule.id: rule.name for rule in edge.config.firewall.rules}
         self._nat_names = {rule.id: rule.name for rule in edge.config.nat.rules}
+        self._nat_logging = {rule.id for rule in edge.config.nat.rules if rule.logging}
         self._names = self._firewall_names | self._nat_names
 
     def wait(self, seconds: float) -> None:
-        """Let time pass."""
-        self._now_ns += round(seconds * SECOND_NS)
+        """Let time pass.  Raises TraceError when that is more than the clock can hold."""
+        now_ns = self._now_ns + round(seconds * SECOND_NS)
+        if now_ns > MAX_CLOCK_S * SECOND_NS:
+            raise TraceError(f"waits add up to more than {MAX_CLOCK_S:,} seconds")
+        self._now_ns = now_ns
 
     def send(self, text: str) -> list[TraceResult]:
         """Send a packet in text: its own pass first, then those of its hairpin.
@@ -162,7 +176,7 @@ class Tracer:
 
     def _send(self, packet: PacketText, port: str | None = None) -> list[TraceResult]:
         frame = build_frame(packet, self._conversation)
-        port = packet.in_port or port or self._edge.ingress_port(frame)
+        port = packet.in_port or port or self._port_of_source(packet)
         if port not in self._edge.config.ports:
             raise TraceError(f"this edge has no port {port!r}; it has {', '.join(self._edge.config.ports)}")
         self.wait(packet.wait_s)
@@ -180,12 +194,18 @@ class Tracer:
         self._last_output = outputs[-1] if outputs else None
         return results
 
+    def _port_of_source(self, packet: PacketText) -> str:
+        """Where a packet enters by the source in its text, be the packet itself one that nobody can read."""
+        return self._edge.ingress_port(build_frame(PacketText(_ANY_PROTOCOL, packet.src, packet.dst)))
+
     def _result(self, entered: Output, outcome: Outcome, keys: frozenset[str]) -> TraceResult:
-        steps = tuple(self._step(step, entered.frame, keys) for step in outcome.steps)
+        admitted = outcome.verdict is Verdict.ALLOW
+        steps = tuple(self._step(step, entered.frame, keys, admitted=admitted) for step in outcome.steps)
+        output_keys = keys if admitted else _keys_of_answer(keys)
         deciding_stage = Stage.NAT if outcome.reason is Reason.NAT_PORTS_EXHAUSTED else Stage.FIREWALL
         decided_by = next((step.rule for step in reversed(steps) if step.stage is deciding_stage), None)
         return TraceResult(
-            packet=format_frame(entered.frame, keys),
+            packet=format_frame(entered.frame, keys | _ttl_key(entered)),
             in_port=entered.port,
             hairpin=entered.hairpin,
             verdict=outcome.verdict,
@@ -193,9 +213,10 @@ class Tracer:
             explanation=explain(outcome.verdict, outcome.reason, decided_by),
             steps=steps,
             outputs=tuple(
-                TraceOutput(output.port, format_frame(output.frame, keys), output.frame) for output in outcome.outputs
+                TraceOutput(output.port, format_frame(output.frame, output_keys), output.frame)
+                for output in outcome.outputs
             ),
-            session=self._session(entered) if outcome.verdict is Verdict.ALLOW else None,
+            session=self._session(entered) if admitted else None,
             firewall_rule=next(
                 (
                     (self._firewall_names[step.rule_id], step.rule_id)
@@ -222,7 +243,9 @@ class Tracer:
                 return TraceSession(info.state, idle_timeout_s, info.packets, info.bytes)
         return None
 
-    def _step(self, step: Step, frame: bytes, keys: frozenset[str]) -> TraceStep:
+    def _step(self, step: Step, frame: bytes, keys: frozenset[str], *, admitted: bool) -> TraceStep:
+        # A NAT rule logs what it translates, or leaves as it is, once the packet is admitted.
+        nat_logged = admitted and step.stage is Stage.NAT and step.rule_id in self._nat_logging
         return TraceStep(
             stage=step.stage,
             result=step.result,
@@ -231,8 +254,20 @@ class Tracer:
             port=step.port,
             after=None if step.after is None else format_endpoints(frame, step.after, keys),
             saw=None if step.saw is None else format_endpoints(frame, step.saw, keys),
-            logged=step.logged,
+            logged=step.logged or nat_logged,
         )
+
+
+def _keys_of_answer(keys: frozenset[str]) -> frozenset[str]:
+    """What is shown of an answer of the edge to a packet that was written with ``keys``: it is a packet of its own, and
+    nobody wrote its TTL.  Its numbers answer those of the packet, and are shown together."""
+    return _ANSWER_NUMBERS if keys & _ANSWER_NUMBERS else frozenset()
+
+
+def _ttl_key(entered: Output) -> frozenset[str]:
+    """``ttl`` for a packet that came back with one that its text, read again, would not give it."""
+    headers = decode_frame(entered.frame) if entered.hairpin else None
+    return frozenset({"ttl"}) if headers is not None and headers.ttl != DEFAULT_TTL else frozenset()
 
 
 def answered(info: SessionInfo) -> Endpoints:
@@ -262,17 +297,20 @@ def render(result: TraceResult, emphasize: Callable[[str], str] = str) -> str:
 
     ``emphasize`` is applied to the name of the verdict.
     """
-    lines = [result.packet, f"  {'comes back' if result.hairpin else 'enters'} by {result.in_port}"]
-    rows = [(step.stage.name, step.result.name, step.rule or step.port or "", _detail(step)) for step in result.steps]
+    lines = [result.packet, f"  {'comes back' if result.hairpin else 'enters'} by {printable(result.in_port)}"]
+    rows = [
+        (step.stage.name, step.result.name, printable(step.rule or step.port or ""), _detail(step))
+        for step in result.steps
+    ]
     stage, outcome, subject = (max(len(row[column]) for row in rows) for column in range(3))
     for number, row in enumerate(rows, 1):
         columns = f"{row[0]:<{stage}}  {row[1]:<{outcome}}  {row[2]:<{subject}}"
         lines.append(f"  {number}. {columns}  {row[3]}".rstrip())
-    lines.append(f"  {emphasize(result.verdict.name)} ({result.reason.name}): {result.explanation}")
+    lines.append(f"  {emphasize(result.verdict.name)} ({result.reason.name}): {printable(result.explanation)}")
     if result.session is not None:
         state = f"{result.session.state}, " if result.session.state else ""
         lines.append(f"  session: {state}ends after {result.session.idle_timeout_s:g} s without packets")
-    lines.extend(f"  leaves by {output.port}: {output.packet}" for output in result.outputs)
+    lines.extend(f"  leaves by {printable(output.port)}: {output.packet}" for output in result.outputs)
     return "\n".join(lines)
 
 
@@ -284,4 +322,4 @@ def _detail(step: TraceStep) -> str:
         f"saw {step.saw}" if step.saw else "",
         "(logged)" if step.logged else "",
     ]
-    return "  ".join(filter(None, parts))
+    return printable("  ".join(filter(None, parts)))

@@ -62,7 +62,7 @@ ctypedef struct ProgramData:
     Rules dnat
     Rules snat
     Nat nat
-    uint64_t timers[TIMERS] # ns
+    uint64_t timers[TIMERS]     # ns
     uint8_t *blocked[2]     # provider filter, 65,536 bits each: TCP, UDP
     bint provider_filter
     bint tcp_strict

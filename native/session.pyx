@@ -266,8 +266,8 @@ cdef void enter_tick(Table *table, uint64_t tick) noexcept nogil:
 
 
 cdef uint32_t wheel_due(Table *table, uint64_t now) noexcept nogil:
-    # A session whose time has come (expires <= now), or NONE once there is none.  The caller removes it, changes nothing
-    # else, and asks again with the same `now`: the walk through a slot goes on where it was.
+    # A session whose time has come (expires <= now), or NONE once there is none.  The caller removes it, changes
+    # nothing else, and asks again with the same `now`: the walk through a slot goes on where it was.
     cdef uint64_t last = now >> TICK_SHIFT
     cdef uint32_t number
     cdef Session *session

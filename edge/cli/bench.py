@@ -11,7 +11,9 @@ from edge.cli.tables import print_table
 
 
 @click.command("bench", cls=EdgeCommand, epilog="Example:  t1edge bench --filter established_10k --json")
-@click.option("--filter", "pattern", metavar="TEXT", default="", help="Only cases with TEXT in their names.")
+@click.option(
+    "--filter", "pattern", metavar="TEXT", default="", help="Only case TEXT, or those with TEXT in their names."
+)
 @click.option("--peers", "with_peers", is_flag=True, help="Also name the programs that users would pick instead.")
 @json_option
 def command(pattern: str, with_peers: bool, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from edge.cli.common import (
     write_json,
     write_result,
 )
+from edge.printable import printable
 
 
 @click.command("check", cls=EdgeCommand, epilog="Example:  t1edge check --strict acme.yaml")
@@ -37,7 +38,7 @@ def command(edge: str, strict: bool, allow_unsupported: bool, as_json: bool) -> 
         write_json({"problems": [problem.to_json() for problem in problems]})
     else:
         for problem in problems:
-            message(str(problem))
-        write_result(f"{edge}: valid, {plural(len(problems), 'warning')}")
+            message(printable(str(problem)))
+        write_result(f"{printable(edge)}: valid, {plural(len(problems), 'warning')}")
     if strict and problems:
         raise click.exceptions.Exit(ExitCode.DIFFERENT)

@@ -7,12 +7,15 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
 from edge.errors import DocumentError, EdgeError, PacketSyntaxError, Problem, SuiteError
+from edge.printable import printable
 
 if TYPE_CHECKING:
     from edge.document import LoadedDocument
@@ -39,6 +42,23 @@ class OutputError(EdgeError):
     reason = "OUTPUT_FAILED"
 
 
+class OverwriteError(EdgeError):
+    """A result that would be written over the input it comes from."""
+
+    reason = "OUTPUT_IS_INPUT"
+
+
+@dataclass(frozen=True, slots=True)
+class PacketProblem(Problem):
+    """A packet of the command line that cannot be read; ``column`` is the place in ``packet``."""
+
+    packet: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        """The object that ``--json`` prints for this problem."""
+        return {**Problem.to_json(self), "packet": self.packet}
+
+
 def write_result(text: str) -> None:
     """Print ``text`` and a line feed on stdout, now.
 
@@ -63,10 +83,11 @@ def write_json(document: object) -> None:
 
 
 def message(text: str) -> None:
-    """Print ``text`` on stderr.  A stderr that cannot be written to leaves nobody to tell."""
+    """Print ``text`` on stderr, control characters escaped.  A stderr that cannot be written to leaves nobody to
+    tell."""
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
-            sys.stderr.write(text.rstrip("\n") + "\n")
+            sys.stderr.write(printable(text.rstrip("\n"), lines=True) + "\n")
             sys.stderr.flush()
 
 
@@ -111,7 +132,7 @@ class EdgeCommand(click.Command):
         except OutputError:
             raise
         except EdgeError as error:
-            report_problems(problems_of(error), as_json=bool(ctx.params.get("as_json")), text=str(error))
+            report_problems(problems_of(error), as_json=bool(ctx.params.get("as_json")), text=text_of(error))
             ctx.exit(ExitCode.USAGE)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
@@ -132,8 +153,23 @@ def problems_of(error: EdgeError) -> tuple[Problem, ...]:
         return error.problems
     if isinstance(error, PacketSyntaxError):
         summary = str(error).split("\n", 1)[0]
-        return (Problem("SYNTAX", error.text, summary, column=error.position + 1),)
+        return (PacketProblem("SYNTAX", "", summary, column=error.position + 1, packet=error.text),)
     return (Problem(error.reason, "", str(error)),)
+
+
+def text_of(error: EdgeError) -> str:
+    """What a terminal shows of an error: a line for each problem, or a packet with the place underlined."""
+    if isinstance(error, DocumentError | SuiteError):
+        return "\n".join(printable(str(problem)) for problem in error.problems)
+    return str(error) if isinstance(error, PacketSyntaxError) else printable(str(error))
+
+
+def refuse_overwriting(option: str, out: str, inputs: Iterable[tuple[str, str]]) -> None:
+    """Raise OverwriteError if ``out`` is one of the inputs, (what it is, its path) each, by this name or another."""
+    for what, path in inputs:
+        with contextlib.suppress(OSError):  # what does not exist is overwritten by nobody
+            if Path(out).samefile(path):
+                raise OverwriteError(f"{option} {out}: this is {what}, which would be overwritten")
 
 
 def report_problems(problems: Iterable[Problem], *, as_json: bool, text: str) -> None:
@@ -150,7 +186,7 @@ def load_edge(path: str, allow_unsupported: bool) -> LoadedDocument:
 
     loaded = load(path, allow_unsupported=allow_unsupported)
     for problem in loaded.problems:
-        message(str(problem))
+        message(printable(str(problem)))
     return loaded
 
 

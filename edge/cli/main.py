@@ -19,6 +19,7 @@ import click
 
 from edge.cli.common import ExitCode, discard_output, flush_output, message, write_example
 from edge.errors import EdgeError
+from edge.printable import printable
 
 VERSION = "0.1.0"
 
@@ -83,7 +84,7 @@ class CommandGroup(click.Group):
             _show(error)
             return ExitCode.USAGE
         except EdgeError as error:
-            message(str(error))
+            message(printable(str(error)))
             return ExitCode.USAGE
         except (KeyboardInterrupt, click.Abort):
             return ExitCode.INTERRUPTED
@@ -93,7 +94,7 @@ class CommandGroup(click.Group):
         except OSError as error:
             discard_output()
             place = f"{error.filename}: " if error.filename else ""
-            message(f"t1edge: {place}{error.strerror or error}")
+            message(printable(f"t1edge: {place}{error.strerror or error}"))
             return ExitCode.USAGE
         except Exception:  # noqa: BLE001 - what nobody foresaw must not look like "a difference was found"
             message("this is a bug of t1edge, not of your input:")

@@ -19,12 +19,14 @@ from edge.cli.common import (
     load_edge,
     message,
     plural,
+    refuse_overwriting,
     report_problems,
     write_json,
     write_result,
 )
 from edge.cli.tables import print_table
 from edge.errors import CaptureError, Problem
+from edge.printable import printable
 
 if TYPE_CHECKING:
     from edge.captures import CaptureReader
@@ -67,6 +69,9 @@ def command(
     """
     from edge.captures import open_capture
 
+    if out is not None:
+        edges = [("an edge file", path) for path in (edge, compare) if path is not None]
+        refuse_overwriting("--out", out, [("the capture itself", capture), *edges])
     first = _start(edge, allow_unsupported)
     second = None if compare is None else _start(compare, allow_unsupported)
     try:
@@ -76,11 +81,13 @@ def command(
         _report(error, as_json=as_json)
         raise click.exceptions.Exit(ExitCode.USAGE) from error
     if as_json:
-        write_json(result.to_json())
+        problems = {} if result.error is None else {"problems": [_problem(result.error).to_json()]}
+        write_json(result.to_json() | problems)
     else:
         _show(result)
     if result.error is not None:
-        _report(result.error, as_json=False)
+        if not as_json:
+            _report(result.error, as_json=False)
         raise click.exceptions.Exit(ExitCode.USAGE)
     if result.differences:
         raise click.exceptions.Exit(ExitCode.DIFFERENT)
@@ -114,11 +121,15 @@ def _run(
         return replay_stepwise(first, reader, in_port=in_port, raw=raw, writer=writer, other=second, progress=progress)
 
 
-def _report(error: CaptureError, *, as_json: bool) -> None:
+def _problem(error: CaptureError) -> Problem:
     """The error as a problem of the file that its message begins with."""
     file, _, text = str(error).partition(": ")
-    problem = Problem(error.reason, "", text, file=file)
-    report_problems([problem], as_json=as_json, text=str(problem))
+    return Problem(error.reason, "", text, file=file)
+
+
+def _report(error: CaptureError, *, as_json: bool) -> None:
+    problem = _problem(error)
+    report_problems([problem], as_json=as_json, text=printable(str(problem)))
 
 
 @contextlib.contextmanager
@@ -146,8 +157,11 @@ def _show(result: ReplayResult) -> None:
     )
     by_count = sorted(stats.reasons.items(), key=lambda item: (-item[1], item[0]))
     print_table("Reasons", ("reason", "packets"), [(reason.name, count) for reason, count in by_count])
+    packets = plural_of(result.packets, "packet")
+    if result.hairpins:
+        packets += f" ({result.hairpins:,} of them came back in)"
     write_result(
-        f"{plural_of(result.packets, 'packet')} and {plural_of(result.bytes, 'byte')} in {result.seconds:.2f} s"
+        f"{packets} and {plural_of(result.bytes, 'byte')} in {result.seconds:.2f} s"
         f" ({result.packets_per_second:,.0f} packets/s); sessions: {stats.sessions_created:,} created,"
         f" {stats.sessions_peak:,} at most, {stats.sessions_open:,} open"
     )

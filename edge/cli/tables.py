@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from edge.cli.common import coloured, write_result
+from edge.printable import printable
 
 Cell = str | int | float
 
@@ -13,7 +14,7 @@ Cell = str | int | float
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
     """Print ``rows`` under ``title`` on stdout.  Numbers are aligned to the right, with thousands separated."""
     numeric = [all(not isinstance(row[index], str) for row in rows) for index in range(len(columns))]
-    cells = [[cell if isinstance(cell, str) else f"{cell:,}" for cell in row] for row in rows]
+    cells = [[printable(cell) if isinstance(cell, str) else f"{cell:,}" for cell in row] for row in rows]
     if coloured(sys.stdout):
         _print_rich(title, columns, cells, numeric)
         return

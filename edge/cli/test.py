@@ -17,9 +17,11 @@ from edge.cli.common import (
     message,
     paint,
     plural,
+    refuse_overwriting,
     write_json,
     write_result,
 )
+from edge.printable import printable
 
 if TYPE_CHECKING:
     from edge.suite import Suite, TestResult
@@ -39,11 +41,15 @@ def command(paths: tuple[str, ...], junit: str | None, allow_unsupported: bool, 
 
     files = find_test_files(paths)
     suites, problems = load_suites(files, allow_unsupported=allow_unsupported)
+    if junit is not None:
+        inputs = [("a test file", str(file)) for file in files]
+        inputs += [("the edge file of a test", str(suite.file.edge)) for suite in suites]
+        refuse_overwriting("--junit", junit, inputs)
     for problem in dict.fromkeys(warning for suite in suites for warning in suite.warnings):
-        message(str(problem))
+        message(printable(str(problem)))
     if not as_json:
         for problem in problems:
-            message(str(problem))
+            message(printable(str(problem)))
     results = list(_progress(suites))
     failed = sum(result.failure is not None for result in results)
     if junit is not None:
@@ -91,11 +97,11 @@ def _report(results: Sequence[TestResult]) -> Iterator[str]:
     for result in results:
         if result.file.path != file:
             file = result.file.path
-            yield str(file)
+            yield printable(str(file))
         if result.failure is None:
-            yield f"  {paint('ok', 'green')}    {result.test.name}"
+            yield f"  {paint('ok', 'green')}    {printable(result.test.name)}"
         else:
-            yield f"  {paint('FAIL', 'red')}  {result.test.name}"
+            yield f"  {paint('FAIL', 'red')}  {printable(result.test.name)}"
             yield from (f"        {line}".rstrip() for line in result.failure.text().splitlines())
     failed = sum(result.failure is not None for result in results)
     yield f"{plural(len(results), 'test')}: {len(results) - failed} passed, {failed} failed"

@@ -26,14 +26,18 @@ from edge.packets.names import (
     icmp_header_size,
     icmp_names,
 )
+from edge.printable import printable
 
 FORM = "PROTO SRC[:PORT] > DST[:PORT] [FLAGS] [key=value ...]"
 
 _TOKEN = re.compile(r'[^\s="]+="[^"]*"|\S+')
 _NUMBER = re.compile(r"\d{1,10}")
-_SECONDS = re.compile(r"\d{1,9}(\.\d+)?")
+_SECONDS = re.compile(r"\d{1,20}(\.\d{1,20})?")
 _EXTENSION_HEADERS = frozenset({0, 43, 44, 60})  # of IPv6
 _MAX_IP = 65535
+
+MAX_WAIT_S = 999_999_999
+"""The longest single wait: almost 32 years."""
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 
@@ -81,6 +85,12 @@ def parse_packet(text: str) -> PacketText:
     return _Parser(text).packet()
 
 
+def parse_seconds(text: str) -> float | None:
+    """A time to wait, such as ``31`` or ``0.5``; None for what is no number, or is more than MAX_WAIT_S."""
+    seconds = float(text) if _SECONDS.fullmatch(text) else None
+    return None if seconds is None or seconds > MAX_WAIT_S else seconds
+
+
 class _Parser:
     def __init__(self, text: str, *, quoted: bool = False) -> None:
         self.text = text
@@ -89,7 +99,9 @@ class _Parser:
         self.taken: dict[str, _Token] = {}
 
     def fail(self, message: str, at: _Token | int) -> PacketSyntaxError:
-        return PacketSyntaxError(message, self.text, at if isinstance(at, int) else at.position)
+        position = at if isinstance(at, int) else at.position
+        # The error shows the text, so what could not be shown is escaped, and the place moves along.
+        return PacketSyntaxError(printable(message), printable(self.text), len(printable(self.text[:position])))
 
     def packet(self) -> PacketText:
         if len(self.tokens) < 4 or self.tokens[2].text != ">":
@@ -246,9 +258,10 @@ class _Parser:
         if token is None:
             return 0.0
         value = token.text.partition("=")[2]
-        if not _SECONDS.fullmatch(value):
-            raise self.fail(f"{key}={value}: expected a number of seconds", token)
-        return float(value)
+        seconds = parse_seconds(value)
+        if seconds is None:
+            raise self.fail(f"{key}={value}: expected a number of seconds from 0 to {MAX_WAIT_S}", token)
+        return seconds
 
     def refusal(self, key: str, first: _Token, icmp: tuple[int, int] | None) -> str:
         known = ("in", "wait", "ttl", "len", "seq", "ack", "win", "id", "mtu", "of", "type", "code")

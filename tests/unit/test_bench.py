@@ -80,6 +80,15 @@ def test_unknown_case_names_those_there_are() -> None:
     assert done.exit_code == 2
 
 
+def test_a_name_written_out_is_that_case_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(benchmarks, "CASES", (("quick_1", quick), ("quick_10", quick)))
+    benchmarks.run("quick_1", trials=11, started=started.append)
+    assert started == ["quick_1"]
+    benchmarks.run("quick", trials=11, started=started.append)
+    assert started == ["quick_1", "quick_1", "quick_10"]
+
+
 @pytest.mark.usefixtures("quick_cases")
 def test_json_names_the_environment() -> None:
     done = CliRunner().invoke(cli, ["bench", "--filter", "quick_b", "--peers", "--json"])

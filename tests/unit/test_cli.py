@@ -112,6 +112,26 @@ def test_a_name_that_the_terminal_cannot_show_is_escaped() -> None:
     assert done.stderr.startswith("caf\\xe9.yaml: ")
 
 
+def test_control_characters_of_the_user_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    evil = tmp_path / "a\n\x1b[31m.yaml"
+    shown = f"{tmp_path}/a\\n\\x1b[31m.yaml"
+    evil.write_text(Path(EDGE).read_text(encoding="utf-8"), encoding="utf-8")
+    assert CliRunner().invoke(cli, ["check", str(evil)]).stdout == f"{shown}: valid, 0 warnings\n"
+    evil.write_text("natRuls: []\n", encoding="utf-8")
+    for line in CliRunner().invoke(cli, ["check", str(evil)]).stderr.splitlines():
+        assert line.startswith(shown)
+    for arguments in (
+        ["check", "no\x1b\nsuch"],
+        ["trace", EDGE, f"{PACKET} in=\x1b[31m"],
+        ["\x1b"],
+        ["replay", EDGE, "\x1b"],
+    ):
+        result = CliRunner().invoke(cli, arguments)
+        assert result.exit_code == 2
+        assert "\\x1b" in result.stderr
+        assert "\x1b" not in result.stderr
+
+
 def test_a_bug_is_called_a_bug_and_no_verdict_on_the_input(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError("oops")

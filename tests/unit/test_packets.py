@@ -89,6 +89,8 @@ WRONG = [
     ("udp 10.0.0.1:1 > 10.0.0.2:2 ttl=1 ttl=2", 34, "ttl is given twice"),
     ("udp 10.0.0.1:1 > 10.0.0.2:2 tll=1", 28, "did you mean ttl?"),
     ("udp 10.0.0.1:1 > 10.0.0.2:2 wait=soon", 28, "number of seconds"),
+    ("udp 10.0.0.1:1 > 10.0.0.2:2 wait=1000000000", 28, "a number of seconds from 0 to 999999999"),
+    ("udp 10.0.0.1:1 > 10.0.0.2:2 wait=999999999.5", 28, "a number of seconds from 0 to 999999999"),
     ("udp 10.0.0.1:1 > 10.0.0.2:2 in=", 28, "in= names nothing"),
     ('icmp 1.1.1.1 > 2.2.2.2 redirect of="udp', 32, "never closed"),
     ('icmp 1.1.1.1 > 2.2.2.2 redirect of="udp [::1]:1 > [::2]:2"', 32, "its own IP version"),
@@ -103,6 +105,16 @@ def test_errors_point_at_the_word(text: str, position: int, message: str) -> Non
     assert caught.value.position == position
 
 
+def test_an_error_shows_control_characters_as_escapes() -> None:
+    with pytest.raises(PacketSyntaxError) as caught:
+        parse_packet("udp 1.1.1.1:1 >\n2.2.2.2:2 t\x1b[31m=1")
+    assert str(caught.value).splitlines() == [
+        "unknown key t\\x1b[31m; expected in, wait, ttl, len, seq, ack, win, id, mtu, of, type, code",
+        "  udp 1.1.1.1:1 >\\n2.2.2.2:2 t\\x1b[31m=1",
+        "                             ^",
+    ]
+
+
 def test_an_error_in_a_quoted_packet_shows_that_packet() -> None:
     with pytest.raises(PacketSyntaxError, match="in has no place in a quoted packet") as caught:
         parse_packet('icmp 1.1.1.1 > 2.2.2.2 redirect of="udp 1.1.1.1:1 > 2.2.2.2:2 in=LAN"')
@@ -114,10 +126,10 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     try:
         frame = build_frame(parse_packet(text))
     except PacketSyntaxError as refusal:
-        position, frame = refusal.position, None
+        position, frame, shown = refusal.position, None, refusal.text
     else:
-        position = 0
-    assert 0 <= position <= len(text)
+        position, shown = 0, text
+    assert 0 <= position <= len(shown)
     assert frame is None or frame[12:14] in (b"\x08\x00", b"\x86\xdd")
 
 

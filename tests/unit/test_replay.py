@@ -175,7 +175,7 @@ def test_every_packet_enters_by_the_port_that_was_named(config: EdgeConfig, tmp_
 def test_packet_to_its_own_public_address_comes_back_in(config: EdgeConfig, tmp_path: Path) -> None:
     result = both_ways(config, capture(tmp_path, [(0, TO_ITS_OWN_PUBLIC_ADDRESS)]))
     assert result.packets == 1
-    assert result.stats.verdicts == {Verdict.ALLOW: 2}
+    assert (result.stats.verdicts, result.hairpins) == ({Verdict.ALLOW: 2}, 1)
     assert hits(result)["pub-dns"] == (1, 1, 50)
 
 
@@ -322,13 +322,14 @@ def test_json_has_the_documented_shape(document: Path, tmp_path: Path) -> None:
         "bytes",
         "seconds",
         "packetsPerSecond",
+        "hairpins",
         "verdicts",
         "reasons",
         "firewallRules",
         "natRules",
         "sessions",
     ]
-    assert (shown["packets"], shown["bytes"]) == (2, 128)
+    assert (shown["packets"], shown["bytes"], shown["hairpins"]) == (2, 128, 0)
     assert shown["verdicts"] == {"ALLOW": 1, "DROP": 1}
     assert shown["reasons"] == {"FW_RULE": 1, "FW_DEFAULT": 1}
     assert shown["sessions"] == {"created": 1, "peak": 1, "open": 1}
@@ -350,7 +351,13 @@ def test_broken_capture_shows_what_was_done_and_exits_2(document: Path, tmp_path
     for options in ((), ("--out", tmp_path / "out.pcapng")):
         done = run(document, path, "--json", *options)
         assert done.exit_code == 2
-        assert json.loads(done.stdout)["packets"] == 1
+        shown = json.loads(done.stdout)
+        (problem,) = shown["problems"]
+        assert (shown["packets"], problem["code"], problem["file"]) == (1, "INVALID_CAPTURE", str(path))
+        assert problem["message"].startswith("record 2 at offset 104")
+        assert done.stderr == ""
+        done = run(document, path, *options)
+        assert "1 packet and 64 bytes" in done.stdout
         assert done.stderr.startswith(f"{path}: INVALID_CAPTURE: record 2 at offset 104")
     assert (tmp_path / "out.pcapng").exists()
 
@@ -363,6 +370,32 @@ def test_unsupported_link_type_exits_2_with_its_code(document: Path, tmp_path: P
     assert done.stderr.startswith(f"{path}: LINKTYPE_UNSUPPORTED: link type LINKTYPE_IEEE802_11 (105)")
     (problem,) = json.loads(run(document, path, "--json").stdout)["problems"]
     assert (problem["code"], problem["file"]) == ("LINKTYPE_UNSUPPORTED", str(path))
+
+
+def test_totals_name_the_packets_that_came_back_in(document: Path, tmp_path: Path) -> None:
+    path = capture(tmp_path, [(0, OUT), (1, TO_ITS_OWN_PUBLIC_ADDRESS)])
+    assert "2 packets (1 of them came back in) and 128 bytes in " in run(document, path).stdout
+    shown = json.loads(run(document, path, "--json").stdout)
+    assert (shown["packets"], shown["hairpins"], shown["verdicts"]) == (2, 1, {"ALLOW": 3})
+
+
+def test_output_is_not_written_over_what_was_read(document: Path, tmp_path: Path) -> None:
+    path = capture(tmp_path, [(0, OUT)])
+    second = tmp_path / "second.json"
+    second.write_text(json.dumps(DOCUMENT), encoding="utf-8")
+    (tmp_path / "symbolic").symlink_to(path)
+    (tmp_path / "hard").hardlink_to(path)
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    for name in (path.name, "symbolic", "hard", document.name, second.name):
+        out = tmp_path / name
+        what = "an edge file" if name.endswith(".json") else "the capture itself"
+        done = run(document, path, "--compare", second, "--out", out)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert done.stderr == f"--out {out}: this is {what}, which would be overwritten\n"
+        (problem,) = json.loads(run(document, path, "--compare", second, "--out", out, "--json").stdout)["problems"]
+        assert problem["code"] == "OUTPUT_IS_INPUT"
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+    assert run(document, tmp_path / "missing.pcap", "--out", tmp_path / "missing.pcap").exit_code == 2
 
 
 def test_unknown_port_and_unwritable_output_exit_2(document: Path, tmp_path: Path) -> None:

@@ -93,6 +93,18 @@ def test_expectations_that_hold(tmp_path: Path, expect: str) -> None:
                 "              got      out",
             ],
         ),
+        (
+            "{firewallRule: web}",  # which is not in-web misspelt
+            ["firewallRule: expected web  (this edge has no such firewall rule)", "              got      out"],
+        ),
+        ("{port: WAN}", ["port: expected WAN  (this edge has no such port)", "      got      INTERNET"]),
+        (
+            "{natRule: MASQUERADE}",
+            [
+                "natRule: expected MASQUERADE  (this edge has no such NAT rule; did you mean masquerade?)",
+                "         got      masquerade",
+            ],
+        ),
         ("{natRule: none}", ["natRule: expected none", "         got      masquerade"]),
         (
             "{natRule: [masquerade, masquerade]}",
@@ -267,7 +279,7 @@ def test_the_command_fails(mixed: Path) -> None:
     assert lines[:5] == [
         str(mixed / "a.edgetest.yaml"),
         "  ok    the test",
-        "  FAIL  fails & <b> \x07",
+        "  FAIL  fails & <b> \\x07",
         f"        step 1 (line 8): send {OUT}",
         "          verdict: expected DROP",
     ]
@@ -317,6 +329,35 @@ def test_junit(mixed: Path) -> None:
     assert "FIREWALL" in (bad[0].text or "")
     assert broken.get("errors") == "1"
     assert "UNKNOWN_FIELD" in (broken[0][0].text or "")
+
+
+def test_a_report_is_not_written_over_what_was_read(tmp_path: Path) -> None:
+    path = write_suite(tmp_path, f"- send: {OUT}")
+    (tmp_path / "hard").hardlink_to(tmp_path / "edge.yaml")
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    for report, what in ((path, "a test file"), (tmp_path / "hard", "the edge file of a test")):
+        result = invoke("--junit", report, path)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr == f"--junit {report}: this is {what}, which would be overwritten\n"
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_names_of_files_are_shown_without_their_control_characters(tmp_path: Path) -> None:
+    path = write_suite(tmp_path, f"- send: {OUT}", "a\n\x1b[31m.edgetest.yaml")
+    assert invoke(path).stdout.splitlines()[0] == f"{tmp_path}/a\\n\\x1b[31m.edgetest.yaml"
+    path.write_text("- 1", encoding="utf-8")
+    (line,) = invoke(path).stderr.splitlines()
+    assert line.startswith(f"{tmp_path}/a\\n\\x1b[31m.edgetest.yaml:1:1: WRONG_TYPE")
+
+
+def test_waits_that_the_clock_cannot_hold_fail_their_step(tmp_path: Path) -> None:
+    text = failure(tmp_path, "- wait: 999999999\n" * 10)
+    assert text is not None
+    assert text.splitlines() == [
+        "step 10 (line 14): wait",
+        "  wait: expected a time that can pass",
+        "        got      waits add up to more than 9,000,000,000 seconds",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ tests:
         "9:58: tests[0].steps[0].expect.reason: INVALID_VALUE: 'FW_RULES' is not a reason; did you mean FW_RULE?",
         f"9:76: tests[0].steps[0].expect.output: INVALID_VALUE: 'tcp 1.2.3.4' does not read {FORM}",
         "9:97: tests[0].steps[0].expect.port: WRONG_TYPE: expected text, got a list",
-        "10:15: tests[0].steps[1].wait: INVALID_VALUE: 'soon' is not a number of seconds",
+        "10:15: tests[0].steps[1].wait: INVALID_VALUE: 'soon' is not a number of seconds from 0 to 999999999",
         "12:17: tests[0].steps[2].expect: UNKNOWN_FIELD: a wait has no result to expect",
         "13:9: tests[0].steps[3]: MISSING_FIELD: expected one of send, reply, wait; got none",
         "14:16: tests[0].steps[4].reply: INVALID_VALUE: expected true, or the flags of a TCP answer",

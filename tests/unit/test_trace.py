@@ -1,6 +1,7 @@
 """Traces: what is sent, what is told, and the two forms it is told in."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,9 @@ from edge.document import loads
 from edge.errors import PacketSyntaxError
 from edge.explain import SENTENCES, explain
 from edge.model import EdgeConfig
+from edge.runtime import Edge
 from edge.trace import TraceError, Tracer, TraceResult, new_edge, render, trace_packets
-from edge.verdicts import Reason, Verdict
+from edge.verdicts import Reason, Stage, StepResult, Verdict
 
 EDGE = """
 edgeGateway:
@@ -137,13 +139,24 @@ def test_a_call_of_ones_own_public_address_comes_back_by_the_uplink(tracer: Trac
     assert (out.hairpin, back.hairpin) == (False, True)
     assert "hairpin" not in out.to_json()
     assert list(back.to_json())[:4] == ["packet", "in", "hairpin", "verdict"]
-    assert (back.packet, back.in_port) == (out.outputs[0].packet, "INTERNET")
+    # Read again, the text is the packet that came back: its TTL is shown, though 63 usually is not.
+    assert (back.packet, back.in_port) == (f"{out.outputs[0].packet} ttl=63", "INTERNET")
     assert render(back).splitlines()[1] == "  comes back by INTERNET"
     assert back.outputs[0].port == "LAN-ACME"
     # The reply finds both sessions again, and the caller sees the address that it called.
     there, home = tracer.reply("SA")
     assert (there.reason, home.reason) == (Reason.SESSION, Reason.SESSION)
     assert home.outputs[0].packet.startswith("tcp 203.0.113.11:80 > 10.20.0.10:40000 SA")
+
+
+def test_a_packet_that_came_back_can_be_sent_again(config: EdgeConfig) -> None:
+    tracer = Tracer(new_edge(config))
+    _, back = tracer.send("tcp 10.20.0.10:40000 > 203.0.113.11:80 S ttl=65")
+    assert back.packet.endswith(" S ttl=64")  # the key was given
+    _, back = tracer.send("tcp 10.20.0.10:40001 > 203.0.113.11:80 S")
+    (again,) = Tracer(new_edge(config)).send(f"{back.packet} in={back.in_port}")
+    assert again.outputs[0].frame[22] == back.outputs[0].frame[22] == 62
+    assert again.outputs[0].packet.removesuffix(" ttl=62") == back.outputs[0].packet.removesuffix(" ttl=62")
 
 
 def test_time_passes_only_when_told_to(tracer: Tracer) -> None:
@@ -158,6 +171,9 @@ def test_in_says_where_a_packet_enters(tracer: Tracer) -> None:
     assert tracer.send("udp 10.20.0.10:4000 > 8.8.8.8:53")[0].in_port == "LAN-ACME"
     assert tracer.send("udp 10.99.0.10:4000 > 8.8.8.8:53")[0].in_port == "INTERNET"
     assert tracer.send("udp 10.20.0.10:4001 > 8.8.8.8:53 in=INTERNET")[0].in_port == "INTERNET"
+    assert tracer.send("proto=6 10.20.0.10 > 8.8.8.8")[0].reason is Reason.MALFORMED
+    assert tracer.send("proto=6 10.20.0.10 > 8.8.8.8")[0].in_port == "LAN-ACME"
+    assert tracer.send("proto=6 10.99.0.10 > 8.8.8.8")[0].in_port == "INTERNET"
     with pytest.raises(TraceError, match="this edge has no port 'LAN'; it has INTERNET, LAN-ACME"):
         tracer.send("udp 10.20.0.10:4000 > 8.8.8.8:53 in=LAN wait=100")
     assert tracer.send("udp 10.20.0.10:4000 > 8.8.8.8:53")[0].reason is Reason.SESSION
@@ -192,6 +208,42 @@ def test_answers_of_the_edge_are_outputs(tracer: Tracer) -> None:
     (expired,) = tracer.send("udp 10.20.0.10:4000 > 8.8.8.8:53 ttl=1")
     assert (expired.verdict, expired.reason) == (Verdict.DROP, Reason.TTL_EXPIRED)
     assert expired.outputs[0].packet.startswith("icmp 10.20.0.1 > 10.20.0.10 time-exceeded of=")
+
+
+def test_answers_of_the_edge_are_packets_of_their_own(tracer: Tracer) -> None:
+    rejected = "tcp 10.20.0.10:40000 > 192.0.2.25:25 S ttl=9"
+    answer = "LAN-ACME tcp 192.0.2.25:25 > 10.20.0.10:40000 RA"
+    assert packets(tracer.send(rejected)) == [answer]
+    assert packets(tracer.send(f"{rejected} seq=7")) == [f"{answer} seq=0 ack=8"]
+    assert packets(tracer.send(f"{rejected} seq=7 len=5 win=9")) == [f"{answer} seq=0 ack=13"]
+    assert packets(tracer.send("icmp 10.20.0.10 > 10.20.0.1 echo-request ttl=63")) == [
+        "LAN-ACME icmp 10.20.0.1 > 10.20.0.10 echo-reply id=1 seq=1"
+    ]
+
+
+def test_nat_rules_that_log_say_so_when_an_event_was_made(config: EdgeConfig) -> None:
+    text = EDGE.replace("internalAddresses: 10.20.0.0/24}", "internalAddresses: 10.20.0.0/24, logging: true}")
+    edge = Edge(loads(text).config)
+    admitted, rejected = trace_packets(
+        edge, ["udp 10.20.0.10:4000 > 8.8.8.8:53", "tcp 10.20.0.10:40000 > 192.0.2.25:25 S"]
+    )
+    assert [step.logged for step in admitted.steps if step.stage is Stage.NAT] == [True]
+    assert [step.logged for step in rejected.steps if step.stage is Stage.NAT] == [False]
+    assert [event.rule_id for event in edge.events()] == [rule_id(config, "internet")]
+
+
+def test_the_clock_has_an_end(edge_file: str) -> None:
+    late = "udp 10.20.0.10:4000 > 8.8.8.8:53 wait=999999999"
+    assert CliRunner().invoke(cli, ["trace", edge_file, *[late] * 9]).exit_code == 0
+    result = CliRunner().invoke(cli, ["trace", edge_file, *[late] * 10])
+    assert (result.exit_code, result.stderr) == (2, "waits add up to more than 9,000,000,000 seconds\n")
+
+
+def test_the_documentation_names_every_stage_and_result(root: Path) -> None:
+    page = (root / "docs" / "cli.md").read_text(encoding="utf-8")
+    tables = page[page.index("| stage | results |") : page.index("\n## test")]
+    words = set(re.findall(r"\w+", tables))
+    assert {member.name for enum in (Stage, StepResult) for member in enum} <= words
 
 
 def test_a_reply_needs_something_to_reply_to(tracer: Tracer) -> None:
@@ -241,6 +293,8 @@ def test_what_cannot_be_sent_exits_2_without_a_result(edge_file: str, text: str,
     assert (shown.exit_code, shown.stderr) == (2, "")
     (problem,) = json.loads(shown.stdout)["problems"]
     assert complaint in problem["message"]
+    assert problem["path"] == ""
+    assert problem.get("packet", text) == text
 
 
 def test_a_packet_that_cannot_be_read_is_shown_with_the_place(edge_file: str) -> None:
