@@ -236,9 +236,12 @@ def _check_system_rules(warnings: Warnings) -> None:
     written = warnings.loaded.raw(path)
     if isinstance(written, dict):
         written = written.get("values")
+    # Services generate system rules, and none that does is emulated: there is nothing that a rule could agree with.
     if written:
+        names = ", ".join(quoted(rule["name"]) for rule in written[:3]) + (", ..." if len(written) > 3 else "")
+        count = "1 system rule" if len(written) == 1 else f"{len(written):,} system rules"
         message = (
-            f"the document has {len(written)} system rules and the services that are on generate none here; system "
-            "rules of a document are compared, not installed"
+            f"the document has {count} ({names}) and the services that are on here generate none; system rules of a "
+            "document are compared, not installed"
         )
         warnings.add("SYSTEM_RULES_DIFFER", path, message)

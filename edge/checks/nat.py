@@ -22,6 +22,7 @@ from edge.document.problems import quoted
 from edge.firewall.config import Action, FirewallRule
 from edge.model import SnatServicePort
 from edge.nat.config import FirewallMatch, NatRule, NatType
+from edge.routing.config import NetworkType, RoutingConfig
 
 NAT_BUDGET = 1_000_000
 """Comparisons that each search among NAT rules may cost."""
@@ -34,9 +35,18 @@ _TCP, _UDP = 6, 17
 
 def check_nat(warnings: Warnings) -> None:
     """All warnings about NAT."""
+    reached = _reached(warnings.config.routing)
     for index, rule in enumerate(warnings.config.nat.rules):
         _check_ports(warnings, rule, index)
         _check_owned(warnings, rule, index)
+        _check_internal(warnings, rule, index, reached)
+        # BYPASS is what NSX itself stores with exemptions (NSX policy schema, PolicyNatRule).
+        if rule.type in _EXEMPTIONS and rule.firewall_match is FirewallMatch.MATCH_EXTERNAL_ADDRESS:
+            message = (
+                f"{_name(rule, index)} says {rule.firewall_match.value}, which has no effect: it translates nothing, "
+                "and the firewall is asked as if there were no NAT"
+            )
+            warnings.add("FIREWALL_MATCH_IGNORED", warnings.path("natRules", index, "firewallMatch"), message)
     for types, what in ((_INBOUND, "destination"), (_OUTBOUND, "source")):
         _check_order(warnings, types, what)
     _check_firewall_match(warnings)
@@ -59,6 +69,14 @@ def _check_ports(warnings: Warnings, rule: NatRule, index: int) -> None:
             f"{_name(rule, index)} ignores dnatExternalPort {rule.external_port}: {reason}, so it takes every port"
         )
         warnings.add("DNAT_PORT_IGNORED", (*path, "dnatExternalPort"), message)
+    inside = service.destination_ports[0] if service and service.destination_ports else None
+    outside = rule.external_port
+    if rule.type is NatType.DNAT and inside and outside and inside.size > 1 and inside.size != outside.size:
+        message = (
+            f"{_name(rule, index)} sends {'port' if outside.size == 1 else 'all of'} {outside} to {inside.first}: its "
+            f"profile has {inside.size:,} ports, {inside}, and only ranges of one length are mapped in order"
+        )
+        warnings.add("DNAT_PORTS_COLLAPSE", (*path, "dnatExternalPort"), message)
     if (
         rule.type in (NatType.SNAT, NatType.NO_SNAT)
         and warnings.config.options.snat_service_port is SnatServicePort.IGNORE
@@ -95,6 +113,38 @@ def _check_owned(warnings: Warnings, rule: NatRule, index: int) -> None:
         message = f"{rule.external} of {_name(rule, index)} is not allocated to this edge by any uplink"
         path = warnings.path("natRules", index, "externalAddresses")
         warnings.add("EXTERNAL_ADDRESS_NOT_OWNED", path, message)
+
+
+def _reached(routing: RoutingConfig) -> dict[int, Ranges]:
+    """For each family, the addresses that lead somewhere by something more than a default route."""
+    networks = [subnet.network for uplink in routing.uplinks for subnet in uplink.subnets]
+    networks += [
+        subnet.network
+        for network in routing.networks
+        if network.type is not NetworkType.ISOLATED
+        for subnet in network.subnets
+    ]
+    networks += [route.network for route in routing.static_routes if route.network.prefixlen > 0]
+    return {
+        version: merged(
+            (int(item.network_address), int(item.broadcast_address)) for item in networks if item.version == version
+        )
+        for version in (4, 6)
+    }
+
+
+def _check_internal(warnings: Warnings, rule: NatRule, index: int, reached: dict[int, Ranges]) -> None:
+    """Translated destinations that no network and no static route of the edge leads to."""
+    internal = rule.internal
+    if internal is None or not rule.enabled or rule.type not in (NatType.DNAT, NatType.REFLEXIVE):
+        return
+    if any(low <= int(internal.first) and int(internal.last) <= high for low, high in reached[internal.version]):
+        return
+    message = (
+        f"{internal} of {_name(rule, index)} lies in no network that is attached to the edge and no static route leads "
+        "there: what is sent to it would leave by the default route, or not at all"
+    )
+    warnings.add("INTERNAL_ADDRESS_UNREACHABLE", warnings.path("natRules", index, "internalAddresses"), message)
 
 
 # Order: which rule of one lookup stands before which

@@ -106,6 +106,10 @@ def from_data(data: Any, *, file: str | None = None, allow_unsupported: bool = F
 
 def _finish(resolved: Resolved, data: Any, file: str | None, source: Source | None) -> LoadedDocument:
     problems = _located(resolved.findings, data, file, source)
+    if source and source.duplicates:
+        for finding, place in source.duplicates:
+            problems += to_problems([finding], file, {(finding.path, finding.at_key): place})
+        raise DocumentError(_sorted(problems))
     if resolved.config is None:
         raise DocumentError(problems)
     return LoadedDocument(resolved.config, tuple(problems), data, file, resolved.sections, source)
@@ -117,5 +121,8 @@ def _located(findings: list[Finding], data: Any, file: str | None, source: Sourc
         Finding(item.code, written_path(data, item.path), item.message, item.severity, item.at_key) for item in findings
     ]
     places = source.places((item.path, item.at_key) for item in complete) if source and complete else {}
-    problems = to_problems(complete, file, places)
+    return _sorted(to_problems(complete, file, places))
+
+
+def _sorted(problems: list[Problem]) -> list[Problem]:
     return sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0))

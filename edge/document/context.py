@@ -161,10 +161,17 @@ class Index(Generic[T]):
         """Objects that can be named without being declared: none, unless a subclass knows some."""
         return ()
 
+    def elsewhere_hint(self, name: str) -> str:
+        """What to do about an unknown id beside a name that is known elsewhere."""
+        return f"{quoted(name)} is known by its name alone"
+
     def _dangling(self, what: str, word: str, path: Path, findings: Findings, reference: Reference | None) -> None:
         if not self.complete:
             return
         hint = "" if what == "id" else findings.nearest(word, self.by_name)
-        if reference is not None and reference.get("name") in self.by_name:
-            hint = f"; the name beside it, {quoted(reference.get('name') or '')}, is known, but an id comes first"
+        beside = (reference.get("name") if reference else None) or ""
+        if beside in self.by_name:
+            hint = f"; the name beside it, {quoted(beside)}, is known, but an id comes first"
+        elif beside and self.by_name_elsewhere(beside):
+            hint = f"; {self.elsewhere_hint(beside)}"
         findings.error("DANGLING_REFERENCE", path, f"there is no {self.kind} with the {what} {quoted(word)}{hint}")

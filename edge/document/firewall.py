@@ -12,6 +12,7 @@ from edge.addresses import AddressRange, PortRange, merge_ranges
 from edge.document import schema
 from edge.document.context import Context, Index, generated_id, inert
 from edge.document.problems import Path, quoted, with_article
+from edge.document.services import VM_CRITERIA, check_fields
 from edge.document.values import PROTOCOLS, Values
 from edge.firewall.config import (
     Action,
@@ -52,6 +53,13 @@ class ProfileIndex(Index[ApplicationPortProfile]):
             self.shipped[name] = found
         return (self.shipped[name],)
 
+    def elsewhere_hint(self, name: str) -> str:
+        """Ids of shipped profiles are each installation's own."""
+        return (
+            f"VMware ships a profile with the name {quoted(name)}: refer to it by the name without an id, or add the "
+            "answer of applicationPortProfiles, which has the id, to the document"
+        )
+
 
 @dataclass(slots=True)
 class FirewallResolver:
@@ -61,6 +69,8 @@ class FirewallResolver:
     values: Values
     groups: Index[FirewallGroup] = field(default_factory=lambda: Index("firewall group"))
     profiles: ProfileIndex = field(default_factory=ProfileIndex)
+    not_for_nat: dict[str, str] = field(default_factory=dict)
+    """Profiles of the document that NAT cannot use: id → why not."""
     _alg_told: set[str] = field(default_factory=set)
 
     def resolve_groups(
@@ -95,6 +105,7 @@ class FirewallResolver:
         kind = kind or old
         if kind is None:
             findings.error("MISSING_FIELD", (*path, "typeValue"), "the field 'typeValue' is required")
+        check_fields(item.vm_criteria, VM_CRITERIA, (*path, "vmCriteria"), findings)
         id = context.identify(item.id, "firewallGroups", item.name, path, seen)
         ranges: list[AddressRange] = []
         members: list[str] = []
@@ -147,6 +158,12 @@ class FirewallResolver:
         services = [
             self._service(port, (*path, "applicationPorts", i)) for i, port in enumerate(item.application_ports or ())
         ]
+        written = [text for port in item.application_ports or () for text in port.destination_ports or ()]
+        if item.usable_for_nat is False:
+            self.not_for_nat[id] = "it says so itself (usableForNAT)"
+        elif len(written) > 1:
+            # Counted as written: what is joined for matching, such as 8080 and 8081, is two entries to NSX.
+            self.not_for_nat[id] = f"it has {len(written)} destination ports, and one is all NAT can use"
         alg = ""
         if item.scope == "SYSTEM":
             # NSX ties a helper to its own services.  A pasted SYSTEM profile is such a service: its ports are taken
@@ -167,6 +184,15 @@ class FirewallResolver:
             ports = [self.values.ports(text, (*path, alias, i)) for i, text in enumerate(texts or ())]
             sides.append(_merge_ports([port for port in ports if port]))
         return Service(PROTOCOLS[item.protocol], sides[0], sides[1])
+
+    def check_system_rules(self, items: Sequence[schema.FirewallRule | None], path: Path) -> None:
+        """Look up what system rules refer to.  They are compared, not installed: nothing is made of them."""
+        for i, item in enumerate(items):
+            if item is not None:
+                place = (*path, i)
+                self._references(item.source_firewall_groups, self.groups, place, "sourceFirewallGroups")
+                self._references(item.destination_firewall_groups, self.groups, place, "destinationFirewallGroups")
+                self._references(item.application_port_profiles, self.profiles, place, "applicationPortProfiles")
 
     def resolve_rules(
         self, items: Sequence[schema.FirewallRule | None], section: Section, path: Path

@@ -31,6 +31,16 @@ _TABLE: Final = {
     NatType.REFLEXIVE: (_REQUIRED, _REQUIRED, _FORBIDDEN, _FORBIDDEN, _FORBIDDEN),
 }
 
+_TRANSLATED: Final = {
+    NatType.DNAT: ("internalAddresses",),
+    NatType.SNAT: ("externalAddresses",),
+    NatType.REFLEXIVE: ("externalAddresses", "internalAddresses"),
+}
+"""The sides that packets are given the addresses of."""
+
+_NO_HOSTS: Final = tuple(map(AddressRange.parse, ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/127", "ff00::/8")))
+"""Unspecified, loopback, multicast and reserved addresses."""
+
 
 @dataclass(slots=True)
 class NatResolver:
@@ -56,9 +66,8 @@ class NatResolver:
         written = item.type or item.rule_type
         if written is None:
             findings.error("MISSING_FIELD", (*path, "type"), "the field 'type' is required")
-            return None
-        kind = NatType(written)
-        fits = self._fields_fit(item, kind, path)
+        kind = NatType(written) if written else None
+        forbidden = self._misfits(item, kind, path) if kind else set()
         external_of = self.values.range if kind is NatType.SNAT else self.values.address_or_cidr
         external = self._read(item.external_addresses, external_of, (*path, "externalAddresses"))
         internal = self._read(item.internal_addresses, self.values.address_or_cidr, (*path, "internalAddresses"))
@@ -67,13 +76,18 @@ class NatResolver:
         )
         port = None
         if item.dnat_external_port and item.dnat_external_port.strip().upper() != "ANY":
-            port = self.values.ports(item.dnat_external_port, (*path, "dnatExternalPort"))
+            place = (*path, "dnatExternalPort")
+            port = self.values.ports(item.dnat_external_port, place)
+            if port is not None and port.first == 0:
+                findings.error("OUT_OF_RANGE", place, f"no packet is sent to port 0; expected 1-65535, not {port}")
         profile = None
-        if item.application_port_profile:
+        if item.application_port_profile not in (None, ""):
             place = (*path, "applicationPortProfile")
             profile = self.firewall.profiles.find(item.application_port_profile, place, findings)
             if profile is not None and profile.services:
                 self._check_profile(profile, place)
+        if kind is None:
+            return None
         rule = NatRule(
             id,
             item.name,
@@ -88,12 +102,11 @@ class NatResolver:
             enabled(context, item.enabled, item.active, path),
             item.logging is True,
         )
-        if fits:
-            self._check_addresses(rule, path)
+        self._check_addresses(rule, forbidden, path)
         return rule
 
-    def _fields_fit(self, item: schema.NatRule, kind: NatType, path: Path) -> bool:
-        """Hold the given fields against the table of what a type needs and has."""
+    def _misfits(self, item: schema.NatRule, kind: NatType, path: Path) -> set[str]:
+        """Hold the given fields against the table of what a type needs and has.  The given ones that it has not."""
         port = (item.dnat_external_port or "").strip()
         given = (
             item.external_addresses,
@@ -102,18 +115,17 @@ class NatResolver:
             item.snat_destination_addresses,
             item.application_port_profile,
         )
-        fits = True
+        misfits = set()
         for name, value, need in zip(_FIELDS, given, _TABLE[kind], strict=True):
             alias = "applicationPortProfile" if name == "profile" else name
             if need == _REQUIRED and not value:
                 message = f"{with_article(kind)} rule needs {quoted(alias)}"
                 self.context.findings.error("MISSING_FIELD", (*path, alias), message)
-                fits = False
             elif need == _FORBIDDEN and value:
                 message = f"{with_article(kind)} rule has no {quoted(alias)}"
                 self.context.findings.error("CONFLICT", (*path, alias), message)
-                fits = False
-        return fits
+                misfits.add(alias)
+        return misfits
 
     @staticmethod
     def _read(text: str | None, reader: object, path: Path) -> AddressRange | None:
@@ -124,31 +136,39 @@ class NatResolver:
 
     def _check_profile(self, profile: ApplicationPortProfile, path: Path) -> None:
         """``usableForNAT``: exactly one application port with at most one destination port (or range)."""
-        service = profile.services[0] if len(profile.services) == 1 else None
-        if service is None or len(service.destination_ports) > 1 or service.source_ports:
-            if service is None:
-                reason = f"it has {len(profile.services)} application ports"
-            elif service.source_ports:
-                reason = "it matches source ports"
-            else:
-                reason = f"it has {len(service.destination_ports)} destination ports"
-            message = f"the profile {quoted(profile.name)} is not usable for NAT: {reason}, and one is all NAT can use"
+        count, ports = len(profile.services), len(profile.services[0].destination_ports)
+        reason = ""
+        if count > 1:
+            reason = f"it has {count} application ports, and one is all NAT can use"
+        elif profile.id in self.firewall.not_for_nat:
+            reason = self.firewall.not_for_nat[profile.id]
+        elif profile.services[0].source_ports:
+            reason = "it matches source ports, which NAT cannot"
+        elif ports > 1:
+            reason = f"it has {ports} destination ports, and one is all NAT can use"
+        if reason:
+            message = f"the profile {quoted(profile.name)} is not usable for NAT: {reason}"
             self.context.findings.error("CONFLICT", path, message)
         self.firewall.check_alg(profile, path)
 
-    def _check_addresses(self, rule: NatRule, path: Path) -> None:
+    def _check_addresses(self, rule: NatRule, forbidden: set[str], path: Path) -> None:
+        """How the addresses of a rule go together, without those it should not have at all."""
         findings = self.context.findings
-        sides = {
+        given = {
             "externalAddresses": rule.external,
             "internalAddresses": rule.internal,
             "snatDestinationAddresses": rule.snat_destination,
         }
-        families = {side.version for side in sides.values() if side is not None}
-        if len(families) > 1:
-            shown = ", ".join(f"{name} {side}" for name, side in sides.items() if side is not None)
+        sides = {name: side for name, side in given.items() if side is not None and name not in forbidden}
+        for name in _TRANSLATED.get(rule.type, ()):
+            if name in sides and any(sides[name].overlaps(odd) for odd in _NO_HOSTS):
+                message = f"{sides[name]} is, or holds, an address that no machine can have: NAT cannot translate to it"
+                findings.error("CONFLICT", (*path, name), message)
+        external, internal = sides.get("externalAddresses"), sides.get("internalAddresses")
+        if len({side.version for side in sides.values()}) > 1:
+            shown = ", ".join(f"{name} {side}" for name, side in sides.items())
             findings.error("CONFLICT", path, f"a NAT rule stays within one family, IPv4 or IPv6: {shown}")
-            return
-        external, internal = rule.external, rule.internal
+            internal = None
         if external is None:
             return
         if internal is not None:

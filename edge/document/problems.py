@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
 
-from edge.errors import Problem, Severity
+from edge.errors import Problem, Severity, printable
 
 Path = tuple[str | int, ...]
 """The keys and indexes that lead from the top of a document to a value, as its author wrote them."""
@@ -20,6 +20,7 @@ _PLAIN_KEY = re.compile(r"[A-Za-z0-9_/$-]{1,60}", re.ASCII)
 
 
 _HINT_WORDS = 2_000
+_HINT_CUTOFF = 0.75  # of difflib's ratio: one letter wrong in four, or a short word within a long one, is no likeness
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Findings:
             return ""
         self._hints_left -= 1
         lowered = {name.lower(): name for name in islice(known, _HINT_WORDS)}
-        close = get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+        close = get_close_matches(word.lower(), lowered, n=1, cutoff=_HINT_CUTOFF)
         return f"; did you mean {quoted(lowered[close[0]])}?" if close else ""
 
 
@@ -99,7 +100,7 @@ def written_path(document: object, path: Path) -> Path:
 def quoted(text: str) -> str:
     """A text in single quotes, cut to a readable length, control characters escaped."""
     cut = text if len(text) <= SHOWN_LENGTH else text[:SHOWN_LENGTH] + "…"
-    return "'" + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut) + "'"
+    return f"'{printable(cut)}'"
 
 
 def described(value: object) -> str:

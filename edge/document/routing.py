@@ -10,6 +10,7 @@ from edge.addresses import AddressRange, IPAddress, IPNetwork
 from edge.document import schema
 from edge.document.context import Context, Index
 from edge.document.problems import Path, quoted
+from edge.document.services import DHCP, check_fields
 from edge.document.values import Values
 from edge.routing.config import (
     ConnectionType,
@@ -150,6 +151,7 @@ class RoutingResolver:
     ) -> Network:
         context, findings = self.context, self.context.findings
         context.check_fields(item, path)
+        check_fields(item.dhcp, DHCP, (*path, "dhcp"), findings)
         self._port_name(item.name, (*path, "name"))
         id = context.identify(item.id, "orgVdcNetworks", item.name, path, seen)
         self._port_ids[id] = item.name
@@ -197,6 +199,9 @@ class RoutingResolver:
             name = "connectionTypeValue" if item.connection_type_value else "connectionType"
             context.not_emulated((*path, name), "a SUBINTERFACE connection", "the network is taken as INTERNAL")
             value = None
+        if value == "NON_DISTRIBUTED" and edge is not None and edge.non_distributed_routing_enabled is False:
+            message = "the network is NON_DISTRIBUTED, and nonDistributedRoutingEnabled of the edge gateway is false"
+            context.findings.error("CONFLICT", path, message)
         return ConnectionType(value) if value else ConnectionType.INTERNAL
 
     def _check_overlaps(self) -> None:
@@ -219,6 +224,7 @@ class RoutingResolver:
         if item is None:
             return None
         findings = self.context.findings
+        self.context.check_fields(item, path)
         id = self.context.identify(item.id, "staticRoutes", item.name, path, seen)
         network = self.values.network(item.network_cidr, (*path, "networkCidr"))
         if not item.next_hops:

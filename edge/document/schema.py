@@ -25,6 +25,9 @@ PAGE_KEYS: Final = frozenset(
 )
 """What CloudAPI puts beside ``values`` around a list."""
 
+PAGE_COUNTS: Final = frozenset(("resultTotal", "pageCount", "page", "pageSize"))
+"""Those of them that nothing but a list has."""
+
 
 def _unwrap(value: Any) -> Any:
     if isinstance(value, dict) and isinstance(value.get("values", ""), list | None) and PAGE_KEYS.issuperset(value):
@@ -32,7 +35,7 @@ def _unwrap(value: Any) -> Any:
     return value
 
 
-def _carried(value: Any) -> Any:
+def not_too_deep(value: Any) -> Any:
     """Values that are only carried through may be anything, but not so deep that writing them out would fail."""
     level = [value]
     for _ in range(MAX_DEPTH):
@@ -48,11 +51,12 @@ def _carried(value: Any) -> Any:
     raise PydanticCustomError("INVALID_VALUE", "nested deeper than the {limit} levels allowed", {"limit": MAX_DEPTH})
 
 
-Carried = Annotated[Any, BeforeValidator(_carried)]
+Carried = Annotated[Any, BeforeValidator(not_too_deep)]
 """A field that changes nothing here and is kept in the document."""
 
 Text = str | None
-Name = Annotated[str, Field(min_length=1)]
+Name = Annotated[str, Field(min_length=1, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$")]
+"""Not empty and on one line: control characters in a name would come out again wherever the name is printed."""
 
 
 class Reference(TypedDict, total=False):
@@ -112,13 +116,27 @@ class Uplink(Item):
     subnets: Annotated[list[UplinkSubnet], BeforeValidator(_unwrap)] | None = None
     connected: bool | None = None
     using_ip_space: bool | None = None
-    dedicated: Carried = None
-    backing_type: Carried = None
+    backing_type: Text = None
+    dedicated: Carried = None  # whose the external network is; decides who may advertise, not what the edge does
     interface_name: Carried = None
     vrf_lite_backed: Carried = None
     quick_add_allocated_ip_count: Carried = None
 
-    NOT_EMULATED = {"connected": (True,), "using_ip_space": (False,)}
+    NOT_EMULATED = {
+        "connected": (True,),
+        "using_ip_space": (False,),
+        "backing_type": ("NSXT_TIER0", "NSXT_VRF_TIER0"),  # another one is a segment, not a way to a tier 0
+    }
+
+
+class GatewayBacking(Item):
+    """What the gateway is made of."""
+
+    gateway_type: Literal["NSXT_BACKED", "NSXT_IMPORTED", "NSXV_BACKED"] | None = None
+    backing_id: Carried = None
+    network_provider: Carried = None
+
+    NOT_EMULATED = {"gateway_type": ("NSXT_BACKED", "NSXT_IMPORTED")}
 
 
 class EdgeGateway(Item):
@@ -136,11 +154,11 @@ class EdgeGateway(Item):
     org_ref: Carried = None
     org_vdc: Carried = None
     org_vdc_network_count: Carried = None
-    gateway_backing: Carried = None
+    gateway_backing: GatewayBacking | None = None
+    non_distributed_routing_enabled: bool | None = None
     edge_cluster_config: Carried = None
     service_network_definition: Carried = None
-    distributed_routing_enabled: Carried = None
-    non_distributed_routing_enabled: Carried = None
+    distributed_routing_enabled: Carried = None  # NSX-V's distributed router; NSX-T edges always have one
     distributed_router_uplink_network_definition: Carried = None
 
     NOT_EMULATED = {"deployment_mode": ("ACTIVE_STANDBY",), "using_ip_space": (False,)}
@@ -184,6 +202,7 @@ class Network(Item):
     name: Name
     network_type: Literal["NAT_ROUTED", "ISOLATED", "DIRECT", "OPAQUE", "CROSS_VDC"] | None = None
     connection: Connection | None = None
+    guest_vlan_tagging_allowed: bool | None = None
     subnets: Annotated[list[NetworkSubnet], BeforeValidator(_unwrap)] | None = None
     dhcp: Carried = None
     description: Text = None
@@ -200,18 +219,17 @@ class Network(Item):
     shared: Carried = None
     enable_dual_subnet_network: Carried = None
     last_task_failure_message: Carried = None
-    guest_vlan_tagging_allowed: Carried = None
     retain_nic_resources: Carried = None
     cross_vdc_network_id: Carried = None
     cross_vdc_network_location_id: Carried = None
     overlay_id: Carried = None
     total_ip_count: Carried = None
     used_ip_count: Carried = None
-    route_advertised: Carried = None
+    route_advertised: Carried = None  # what the provider's router is told
     security_groups: Carried = None
     segment_profile_template_ref: Carried = None
 
-    NOT_EMULATED = {"dhcp": ()}
+    NOT_EMULATED = {"dhcp": (), "guest_vlan_tagging_allowed": (False,)}
 
 
 GroupType = Literal["IP_SET", "STATIC_MEMBERS", "SECURITY_GROUP", "VM_CRITERIA"]
@@ -254,8 +272,8 @@ class ApplicationPortProfile(Item):
     name: Name
     scope: Literal["SYSTEM", "PROVIDER", "TENANT"] | None = None
     application_ports: Annotated[list[ApplicationPort], BeforeValidator(_unwrap)] | None = None
+    usable_for_nat: Annotated[bool | None, Field(alias="usableForNAT")] = None
     description: Text = None
-    usable_for_nat: Annotated[Carried, Field(alias="usableForNAT")] = None
     status: Carried = None
     version: Carried = None
     owner_ref: Carried = None
@@ -353,12 +371,17 @@ class NatRule(Item):
     internal_port: Text = None
     applied_to: Carried = None
     policy_based_vpn_mode: Literal["BYPASS", "MATCH"] | None = None
-    system_rule: Carried = None
+    system_rule: bool | None = None
     description: Text = None
     status: Carried = None
     version: Carried = None
 
-    NOT_EMULATED = {"internal_port": ("ANY",), "applied_to": (), "policy_based_vpn_mode": ("BYPASS",)}
+    NOT_EMULATED = {
+        "internal_port": ("ANY",),
+        "applied_to": (),
+        "policy_based_vpn_mode": ("BYPASS",),
+        "system_rule": (False,),
+    }
 
 
 class Scope(Item):
@@ -385,9 +408,11 @@ class StaticRoute(Item):
     network_cidr: str
     next_hops: Annotated[list[NextHop], BeforeValidator(_unwrap)] | None = None
     description: Text = None
+    system_owned: bool | None = None
     status: Carried = None
     version: Carried = None
-    system_owned: Carried = None
+
+    NOT_EMULATED = {"system_owned": (False,)}
 
 
 Seconds = Annotated[int, Field(ge=1, le=4_320_000)]
@@ -449,58 +474,14 @@ class Options(Item):
     }
 
 
-class Document(Item):
-    """The top of a document.  Sections are validated on their own, so that a mistake in one hides none in another."""
-
-    edge_gateway: Any
-    org_vdc_networks: Any = None
-    firewall_groups: Any = None
-    application_port_profiles: Any = None
-    firewall_rules: Any = None
-    nat_rules: Any = None
-    static_routes: Any = None
-    options: Any = None
-    bundle: Carried = None
-    api_version: Carried = None
-    used_ip_addresses: Carried = None
-    security_tags: Carried = None
-    # From here on: known, and not emulated unless they ask for nothing.
-    ipsec_tunnels: Carried = None
-    dns: Carried = None
-    load_balancer: Carried = None
-    dhcp: Carried = None
-    dhcp_forwarder: Carried = None
-    slaac_profile: Carried = None
-    qos: Carried = None
-    bgp: Carried = None
-    route_advertisement: Carried = None
-    l2vpn_tunnels: Annotated[Carried, Field(alias="l2vpnTunnels")] = None
-    distributed_firewall: Carried = None
-    ip_spaces: Carried = None
-
-
-ENDPOINT_KEYS: Final = {
-    "firewall/rules": "firewallRules",
-    "nat/rules": "natRules",
-    "ipsec/tunnels": "ipsecTunnels",
-    "l2vpn/tunnels": "l2vpnTunnels",
-    "routing/staticRoutes": "staticRoutes",
-    "routing/advertisement": "routeAdvertisement",
-    "routing/bgp": "bgp",
-}
-"""Keys of a bundle of CloudAPI answers, named after the endpoint, and the section that each one is."""
-
-SECTIONS_NOT_EMULATED: Final = (
-    "ipsecTunnels",
-    "dns",
-    "loadBalancer",
-    "dhcp",
-    "dhcpForwarder",
-    "slaacProfile",
-    "qos",
-    "bgp",
-    "routeAdvertisement",
-    "l2vpnTunnels",
-    "distributedFirewall",
-    "ipSpaces",
+SECTIONS: Final = (
+    "edgeGateway",
+    "orgVdcNetworks",
+    "firewallGroups",
+    "applicationPortProfiles",
+    "firewallRules",
+    "natRules",
+    "staticRoutes",
+    "options",
 )
+"""The sections that are emulated; :mod:`edge.document.services` has the others."""

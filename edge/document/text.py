@@ -1,8 +1,9 @@
 """Text to plain data (dicts, lists, texts, numbers, booleans, None), and back from a path to a line and a column.
 
 Two readers, one result.  JSON goes through the standard library's C scanner.  YAML goes through libyaml's events with
-the scalars of YAML 1.2's core schema, so that ``on``, ``yes`` and ``NO`` stay texts.  Both refuse keys that are given
-twice.  Nothing here keeps positions while all is well: they are looked up afterwards, for the paths that need them.
+the scalars of YAML 1.2's core schema, so that ``on``, ``yes`` and ``NO`` stay texts.  Both tell keys that are given
+twice, keep the first and go on.  Nothing here keeps positions while all is well: they are looked up afterwards, for the
+paths that need them.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from json.decoder import scanstring  # type: ignore[attr-defined]  # the C scanner behind JSONDecoder
+from math import isinf
 from typing import Any, Final
 
-from edge.document.problems import Finding, Findings, Path, quoted
+from edge.document.problems import Finding, Path, quoted
+from edge.errors import printable
 
 Trie = dict[str | int, "Trie"]
 Places = dict[tuple[Path, bool], tuple[int, int]]
@@ -25,7 +28,9 @@ MAX_DEPTH: Final = 100
 _FALLBACK_LENGTH: Final = 1_000_000
 _WHITESPACE = re.compile(r"[ \t\n\r]*")
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
-_ODD_NUMBERS = re.compile(r'"(?:[^"\\]|\\.)*"|(NaN|-?Infinity|-?[0-9]{4000,})', re.ASCII)
+_ODD_NUMBERS = re.compile(
+    r'"(?:[^"\\]|\\.)*"|(NaN|-?Infinity|-?[0-9]{4000,}|-?[0-9.]{300,}|-?[0-9.]+[eE]\+?0*[0-9]{3,})', re.ASCII
+)
 _ESCAPES = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair
     r"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"  # half of one
@@ -54,6 +59,8 @@ class Source:
     text: str = field(repr=False)
     syntax: str
     data: Any = field(repr=False)
+    duplicates: tuple[tuple[Finding, tuple[int, int]], ...] = ()
+    """Keys that are given again, each with its place; ``data`` has what the first of them says."""
 
     def places(self, wanted: Iterable[tuple[Path, bool]]) -> Places:
         """Line and column, from 1, of each (path, at key); a path that is not there gets its nearest ancestor's."""
@@ -100,7 +107,7 @@ def parse(text: str, file: str | None) -> Source:
     name = (file or "").lower()
     if name.endswith(".json") or text[start] in "{[":
         try:
-            return Source(text, "json", _parse_json(text))
+            return Source(text, "json", *_parse_json(text))
         except _NotJsonError as error:
             # YAML's flow style starts like JSON.  A long text, or one that quotes its first key as JSON does, is JSON
             # with a mistake in it: the JSON reader has the better message, and has it sooner.
@@ -110,7 +117,7 @@ def parse(text: str, file: str | None) -> Source:
                 raise error.shown from None
     from edge.document.yaml_text import parse_yaml
 
-    return Source(text, "yaml", parse_yaml(text))
+    return Source(text, "yaml", *parse_yaml(text))
 
 
 def line_and_column(text: str, offset: int) -> tuple[int, int]:
@@ -145,12 +152,13 @@ class _Scanner(json.JSONDecoder):
 
     def __init__(self) -> None:
         self.duplicates = False
-        super().__init__(object_pairs_hook=self._object, parse_constant=self._constant)
+        super().__init__(object_pairs_hook=self._object, parse_constant=self._constant, parse_float=finite)
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) != len(pairs):
             self.duplicates = True
+            result = dict(reversed(pairs))
         return result
 
     @staticmethod
@@ -158,7 +166,21 @@ class _Scanner(json.JSONDecoder):
         raise ValueError(f"{name} is not a JSON number")
 
 
-def _parse_json(text: str) -> Any:
+def finite(text: str) -> float:
+    """A number with a fraction or an exponent.  Raises ValueError for one that is past the last."""
+    number = float(text)
+    if isinf(number):
+        raise ValueError(f"the number {printable(text[:20])} is too large")
+    return number
+
+
+def duplicate_key(path: Path, place: tuple[int, int]) -> tuple[Finding, tuple[int, int]]:
+    """What is said about a key that is given again."""
+    message = f"the key {quoted(str(path[-1]))} is given twice; what the first one says is read"
+    return Finding("DUPLICATE_KEY", path, message, at_key=True), place
+
+
+def _parse_json(text: str) -> tuple[Any, tuple[tuple[Finding, tuple[int, int]], ...]]:
     scanner = _Scanner()
     try:
         data = scanner.decode(text)
@@ -177,16 +199,10 @@ def _parse_json(text: str) -> Any:
         odd = next((match for match in _ODD_NUMBERS.finditer(text) if match[1]), None)
         place = line_and_column(text, odd.start()) if odd else None
         raise _NotJsonError(syntax_error(f"not JSON: {reason}", place)) from None
+    found: list[tuple[Path, str, int]] = []
     if scanner.duplicates:
-        found: list[tuple[Path, str, int]] = []
         _json_duplicates(text, _WHITESPACE.match(text).end(), (), found)  # type: ignore[union-attr]
-        findings = Findings()
-        places: Places = {}
-        for path, key, offset in found:
-            findings.error("DUPLICATE_KEY", (*path, key), f"the key {quoted(key)} is given twice", at_key=True)
-            places[(*path, key), True] = line_and_column(text, offset)
-        raise TextError(findings.items, places)
-    return data
+    return data, tuple(duplicate_key((*path, key), line_and_column(text, offset)) for path, key, offset in found)
 
 
 def _too_deep() -> TextError:
@@ -240,7 +256,7 @@ def _json_places(text: str, trie: Trie) -> dict[Path, tuple[tuple[int, int], tup
             return
         missing = len(wanted)
         for key, key_at, value_at in _members(text, start):
-            if key in wanted:
+            if key in wanted and (*path, key) not in offsets:
                 offsets[(*path, key)] = (key_at, value_at)
                 walk(value_at, (*path, key), wanted[key])
                 missing -= 1

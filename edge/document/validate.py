@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from typing_extensions import is_typeddict
 
 from edge.document.problems import Findings, Path, described, one_of, quoted
-from edge.document.schema import PAGE_KEYS, Item
+from edge.document.schema import PAGE_COUNTS, PAGE_KEYS, Item
 
 T = TypeVar("T", bound=Item)
 
@@ -35,8 +35,9 @@ def validate_one(model: type[T], value: Any, path: Path, findings: Findings) -> 
     _report(model, value, path, errors, findings)
     if not isinstance(value, dict):
         return None
-    wrong = {error["loc"][0] for error in errors}
-    rest = {key: inner for key, inner in value.items() if key not in wrong}
+    rest = dict(value)
+    wrong = {error["loc"][0] for error in errors} - _without_wrong_entries(model, rest, path, errors, findings)
+    rest = {key: inner for key, inner in rest.items() if key not in wrong}
     for name, info in model.model_fields.items():
         alias = info.alias or name
         if alias in wrong:
@@ -46,10 +47,36 @@ def validate_one(model: type[T], value: Any, path: Path, findings: Findings) -> 
     return model.model_validate(rest)
 
 
+def _without_wrong_entries(
+    model: type[Item], rest: dict[Any, Any], path: Path, errors: list[Any], findings: Findings
+) -> set[Any]:
+    """Put placeholders for the wrong entries of lists of texts and references into ``rest``, so that the others are
+    still looked at.  The keys of those lists."""
+    entries: dict[Any, set[int]] = {}
+    whole = set()
+    for error in errors:
+        inner = _walk(rest, error["loc"])
+        if len(inner) > 1 and isinstance(inner[1], int) and _takes_texts(_field(model, error["loc"][:1])):
+            entries.setdefault(inner[0], set()).add(inner[1])
+        else:
+            whole.add(error["loc"][0])
+    for key in entries.keys() - whole:
+        written = rest[key]
+        items = list(written["values"] if isinstance(written, dict) else written)
+        for index in entries[key]:
+            items[index] = _PLACEHOLDER
+            findings.mute((*path, key, index))
+        rest[key] = items
+    return entries.keys() - whole
+
+
 def validate_list(model: type[T], value: Any, path: Path, findings: Findings) -> list[T | None]:
     """The objects of a bare or wrapped list; None for each entry that is no object, and for a list that is none."""
     if value is None:
         return []
+    if isinstance(value, dict) and "values" not in value and not PAGE_COUNTS.isdisjoint(value):
+        findings.error("MISSING_FIELD", (*path, "values"), "the list itself, 'values', is missing")
+        return [None]
     if isinstance(value, dict) and isinstance(value.get("values", ""), list | None):
         for key in value:
             if key not in PAGE_KEYS:
@@ -121,10 +148,8 @@ def _walk(value: Any, loc: tuple[Any, ...]) -> Path:
 def _worded(kind: str, error: Any, field: FieldInfo | None, findings: Findings) -> tuple[str, str]:
     given = error["input"]
     context = error.get("ctx", {})
-    if kind == "missing":
-        return "MISSING_FIELD", ""
-    if kind == "extra_forbidden":
-        return "UNKNOWN_FIELD", ""
+    if kind in ("missing", "extra_forbidden"):
+        return ("MISSING_FIELD" if kind == "missing" else "UNKNOWN_FIELD"), ""  # worded where the path is known
     if kind == "literal_error":
         words = [str(word) for word in _literals(field.annotation if field else None)] or [context["expected"]]
         if not isinstance(given, str):
@@ -138,10 +163,13 @@ def _worded(kind: str, error: Any, field: FieldInfo | None, findings: Findings) 
         return "WRONG_TYPE", f"a key must be a text, not {described(given)}"
     if kind == "string_unicode":
         return "INVALID_VALUE", "half of a surrogate pair stands for no character"
-    if kind == "string_too_short":
-        return "INVALID_VALUE", "must not be empty"
     if kind == "string_too_long":
         return "LIMIT_EXCEEDED", f"{len(given):,} characters; at most {context['max_length']:,} are allowed"
+    if kind in ("string_too_short", "string_pattern_mismatch"):
+        reason = f"{quoted(given)} has control characters; a name is one line of text" if given else "must not be empty"
+        return "INVALID_VALUE", reason
+    if kind == "list_type" and isinstance(given, dict) and "values" not in given and not PAGE_COUNTS.isdisjoint(given):
+        return "MISSING_FIELD", "the list itself, 'values', is missing"
     if kind.isupper():
         return kind, error["msg"]
     return "WRONG_TYPE", _expected(kind, given, error["loc"], field)
@@ -181,6 +209,12 @@ def _parts(annotation: Any) -> list[Any]:
         for argument in get_args(annotation):
             parts += _parts(argument)
     return parts
+
+
+def _takes_texts(field: FieldInfo | None) -> bool:
+    """True for a list whose entries are texts, or references, which may be."""
+    parts = _parts(field.annotation) if field else []
+    return any(get_origin(part) is list for part in parts) and str in parts
 
 
 def _is_reference(annotation: Any) -> bool:

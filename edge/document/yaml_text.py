@@ -14,7 +14,7 @@ from typing import Any, Final
 import yaml
 
 from edge.document.problems import Finding, Path, quoted
-from edge.document.text import MAX_DEPTH, Places, TextError, Trie, syntax_error
+from edge.document.text import MAX_DEPTH, Trie, duplicate_key, finite, syntax_error
 
 MAX_ALIASED: Final = 100_000
 """How many values the aliases of one document may stand for."""
@@ -46,6 +46,7 @@ class _Frame:
     size: int = 1
     key: str | None = None
     key_mark: Any = None
+    again: bool = False  # the key was given before: what stands there is read and not kept
 
 
 class _Builder:
@@ -83,7 +84,8 @@ class _Builder:
 
     def _key(self, frame: _Frame, event: Any) -> None:
         key = event.value
-        if key in frame.container:
+        frame.again = key in frame.container
+        if frame.again:
             self.duplicates.append(((*self._path(frame), key), event.start_mark))
         frame.key = key
         if frame.wanted is not None:
@@ -107,7 +109,7 @@ class _Builder:
             if isinstance(frame.container, dict) and frame.key is None:
                 raise syntax_error("a key must be a text, not a list or an object", _place(event.start_mark))
             step = self._step(frame)
-            wanted = frame.wanted.get(step) if frame.wanted is not None else None
+            wanted = frame.wanted.get(step) if frame.wanted is not None and not frame.again else None
             path = (*frame.path, step) if wanted is not None else ()
         self.stack.append(_Frame({} if is_map else [], path, wanted, event.start_mark, event.anchor))
         if event.anchor:
@@ -147,21 +149,23 @@ class _Builder:
                 self.marks[()] = (mark, mark)
             return
         frame = self.stack[-1]
-        if frame.wanted is not None:
+        if frame.wanted is not None and not frame.again:
             step = self._step(frame)
             if step in frame.wanted:
                 mark = closed.start if closed else event.start_mark
                 self.marks[(*frame.path, step)] = (frame.key_mark or mark, mark)
         frame.size += size
         if isinstance(frame.container, dict):
-            frame.container[frame.key or ""] = value
+            if not frame.again:
+                frame.container[frame.key or ""] = value
             frame.key = frame.key_mark = None
+            frame.again = False
         else:
             frame.container.append(value)
 
 
-def parse_yaml(text: str) -> Any:
-    """The data of a text of one YAML document.  Raises TextError."""
+def parse_yaml(text: str) -> tuple[Any, tuple[tuple[Finding, tuple[int, int]], ...]]:
+    """The data of a text of one YAML document, and the keys that are given again.  Raises TextError."""
     builder = _Builder(None)
     try:
         data = builder.run(text)
@@ -175,14 +179,7 @@ def parse_yaml(text: str) -> Any:
         raise syntax_error(f"not YAML: {reason}", _unprintable(text)) from None
     if builder.documents == 0:
         raise syntax_error("the document is empty", (1, 1))
-    if builder.duplicates:
-        places: Places = {(path, True): _place(mark) for path, mark in builder.duplicates}
-        findings = [
-            Finding("DUPLICATE_KEY", path, f"the key {quoted(str(path[-1]))} is given twice", at_key=True)
-            for path, _ in builder.duplicates
-        ]
-        raise TextError(findings, places)
-    return data
+    return data, tuple(duplicate_key(path, _place(mark)) for path, mark in builder.duplicates)
 
 
 def yaml_places(text: str, wanted: Trie) -> dict[Path, tuple[tuple[int, int], tuple[int, int]]]:
@@ -216,7 +213,10 @@ def _scalar(event: Any) -> Any:
         return text
     if event.tag == "!":
         return text
-    value = plain(text)
+    try:
+        value = plain(text)
+    except ValueError as error:
+        raise syntax_error(f"not YAML: {error}", _place(event.start_mark)) from None
     wanted = {"int": int, "float": (int, float), "bool": bool, "null": type(None)}.get((event.tag or "")[len(_CORE) :])
     if wanted is not None and not isinstance(value, wanted):  # type: ignore[arg-type]
         raise syntax_error(f"{quoted(text)} is not a value of its tag", _place(event.start_mark))
@@ -224,7 +224,7 @@ def _scalar(event: Any) -> Any:
 
 
 def plain(text: str) -> Any:
-    """What a plain (unquoted) scalar stands for under the core schema."""
+    """What a plain (unquoted) scalar stands for under the core schema.  Raises ValueError for numbers too large."""
     if text in _NULL:
         return None
     if text in _BOOLEANS:
@@ -234,5 +234,5 @@ def plain(text: str) -> Any:
     if _BASED.fullmatch(text):
         return int(text, 0)
     if _FLOAT.fullmatch(text):
-        return float(text)
+        return finite(text)
     return _FLOAT_WORDS.get(text, text)

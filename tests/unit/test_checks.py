@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from edge.checks import check
 from edge.checks.coverage import Budget, Match, Ranges, covers, find_covered, merged, overlap
 from edge.document import from_data, loads
+from edge.errors import DocumentError
 from edge.firewall.config import Direction
 
 RANGES = [{"startAddress": "203.0.113.10", "endAddress": "203.0.113.20"}]
@@ -35,6 +36,7 @@ PROFILES = [
     profile("web2", "TCP", "80", "443"),
     profile("all-tcp", "TCP"),
     profile("smb", "TCP", "445"),
+    profile("many", "TCP", "8000-8009"),
     profile("ping", "ICMPv4"),
     profile("ping6", "ICMPv6"),
 ]
@@ -264,6 +266,24 @@ NAT_CASES = [
         ],
         [],
     ),
+    (
+        "two ranges of unequal length",
+        [DNAT | {"dnatExternalPort": "80", "applicationPortProfile": "many"}],
+        ["[0].dnatExternalPort DNAT_PORTS_COLLAPSE"],
+    ),
+    ("two ranges of one length", [DNAT | {"dnatExternalPort": "10-19", "applicationPortProfile": "many"}], []),
+    ("many ports onto one", [DNAT | {"dnatExternalPort": "10-19", "applicationPortProfile": "web"}], []),
+    (
+        "nowhere inside",
+        [DNAT | {"internalAddresses": "10.9.9.9"}],
+        ["[0].internalAddresses INTERNAL_ADDRESS_UNREACHABLE"],
+    ),
+    ("nowhere inside, and off", [DNAT | {"internalAddresses": "10.9.9.9", "enabled": False}], []),
+    (
+        "NO_ rules that name a side",
+        [NO_DNAT | {"firewallMatch": "MATCH_EXTERNAL_ADDRESS"}, NO_SNAT | {"firewallMatch": "BYPASS"}],
+        ["[0].firewallMatch FIREWALL_MATCH_IGNORED"],
+    ),
     ("no tie of two kinds", [DNAT, SNAT], []),
     ("no tie of two networks", [SNAT, SNAT | {"internalAddresses": "10.0.1.0/24"}], []),
     ("exemption first", [NO_SNAT | {"priority": 1}, SNAT | {"priority": 2}], []),
@@ -355,11 +375,23 @@ def test_groups() -> None:
 
 
 def test_system_rules_are_compared_and_not_installed() -> None:
-    system = [rule(name="dns", sourceFirewallGroups=[{"name": "a group of the system"}])]
+    system = [rule(name="dns", applicationPortProfiles=["FTP"])]  # a helper of a rule that is not installed
     loaded = from_data(BASE | {"firewallRules": {"systemRules": system}})
     assert [r.section.value for r in loaded.config.firewall.rules] == ["defaultRules"]
-    assert [(p.path, p.code) for p in check(loaded.config, loaded)] == [
-        ("firewallRules.systemRules", "SYSTEM_RULES_DIFFER")
+    (found,) = check(loaded.config, loaded)
+    assert (found.path, found.code) == ("firewallRules.systemRules", "SYSTEM_RULES_DIFFER")
+    assert found.message.startswith("the document has 1 system rule ('dns') and ")
+    loaded = from_data(BASE | {"firewallRules": {"systemRules": {"values": system * 5}}})
+    assert "5 system rules ('dns', 'dns', 'dns', ...)" in check(loaded.config, loaded)[0].message
+
+
+def test_references_of_system_rules_lead_somewhere() -> None:
+    system = [rule(sourceFirewallGroups=[{"name": "nobody"}], applicationPortProfiles=["nothing"])]
+    with pytest.raises(DocumentError) as caught:
+        from_data(BASE | {"firewallRules": {"systemRules": system}})
+    assert [f"{problem.path} {problem.code}" for problem in caught.value.problems] == [
+        "firewallRules.systemRules[0].sourceFirewallGroups[0] DANGLING_REFERENCE",
+        "firewallRules.systemRules[0].applicationPortProfiles[0] DANGLING_REFERENCE",
     ]
 
 
@@ -373,11 +405,20 @@ def test_warnings_stand_where_the_author_wrote() -> None:
         "    - {name: n, type: DNAT, externalAddresses: 192.0.2.1, internalAddresses: 10.0.0.1}\n"
     )
     loaded = loads(text, file="edge.yaml")
-    shadow, owned = check(loaded.config, loaded)
+    shadow, owned, internal = check(loaded.config, loaded)
+    assert (internal.code, internal.line, internal.column) == ("INTERNAL_ADDRESS_UNREACHABLE", 8, 78)
     assert str(owned).startswith("edge.yaml:8:48: nat/rules.values[0].externalAddresses: EXTERNAL_ADDRESS_NOT_OWNED: ")
     assert (shadow.path, shadow.line, shadow.column) == ("firewall/rules.userDefinedRules[1]", 5, 7)
     plain = check(loaded.config)
     assert [(problem.path, problem.line) for problem in plain] == [
         ("firewallRules.userDefinedRules[1]", None),
         ("natRules[0].externalAddresses", None),
+        ("natRules[0].internalAddresses", None),
     ]
+
+
+def test_a_static_route_makes_an_inside_address_reachable_and_a_default_route_does_not() -> None:
+    rules = [DNAT | {"internalAddresses": "10.9.9.9"}]
+    for cidr, expected in (("10.9.0.0/16", 0), ("0.0.0.0/0", 1)):
+        route = {"name": "r", "networkCidr": cidr, "nextHops": [{"ipAddress": "10.0.0.9"}]}
+        assert len(warnings(natRules=rules, staticRoutes=[route])) == expected

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +162,174 @@ def test_a_file_and_its_pasted_twin_with_ids_compare_by_name() -> None:
     new = from_data(rules("a", **with_ids))
     assert diff(old, new) == []
     assert diff(old.config, new.config) == []
+
+
+BUNDLE: dict[str, Any] = json.loads((DATA / "cloudapi_bundle.json").read_text(encoding="utf-8"))
+
+
+def bundle_changes(change: Callable[[dict[str, Any]], object]) -> str:
+    """What is told when tests/data/cloudapi_bundle.json is changed."""
+    new = copy.deepcopy(BUNDLE)
+    change(new)
+    loaded = [from_data(data, allow_unsupported=True) for data in (BUNDLE, new)]
+    return render(diff(*loaded))
+
+
+def tunnel(document: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = document["ipsec/tunnels"]["values"][0]
+    return found
+
+
+def network(document: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = document["orgVdcNetworks"]["values"][0]
+    return found
+
+
+def uplink(document: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = document["edgeGateway"]["edgeGatewayUplinks"][0]
+    return found
+
+
+LEFT_OUT: list[tuple[Callable[[dict[str, Any]], object], str]] = [
+    (lambda d: tunnel(d).update(preSharedKey="another"), "~ ipsecTunnels 'hq' changed\n    preSharedKey: changed"),
+    (lambda d: tunnel(d).update(enabled=False), "~ ipsecTunnels 'hq' changed\n    enabled: true -> false"),
+    (
+        lambda d: tunnel(d)["remoteEndpoint"].update(remoteNetworks=["192.168.51.0/24"]),
+        "~ ipsecTunnels 'hq' changed\n    remoteEndpoint.remoteNetworks: [192.168.50.0/24] -> [192.168.51.0/24]",
+    ),
+    (lambda d: d["ipsec/tunnels"].update(values=[]), "- ipsecTunnels 'hq' removed, place 1"),
+    (lambda d: d["dns"].update(enabled=False), "~ dns 'dns' changed\n    enabled: true -> false"),
+    (lambda d: d.pop("dns"), "- dns 'dns' removed, place 1"),
+    (
+        lambda d: d.update({"loadBalancer": {"enabled": True, "pools": [{"name": "p", "algorithm": "RANDOM"}]}}),
+        (
+            "+ loadBalancer 'loadBalancer' added, place 1\n    enabled: true\n"
+            "+ loadBalancer.pools 'p' added, place 1\n    name: p\n    algorithm: RANDOM"
+        ),
+    ),
+    (
+        lambda d: d.update({"routing/bgp/neighbors": [{"neighborAddress": "192.0.2.1", "neighborPassword": "x"}]}),
+        (
+            "+ routing/bgp/neighbors '192.0.2.1' added, place 1\n    neighborAddress: 192.0.2.1\n"
+            "    neighborPassword: (hidden)"
+        ),
+    ),
+    (
+        lambda d: d["firewall/rules"]["systemRules"].append({"name": "s", "actionValue": "ALLOW"}),
+        "+ systemRules 's' added, place 1\n    name: s\n    actionValue: ALLOW",
+    ),
+    (
+        lambda d: network(d).update(routeAdvertised=True),
+        "~ orgVdcNetworks 'SERVERS' changed\n    routeAdvertised: not given -> true",
+    ),
+    (
+        lambda d: network(d)["connection"].update(connected=False),
+        "~ orgVdcNetworks 'SERVERS' changed\n    connection.connected: true -> false",
+    ),
+    (
+        lambda d: network(d)["subnets"]["values"][0].update(dnsServer1=None, ipRanges=[]),
+        (
+            "~ orgVdcNetworks 'SERVERS' changed\n    subnets: [{gateway: 172.16.8.1, prefixLength: 22, "
+            "dnsServer1: 9.9.9.9, ipRanges: [172.16.8.10-172.16.8.99]}] -> [{gateway: 172.16.8.1, prefixLength: 22}]"
+        ),
+    ),
+    (
+        lambda d: uplink(d)["subnets"]["values"][0]["ipRanges"]["values"][0].update(endAddress="198.51.100.23"),
+        (
+            "~ edgeGatewayUplinks 'WAN' changed\n    subnets: [{gateway: 198.51.100.1, prefixLength: 25, "
+            "ipRanges: [198.51.100.20-198.51.100.22], primaryIp: 198.51.100.20}] -> [{gateway: 198.51.100.1, "
+            "prefixLength: 25, ipRanges: [198.51.100.20-198.51.100.23], primaryIp: 198.51.100.20}]"
+        ),
+    ),
+    (lambda d: uplink(d).update(dedicated=True), "~ edgeGatewayUplinks 'WAN' changed\n    dedicated: false -> true"),
+    (
+        lambda d: d["firewallGroups"]["values"][0].update(description="who reads mail"),
+        "~ firewallGroups 'mail' changed\n    description: not given -> who reads mail",
+    ),
+    (
+        lambda d: d["applicationPortProfiles"]["values"][0]["applicationPorts"][0].update(name="p2"),
+        (
+            "~ applicationPortProfiles 'smtp-alt' changed\n    applicationPorts: [{protocol: TCP, destinationPorts: "
+            "[2525], name: p1}] -> [{protocol: TCP, destinationPorts: [2525], name: p2}]"
+        ),
+    ),
+    (
+        lambda d: d["firewall/rules"]["userDefinedRules"][0].update(appliedTo={"name": "a", "id": "urn:1"}),
+        "~ userDefinedRules 'mail-in' changed\n    appliedTo: not given -> {name: a, id: urn:1}",
+    ),
+    (
+        lambda d: d.update(options={"timers": {"tcpFirst": 9}, "mtu": 9000}),
+        "~ options 'options' changed\n    timers.tcpFirst: 120 -> 9\n    mtu: not given -> 9000",
+    ),
+    (
+        lambda d: d["nat/rules"]["values"][0].update(internalAddresses="172.16.8.26/32"),
+        ("~ natRules 'mail' changed\n    internalAddresses: 172.16.8.25 -> 172.16.8.26/32"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "expected"), LEFT_OUT, ids=[text.splitlines()[-1] for _, text in LEFT_OUT])
+def test_what_is_left_out_of_the_model_is_compared_too(
+    change: Callable[[dict[str, Any]], object], expected: str
+) -> None:
+    assert bundle_changes(change) == expected
+
+
+AS_BEFORE: list[Callable[[dict[str, Any]], object]] = [
+    lambda d: d.update({"ipsecTunnels": d.pop("ipsec/tunnels")["values"]}),
+    lambda d: tunnel(d).update(logging=False, connectorInitiationMode="INITIATOR", status="UP", description=""),
+    lambda d: d.update(apiVersion="39.0", usedIpAddresses=[{"ipAddress": "198.51.100.20"}]),
+    lambda d: d.update({"loadBalancer": {"enabled": False, "pools": []}, "qos": {"ingressProfile": None}}),
+    lambda d: d["edgeGateway"].update(status="PENDING", version={"version": 8}),
+    lambda d: uplink(d)["subnets"]["values"][0].update(usedIpCount=3),
+    lambda d: network(d)["connection"].pop("connected"),
+    lambda d: d["orgVdcNetworks"].update(resultTotal=1, page=2),
+    lambda d: d["nat/rules"]["values"][0].update(internalAddresses="172.16.8.25/32"),
+]
+
+
+@pytest.mark.parametrize("change", AS_BEFORE, ids=range(len(AS_BEFORE)))
+def test_how_things_stand_and_how_they_are_written_is_no_difference(
+    change: Callable[[dict[str, Any]], object],
+) -> None:
+    assert bundle_changes(change) == ""
+
+
+def test_references_of_what_is_left_out_compare_by_what_they_mean() -> None:
+    def document(pool: Any, name: str = "p", certificate: Any = None) -> dict[str, Any]:
+        service = {"name": "vs", "loadBalancerPoolRef": pool, "certificateRef": certificate}
+        return {
+            "edgeGateway": {"name": "T1"},
+            "loadBalancer": {"pools": [{"id": "urn:p", "name": name}], "virtualServices": [service]},
+        }
+
+    def told_of(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+        loaded = [from_data(data, allow_unsupported=True) for data in (old, new)]
+        return [f"{change.section} {field.field}" for change in diff(*loaded) for field in change.fields]
+
+    assert told_of(document("p"), document({"name": "p", "id": "urn:p"})) == []
+    assert told_of(document("urn:p"), document({"id": "urn:p"}, name="q")) == ["loadBalancer.pools name"]
+    outside = [{"name": "c", "id": f"urn:{number}"} for number in (1, 2)]
+    assert told_of(document("p", certificate=outside[0]), document("p", certificate={"name": "c"})) == []
+    assert told_of(document("p", certificate=outside[0]), document("p", certificate=outside[1])) == [
+        "loadBalancer.virtualServices certificateRef"
+    ]
+
+
+def test_secrets_are_in_no_output() -> None:
+    old, new = copy.deepcopy(BUNDLE), copy.deepcopy(BUNDLE)
+    tunnel(new)["preSharedKey"] = "another-secret"
+    old["l2vpnTunnels"] = [{"name": "l2", "peerCode": "old-code"}]
+    found = diff(*(from_data(data, allow_unsupported=True) for data in (old, new)))
+    text = render(found) + json.dumps([change.to_json() for change in found])
+    assert {change.section for change in found} == {"ipsecTunnels", "l2vpnTunnels"}
+    assert not any(secret in text for secret in ("another-secret", "for-tests-only", "old-code"))
+
+
+def test_models_alone_compare_without_what_only_documents_have() -> None:
+    old, new = from_data(rules("a")), from_data(rules("a", description="x"))
+    assert [change.fields[0].field for change in diff(old, new)] == ["description"]
+    assert diff(old.config, new) == diff(old, new.config) == []
 
 
 def test_two_different_edges_and_their_json() -> None:

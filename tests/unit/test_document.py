@@ -259,7 +259,11 @@ def test_nat_rules_that_are_well(rule: dict[str, Any]) -> None:
         (NAT | {"type": "DNAT", "applicationPortProfile": "DNS-IN-TCP"}, "natRules[0].applicationPortProfile CONFLICT"),
         (NAT | {"type": "DNAT", "applicationPortProfile": "TFTP"}, "natRules[0].applicationPortProfile NOT_EMULATED"),
         (NAT | {"type": "SNAT", "snatDestinationAddresses": "2001:db8::/64"}, "natRules[0] CONFLICT"),
-        (NAT | {"type": "SNAT", "externalAddresses": "2001:db8::/64"}, "natRules[0] CONFLICT"),
+        (NAT | {"type": "SNAT", "externalAddresses": "2001:db8::/120"}, "natRules[0] CONFLICT"),
+        (NAT | {"type": "DNAT", "internalAddresses": "224.0.0.5"}, "natRules[0].internalAddresses CONFLICT"),
+        (NAT | {"type": "SNAT", "externalAddresses": "224.0.0.0/24"}, "natRules[0].externalAddresses CONFLICT"),
+        (NAT | {"type": "DNAT", "dnatExternalPort": "0"}, "natRules[0].dnatExternalPort OUT_OF_RANGE"),
+        (NAT | {"type": "DNAT", "applicationPortProfile": {}}, "natRules[0].applicationPortProfile MISSING_FIELD"),
         (
             NAT | {"type": "SNAT", "internalAddresses": "10.0.0.1,10.0.0.2"},
             "natRules[0].internalAddresses INVALID_VALUE",

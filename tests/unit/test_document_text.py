@@ -10,7 +10,7 @@ import pytest
 from edge.document import from_data, load, loads
 from edge.document.text import Source
 from edge.document.yaml_text import plain
-from edge.errors import DocumentError
+from edge.errors import DocumentError, Problem
 
 EXPLODING = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "\n".join(
     f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join([f'*{chr(97 + i)}'] * 10)}]" for i in range(9)
@@ -43,6 +43,9 @@ NOT_DOCUMENTS = [
     ("a control character", "a: \x07", "1:4 SYNTAX"),
     ("half of a surrogate pair", "a: '\ud800'", "1:5 SYNTAX"),
     ("half of an escaped pair", '{"a": "\\ud83d\\ude00 \\udc00"}', "1:21 SYNTAX"),
+    ("a number past the last in JSON", '{"a": 1e999}', "1:7 SYNTAX"),
+    ("a number past the last in YAML", "a: 1e999", "1:4 SYNTAX"),
+    ("a whole number of 1,200 digits in YAML", "a: " + "1" * 1200, "1:4 SYNTAX"),
     ("a number of 5,000 digits", '{"a": ' + "1" * 5000 + "}", "1:7 SYNTAX"),
 ]
 
@@ -51,7 +54,7 @@ NOT_DOCUMENTS = [
 def test_text_that_is_no_document(text: str, expected: str) -> None:
     with pytest.raises(DocumentError) as caught:
         loads(text)
-    problem = caught.value.problems[0]
+    problem = next(problem for problem in caught.value.problems if problem.code == expected.split()[1])
     assert f"{problem.line}:{problem.column} {problem.code}" == expected
     assert len(problem.message) < 200
 
@@ -179,4 +182,44 @@ def test_thousands_of_mistakes_are_all_told() -> None:
     }
     with pytest.raises(DocumentError) as caught:
         loads(json.dumps(data))
-    assert len(caught.value.problems) == 6000
+    assert len(caught.value.problems) == 7000
+
+
+@pytest.mark.parametrize("syntax", ["json", "yaml"])
+def test_a_key_given_twice_hides_nothing_else_and_the_first_counts(syntax: str) -> None:
+    text = (
+        '{"edgeGateway": {"name": "T1", "name": 5},\n'
+        ' "natRules": [{"name": "n", "type": "PAT", "type": "SNAT", "type": "DNAT"}],\n'
+        ' "staticRoutes": [{"foo": 1}],\n'
+        ' "staticRoutes": [{"bar": 1}]}'
+    )
+    with pytest.raises(DocumentError) as caught:
+        loads(text, file=f"edge.{syntax}")
+    assert [f"{p.line}:{p.column} {p.path} {p.code}" for p in caught.value.problems] == [
+        "1:32 edgeGateway.name DUPLICATE_KEY",
+        "2:37 natRules[0].type INVALID_VALUE",
+        "2:44 natRules[0].type DUPLICATE_KEY",
+        "2:60 natRules[0].type DUPLICATE_KEY",
+        "3:19 staticRoutes[0].name MISSING_FIELD",
+        "3:19 staticRoutes[0].networkCidr MISSING_FIELD",
+        "3:19 staticRoutes[0].nextHops MISSING_FIELD",
+        "3:20 staticRoutes[0].foo UNKNOWN_FIELD",
+        "4:2 staticRoutes DUPLICATE_KEY",
+    ]
+
+
+def test_control_characters_of_the_author_reach_no_terminal() -> None:
+    hostile = "a\nerror: b\u001b[31m\u0000"
+    data = {
+        "edgeGateway": {"name": hostile},
+        hostile: 1,
+        "firewallRules": {
+            "userDefinedRules": [{"name": "r", "actionValue": hostile, "sourceFirewallGroups": [hostile]}]
+        },
+    }
+    with pytest.raises(DocumentError) as caught:
+        loads(json.dumps(data), file="a\nb.json")
+    problems = caught.value.problems
+    assert ("edgeGateway.name", "INVALID_VALUE") in [(problem.path, problem.code) for problem in problems]
+    assert all(str(problem).isprintable() for problem in problems)
+    assert str(Problem("X", "a\x1b", "b\n")) == "a\\x1b: X: b\\n"
