@@ -110,7 +110,8 @@ cdef inline bint in_services(
     cdef const Service *service
     for i in range(rules.service_offset[which], rules.service_offset[which + 1]):
         service = &rules.services[i]
-        if (service.protocol == proto and service.families >> family & 1 and service.sport_first <= sport <= service.sport_last
+        if (service.protocol == proto and service.families >> family & 1
+                and service.sport_first <= sport <= service.sport_last
                 and service.dport_first <= dport <= service.dport_last
                 and (service.icmp_type < 0 or service.icmp_type == icmp_type)
                 and (service.icmp_code < 0 or service.icmp_code == icmp_code)):

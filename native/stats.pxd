@@ -39,8 +39,7 @@ cpdef enum Reason:
     R_MULTICAST = 25
     R_MARTIAN = 26
     R_FRAGMENT_NOT_EMULATED = 27
-    R_ICMP_ERROR_NOT_EMULATED = 28
-    REASONS = 29
+    REASONS = 28
 
 cpdef enum Stage:
     S_REASSEMBLY = 0
@@ -90,6 +89,6 @@ ctypedef struct RuleCounter:
 ctypedef struct Totals:
     # Packets by verdict and by reason, sessions made and the most that lived at once.
     uint64_t verdicts[5]
-    uint64_t reasons[29]
+    uint64_t reasons[28]
     uint64_t created
     uint64_t peak
