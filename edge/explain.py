@@ -18,9 +18,9 @@ SENTENCES = MappingProxyType(
         Reason.RELATED: "it is an ICMP error about an established session",
         Reason.LOCAL_SERVICE: "it is addressed to the edge itself",
         Reason.TCP_STRICT: "a TCP packet without a session must be a SYN (options.tcpStrict)",
-        Reason.TCP_WINDOW: "its sequence number is outside the session's window",
+        Reason.TCP_WINDOW: "its sequence or acknowledgement number is outside the session's window",
         Reason.TCP_STATE: "its flags do not fit the state of the TCP session",
-        Reason.ICMP_UNRELATED: "it is an ICMP reply, and nobody asked",
+        Reason.ICMP_UNRELATED: "it is an ICMP reply that nobody asked for, or an ICMP error about no session",
         Reason.PROVIDER_FILTER: "the provider blocks this destination port upstream of every edge"
         " (options.providerFilter)",
         Reason.NO_ROUTE: "no route leads to its destination",
@@ -38,7 +38,6 @@ SENTENCES = MappingProxyType(
         Reason.MULTICAST: "it goes to a multicast or broadcast address, which a tier-1 edge does not forward",
         Reason.MARTIAN: "it bears an address that never crosses a router",
         Reason.FRAGMENT_NOT_EMULATED: "it is a fragment, and reassembly is not emulated",
-        Reason.ICMP_ERROR_NOT_EMULATED: "it is an ICMP error, and matching those to sessions is not emulated",
     }
 )
 """``{rule}`` stands for the quoted name of the rule that decided, ``{verb}`` for what it did."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edge.firewall.config import Action, Section
+from edge.firewall.config import Action
 from edge.firewall.reference import Question, first_match
 from edge.model import EdgeConfig, SessionsOnChange
 from edge.nat.config import FirewallMatch, NatRule, NatType
@@ -22,21 +22,19 @@ from edge.nat.reference import (
     translate_destination,
     translate_source_in_place,
 )
+from edge.reference_account import REASON_OF_SECTION, admission, admit, reason_of, record
 from edge.reference_answers import Answer, Ruling, outputs
-from edge.reference_sessions import ORIGINAL, REPLY, Admission, Session
+from edge.reference_related import error_inwards, error_outwards, quoted_session, related, stateless_error
+from edge.reference_sessions import ORIGINAL, REPLY, Session
 from edge.reference_trip import Policy, SplitMix64, State, Trip
-from edge.reference_wire import RST, Flow, Kind, Packet, network_offset, parse, rewrite
+from edge.reference_window import Fit, segment_of
+from edge.reference_wire import RST, SYN, Flow, Kind, Packet, network_offset, parse, rewrite
 from edge.routing.reference import Port, PortKind, Route, is_martian
 from edge.state import LogEvent, RuleCounters, SessionInfo, Stats
-from edge.verdicts import Endpoints, Outcome, Reason, Stage, Step, StepResult, Verdict
+from edge.verdicts import Outcome, Reason, Stage, Step, StepResult, Verdict
 
 DEFAULT_SEED = 1
 
-REASON_OF_SECTION = {
-    Section.USER: Reason.FW_RULE,
-    Section.DEFAULT: Reason.FW_DEFAULT,
-    Section.SYSTEM: Reason.FW_SYSTEM,
-}
 DEAD_ENDS: dict[StepResult, tuple[Reason, Answer | None]] = {
     StepResult.MULTICAST: (Reason.MULTICAST, None),
     StepResult.ISOLATED: (Reason.ISOLATED, Answer.NET_UNREACHABLE),
@@ -71,6 +69,7 @@ def rules(trip: Trip) -> Ruling | None:
         or east_west(trip)
         or provider_filter_outwards(trip)
         or source_nat(trip)
+        or stateless_error(trip)
         or firewall(trip)
     )
 
@@ -87,9 +86,11 @@ def fragment(trip: Trip) -> Ruling | None:
 
 
 def established_session(trip: Trip) -> Ruling | None:
-    """A packet of a live session is rewritten as recorded and goes on, unless the session ends here and now."""
+    """A packet of a live session, or an ICMP error about one, is rewritten as recorded and goes on, unless the session
+    ends here and now."""
     packet, sessions = trip.packet, trip.state.sessions
-    found = None if packet.kind is Kind.ICMP_ERROR else sessions.find((packet.flow, trip.entered.side))
+    is_error = packet.kind is Kind.ICMP_ERROR
+    found = quoted_session(trip) if is_error else sessions.find((packet.flow, trip.entered.side))
     if found is None:
         trip.note(Stage.SESSION, StepResult.MISS)
         return None
@@ -105,6 +106,13 @@ def established_session(trip: Trip) -> Ruling | None:
         trip.note(Stage.SESSION, StepResult.HIT, rule_id=admitted_by, port=out.name)
         trip.note(Stage.ROUTE, StepResult.TTL_EXPIRED)
         return Ruling(Verdict.DROP, Reason.TTL_EXPIRED, Answer.TIME_EXCEEDED)
+    if is_error:
+        return related(trip, session, direction, admitted_by)
+    refused = unexpected_segment(session, direction, packet)
+    if refused is not None:
+        trip.note(Stage.SESSION, StepResult.HIT, rule_id=admitted_by, port=out.name)
+        trip.note(Stage.SESSION, StepResult.DROP)
+        return refused
     after = trip.shown(new) if new != packet.flow else None
     trip.note(Stage.SESSION, StepResult.HIT, rule_id=admitted_by, port=out.name, after=after)
     session.track(direction, packet, trip.policy.options.timers, trip.state.clock_ns)
@@ -112,6 +120,21 @@ def established_session(trip: Trip) -> Ruling | None:
     session.bytes[direction] += trip.size
     trip.state.count(session.admission.rules, trip.size, hits=0)
     return Ruling(Verdict.ALLOW, Reason.SESSION, forward=(out, new))
+
+
+def unexpected_segment(session: Session, direction: int, packet: Packet) -> Ruling | None:
+    """TCP that fits neither the state nor the windows of its session; what may be an attacker's guess is questioned."""
+    if packet.is_absurd:
+        return Ruling(Verdict.DROP, Reason.TCP_STATE)
+    if session.windows is None:
+        return None
+    challenge = session.windows.challenge(direction)
+    if packet.tcp_flags & SYN and session.established:
+        return Ruling(Verdict.DROP, Reason.TCP_STATE, challenge)
+    fit = session.windows.judge(direction, segment_of(packet))
+    if fit is Fit.INSIDE:
+        return None
+    return Ruling(Verdict.DROP, Reason.TCP_WINDOW, challenge if fit is Fit.DOUBTFUL else None)
 
 
 def still_admitted(session: Session, trip: Trip) -> bool:
@@ -186,7 +209,10 @@ def provider_filter(trip: Trip) -> Ruling | None:
 
 def destination_nat(trip: Trip) -> Ruling | None:
     """DNAT, NO_DNAT or REFLEXIVE, for what entered by an uplink or a service interface."""
-    if not trip.entered.border or trip.packet.kind is Kind.ICMP_ERROR:
+    if not trip.entered.border:
+        return None
+    if trip.packet.kind is Kind.ICMP_ERROR:
+        error_inwards(trip)
         return None
     trip.dnat = inbound_match(trip.policy.inbound_nat, trip.flow)
     if trip.dnat is None:
@@ -233,7 +259,10 @@ def source_nat(trip: Trip) -> Ruling | None:
 
     SNAT's address is chosen here, for the firewall to see; its port is drawn when the firewall has said yes.
     """
-    if trip.local or not trip.out.border or trip.packet.kind is Kind.ICMP_ERROR:
+    if trip.local or not trip.out.border:
+        return None
+    if trip.packet.kind is Kind.ICMP_ERROR:
+        error_outwards(trip)
         return None
     trip.snat = outbound_match(trip.policy.outbound_nat, trip.flow, trip.policy.options.snat_service_port)
     if trip.snat is None:
@@ -252,13 +281,13 @@ def firewall(trip: Trip) -> Ruling | None:
     if trip.local and not trip.entered_by_uplink:
         return None
     trip.bypass = bypassing_rule(trip)
-    if trip.bypass is not None:
-        trip.note(Stage.FIREWALL, StepResult.BYPASS, rule_id=trip.bypass.id)
-        return None
     reason = not_a_beginning(trip)
     if reason is not None:
         trip.note(Stage.FIREWALL, StepResult.DROP)
         return Ruling(Verdict.DROP, reason)
+    if trip.bypass is not None:
+        trip.note(Stage.FIREWALL, StepResult.BYPASS, rule_id=trip.bypass.id)
+        return None
     question = firewall_question(trip)
     trip.saw = trip.shown(Flow(question.protocol, question.src, question.sport, question.dst, question.dport))
     trip.rule = first_match(trip.policy.firewall, question)
@@ -287,16 +316,18 @@ def bypassing_rule(trip: Trip) -> NatRule | None:
 
 
 def not_a_beginning(trip: Trip) -> Reason | None:
-    """Why a packet without a session cannot begin one, whatever the rules say."""
-    if trip.packet.kind is Kind.ICMP_ERROR:
-        return Reason.ICMP_ERROR_NOT_EMULATED
+    """Why a packet without a session cannot begin one, whatever the rules say; BYPASS lets pass all but nonsense."""
+    packet = trip.packet
+    if packet.kind is Kind.ICMP_ERROR:
+        return Reason.ICMP_UNRELATED
     if trip.stateless:
         return None
-    if trip.packet.kind is Kind.ICMP_REPLY:
-        return Reason.ICMP_UNRELATED
-    if trip.packet.kind is Kind.TCP and trip.policy.options.tcp_strict and not trip.packet.is_opening:
-        return Reason.TCP_STRICT
-    return None
+    if trip.bypass is None:
+        if packet.kind is Kind.ICMP_REPLY:
+            return Reason.ICMP_UNRELATED
+        if packet.kind is Kind.TCP and trip.policy.options.tcp_strict and not packet.is_opening:
+            return Reason.TCP_STRICT
+    return Reason.TCP_STATE if packet.is_absurd else None
 
 
 def firewall_question(trip: Trip) -> Question:
@@ -427,43 +458,6 @@ def allocate(trip: Trip) -> Flow | None:
 def draws_port(packet: Packet) -> bool:
     """Does SNAT give it a new source port, or an ICMP query a new identifier?"""
     return packet.kind in (Kind.TCP, Kind.UDP, Kind.ICMP_REQUEST)
-
-
-# --- bookkeeping ----------------------------------------------------------------------------------------------------
-
-
-def admission(trip: Trip) -> Admission:
-    """The rules that let a packet pass."""
-    firewall_id, dnat_id, snat_id = (None if rule is None else rule.id for rule in (trip.rule, trip.dnat, trip.snat))
-    named = firewall_id if trip.bypass is None else trip.bypass.id
-    return Admission(trip.policy.revision, named, firewall_id, dnat_id, snat_id)
-
-
-def reason_of(trip: Trip) -> Reason:
-    """Why the packet was allowed."""
-    return Reason.NAT_BYPASS if trip.rule is None else REASON_OF_SECTION[trip.rule.section]
-
-
-def admit(trip: Trip) -> None:
-    """An allowed packet that begins a session, or is one of those without: every rule that was hit is counted."""
-    firewall_rule = [] if trip.rule is None else [trip.rule.id]
-    record(trip, Verdict.ALLOW, [*firewall_rule, *trip.nat_rules])
-    for rule in trip.nat_rules.values():
-        if rule.logging:
-            log(trip, rule.id, Verdict.ALLOW, trip.shown(trip.packet.flow))
-
-
-def record(trip: Trip, verdict: Verdict, rule_ids: list[str]) -> None:
-    """Count a decision on rules, and log the firewall's."""
-    trip.state.count(rule_ids, trip.size, hits=1)
-    if trip.rule is not None and trip.rule.logging and trip.saw is not None:
-        log(trip, trip.rule.id, verdict, trip.saw)
-
-
-def log(trip: Trip, rule_id: str, verdict: Verdict, saw: Endpoints) -> None:
-    """One event."""
-    event = LogEvent(trip.state.clock_ns, rule_id, trip.policy.revision, verdict, trip.packet.flow.protocol, saw)
-    trip.state.events.append(event)
 
 
 # --- the edge -------------------------------------------------------------------------------------------------------

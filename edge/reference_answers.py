@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from edge.reference_quote import rewrite_error
 from edge.reference_trip import Trip
+from edge.reference_window import ChallengeAck
 from edge.reference_wire import (
+    ACK,
     RST,
     Flow,
     Kind,
@@ -15,6 +18,7 @@ from edge.reference_wire import (
     ethernet,
     icmp_error,
     rewrite,
+    tcp_answer,
     tcp_reset,
 )
 from edge.routing.reference import Port, PortKind, is_unspecified
@@ -45,19 +49,21 @@ ICMP_ERRORS = {
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """The end of a packet's way through the stages: what is sent back, or as what it goes on and by which port."""
+    """The end of a packet's way through the stages: what is sent back, or as what it goes on and by which port;
+    ``quote`` is the flow that a forwarded ICMP error speaks of then, None for as before."""
 
     verdict: Verdict
     reason: Reason
-    answer: Answer | None = None
+    answer: Answer | ChallengeAck | None = None
     forward: tuple[Port, Flow] | None = None
+    quote: Flow | None = None
 
 
 def outputs(trip: Trip, ruling: Ruling) -> tuple[Output, ...]:
     """The frames of a ruling: the packet itself, rewritten and one hop older, or an answer by the way it came."""
     if ruling.forward is not None:
         port, flow = ruling.forward
-        ip: bytes | None = rewrite(trip.packet, flow, hops=1)
+        ip: bytes | None = forwarded(trip, flow, ruling.quote)
     else:
         port, ip = trip.entered, None if ruling.answer is None else answer(trip, ruling.answer)
     if ip is None:
@@ -67,12 +73,21 @@ def outputs(trip: Trip, ruling: Ruling) -> tuple[Output, ...]:
     return (Output(port.name, ethernet(ip, port.number), hairpin),)
 
 
-def answer(trip: Trip, kind: Answer) -> bytes | None:
+def forwarded(trip: Trip, flow: Flow, quote: Flow | None) -> bytes:
+    """The IP packet as it goes on."""
+    if quote is None or trip.quote is None:
+        return rewrite(trip.packet, flow, hops=1)
+    return rewrite_error(trip.packet, flow, trip.quote, quote)
+
+
+def answer(trip: Trip, kind: Answer | ChallengeAck) -> bytes | None:
     """The IP packet of an answer, None where none may be given (RFC 1122 3.2.2, RFC 4443 2.4)."""
     packet, routing = trip.packet, trip.policy.routing
     src, dst = packet.flow.src, packet.flow.dst
     if packet.kind is Kind.ICMP_ERROR or is_unspecified(src) or routing.is_multicast(src) or routing.is_multicast(dst):
         return None
+    if isinstance(kind, ChallengeAck):
+        return tcp_answer(packet, kind.seq, kind.ack, ACK, kind.window)
     if kind is Answer.ECHO_REPLY:
         return echo_reply(packet)
     if kind is Answer.RESET:

@@ -8,6 +8,7 @@ from enum import IntEnum
 
 from edge.addresses import IPAddress
 from edge.model import Timers
+from edge.reference_window import Windows, segment_of
 from edge.reference_wire import ACK, FIN, ICMP_KINDS, RST, SYN, Flow, Kind, Packet, endpoints
 from edge.routing.reference import Port
 from edge.state import SessionInfo, state_text
@@ -55,7 +56,8 @@ class Session:
     """One session.  Pairs are (original direction, replies).
 
     ``original`` entered by ``ports[0]``; ``translated`` is what left by ``ports[1]``.  ``pool_address`` is the SNAT
-    address that it holds.
+    address that it holds.  ``windows`` is None where sequence numbers are not checked: without TCP, and where the
+    beginning was not seen.
     """
 
     kind: Kind
@@ -67,6 +69,7 @@ class Session:
     created_ns: int
     admission: Admission
     expires_ns: int = 0
+    windows: Windows | None = None
     states: list[int] = field(default_factory=lambda: [0, 0])
     packets: list[int] = field(default_factory=lambda: [0, 0])
     bytes: list[int] = field(default_factory=lambda: [0, 0])
@@ -82,9 +85,14 @@ class Session:
         return self.kind is Kind.TCP and min(self.states) >= TcpState.FIN_WAIT_2
 
     @property
+    def established(self) -> bool:
+        """A TCP session whose handshake is over, perhaps long since."""
+        return self.kind is Kind.TCP and min(self.states) >= TcpState.ESTABLISHED
+
+    @property
     def half_open(self) -> bool:
         """A TCP session whose handshake is not over."""
-        return self.kind is Kind.TCP and min(self.states) < TcpState.ESTABLISHED
+        return self.kind is Kind.TCP and not self.established
 
     def leaves_as(self, direction: int) -> Flow:
         """What a packet of a direction is rewritten to."""
@@ -132,6 +140,8 @@ class Session:
                 self.states = [TcpState.TIME_WAIT, TcpState.TIME_WAIT]
             elif packet.tcp_flags & FIN:
                 self.states[ORIGINAL] = TcpState.CLOSING
+            if packet.is_opening:
+                self.windows = Windows(segment_of(packet))
         elif self.kind is Kind.UDP:
             seconds = timers.udp_first
             self.states = [SINGLE, NO_TRAFFIC]
@@ -142,6 +152,8 @@ class Session:
     def track(self, direction: int, packet: Packet, timers: Timers, now_ns: int) -> None:
         """One more packet, in either direction."""
         if self.kind is Kind.TCP:
+            if self.windows is not None:
+                self.windows.advance(direction, segment_of(packet))
             self._track_tcp(direction, packet.tcp_flags)
             seconds = tcp_timer(self.states, timers)
         elif self.kind is Kind.UDP:

@@ -11,6 +11,7 @@ from edge.firewall.config import FirewallRule, Section
 from edge.model import EdgeConfig
 from edge.nat.config import NatRule, NatType
 from edge.nat.reference import INBOUND, OUTBOUND, evaluation_order, inbound_match
+from edge.reference_quote import Quote, quoted
 from edge.reference_sessions import SessionTable
 from edge.reference_wire import Flow, Packet, endpoints
 from edge.routing.reference import Port, PortKind, Route, Routing
@@ -88,6 +89,7 @@ class Trip:
     entered: Port
     packet: Packet
     flow: Flow  # with what NAT changed so far
+    new_quote: Flow | None = None  # what an ICMP error is about, with what REFLEXIVE changed
     steps: list[Step] = field(default_factory=list)
     dnat: NatRule | None = None
     snat: NatRule | None = None
@@ -114,6 +116,12 @@ class Trip:
     def shown(self, flow: Flow) -> Endpoints:
         """A flow of this packet as traces show it."""
         return endpoints(self.packet.kind, flow)
+
+    @property
+    def quote(self) -> Quote | None:
+        """The packet that this one is an error about, if it goes to whoever sent that."""
+        quote = quoted(self.packet)
+        return None if quote is None or quote.flow.src != self.packet.flow.dst else quote
 
     @property
     def size(self) -> int:

@@ -6,7 +6,6 @@ Shares no code with ``native/packet`` or :mod:`edge.packets`, so that a mistake 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 from ipaddress import IPv4Address, IPv6Address
@@ -85,6 +84,13 @@ class Packet:
     def is_opening(self) -> bool:
         """A TCP segment with SYN and nothing that would make it the answer to one or the end of something."""
         return self.kind is Kind.TCP and self.tcp_flags & (SYN | ACK | RST | FIN) == SYN
+
+    @property
+    def is_absurd(self) -> bool:
+        """A TCP segment with flags that no end sends in any state: none, or some that contradict each other."""
+        flags = self.tcp_flags & (SYN | ACK | RST | FIN)
+        contradicts = (flags & SYN and flags & (FIN | RST)) or flags & (FIN | ACK) == FIN
+        return self.kind is Kind.TCP and (not flags or bool(contradicts))
 
 
 ICMP_KINDS = frozenset({Kind.ICMP_REQUEST, Kind.ICMP_REPLY, Kind.ICMP_ERROR, Kind.ICMP_OTHER})
@@ -211,32 +217,48 @@ def rewrite(packet: Packet, flow: Flow, hops: int) -> bytes:
     Checksums are updated, not computed anew (RFC 1624), so that what was wrong stays wrong.
     """
     ip = bytearray(packet.ip)
-    size, first = (4, 12) if packet.version == 4 else (16, 8)
-    addresses = replace(ip, first, flow.src.packed) + replace(ip, first + size, flow.dst.packed)
-    hop_limit = replace(ip, *((8, bytes((ip[8] - hops, ip[9]))) if size == 4 else (6, bytes((ip[6], ip[7] - hops)))))
-    if packet.version == 4:
-        update(ip, 10, addresses + hop_limit)
-    at = packet.l4
-    if packet.kind in (Kind.TCP, Kind.UDP):
-        ports = replace(ip, at, struct.pack("!H", flow.sport)) + replace(ip, at + 2, struct.pack("!H", flow.dport))
-        checksum = at + (16 if packet.kind is Kind.TCP else 6)
-        unused = packet.kind is Kind.UDP and packet.version == 4 and u16(ip, checksum) == 0
-        if not unused:
-            update(ip, checksum, addresses + ports)
-        if packet.kind is Kind.UDP and not unused and addresses + ports and u16(ip, checksum) == 0:
-            ip[checksum : checksum + 2] = b"\xff\xff"  # RFC 768: zero would say that there is none
-    elif packet.kind in ICMP_KINDS:
-        identifier = replace(ip, at + 4, struct.pack("!H", new_identifier(packet, flow)))
-        update(ip, at + 2, identifier if packet.version == 4 else addresses + identifier)
+    addresses = rewrite_addresses(ip, 0, flow, hops)
+    rewrite_upper(ip, packet.l4, packet.kind, packet.flow, flow, addresses)
     return bytes(ip)
 
 
-def new_identifier(packet: Packet, flow: Flow) -> int:
+def rewrite_addresses(data: bytearray, at: int, flow: Flow, hops: int = 0) -> Words:
+    """Change the IP header at an offset; the words of the addresses that other checksums cover too."""
+    size, first, ttl = (4, 12, 8) if flow.src.version == 4 else (16, 8, 7)
+    addresses = replace(data, at + first, flow.src.packed) + replace(data, at + first + size, flow.dst.packed)
+    word = at + ttl - ttl % 2
+    aged = bytearray(data[word : word + 2])
+    aged[ttl % 2] -= hops
+    hop_limit = replace(data, word, bytes(aged))
+    if flow.src.version == 4:
+        update(data, at + 10, addresses + hop_limit)
+    return addresses
+
+
+def rewrite_upper(data: bytearray, at: int, kind: Kind, old: Flow, new: Flow, addresses: Words) -> None:
+    """Change ports or identifier at an offset, and the checksum if it is there: a quote may end before TCP's."""
+    version = old.src.version
+    if kind in (Kind.TCP, Kind.UDP):
+        ports = replace(data, at, struct.pack("!H", new.sport)) + replace(data, at + 2, struct.pack("!H", new.dport))
+        checksum = at + (16 if kind is Kind.TCP else 6)
+        if checksum + 2 > len(data):
+            return
+        if kind is Kind.UDP and version == 4 and u16(data, checksum) == 0:
+            return
+        update(data, checksum, addresses + ports)
+        if kind is Kind.UDP and addresses + ports and u16(data, checksum) == 0:
+            data[checksum : checksum + 2] = b"\xff\xff"  # RFC 768: zero would say that there is none
+    elif kind in ICMP_KINDS:
+        identifier = replace(data, at + 4, struct.pack("!H", new_identifier(old, new, u16(data, at + 4))))
+        update(data, at + 2, identifier if version == 4 else addresses + identifier)
+
+
+def new_identifier(old: Flow, new: Flow, present: int) -> int:
     """What stands in the identifier's place of an ICMP message afterwards: the half of the flow that changed, a type
     never does."""
-    if flow.sport != packet.flow.sport:
-        return flow.sport
-    return flow.dport if flow.dport != packet.flow.dport else u16(packet.ip, packet.l4 + 4)
+    if new.sport != old.sport:
+        return new.sport
+    return new.dport if new.dport != old.dport else present
 
 
 Words = list[tuple[int, int]]
@@ -281,12 +303,15 @@ def tcp_reset(packet: Packet) -> bytes:
     sequence, acknowledged = struct.unpack_from("!II", packet.ip, at + 4)
     payload = len(packet.ip) - at - (packet.ip[at + 12] >> 4) * 4
     if flags & ACK:
-        numbers = (acknowledged, 0, RST)
-    else:
-        length = payload + bool(flags & SYN) + bool(flags & FIN)
-        numbers = (0, (sequence + length) & 0xFFFFFFFF, RST | ACK)
+        return tcp_answer(packet, acknowledged, 0, RST)
+    length = payload + bool(flags & SYN) + bool(flags & FIN)
+    return tcp_answer(packet, 0, (sequence + length) & 0xFFFFFFFF, RST | ACK)
+
+
+def tcp_answer(packet: Packet, seq: int, ack: int, flags: int, window: int = 0) -> bytes:
+    """A segment without data from the address that a packet was sent to."""
     flow = packet.flow.reversed()
-    segment = struct.pack("!HHIIBBHHH", flow.sport, flow.dport, *numbers[:2], 5 << 4, numbers[2], 0, 0, 0)
+    segment = struct.pack("!HHIIBBHHH", flow.sport, flow.dport, seq, ack, 5 << 4, flags, window, 0, 0)
     segment = checksummed(segment, 16, pseudo_header(flow, len(segment)))
     return ip_header(flow, len(segment), dont_fragment=True) + segment
 
@@ -355,7 +380,7 @@ def fold(total: int) -> int:
     return total
 
 
-def words(data: bytes) -> Iterable[int]:
+def words(data: bytes) -> tuple[int, ...]:
     """16-bit words in network order; an odd byte at the end counts as if a zero followed."""
     if len(data) % 2:
         data += b"\0"
@@ -365,3 +390,8 @@ def words(data: bytes) -> Iterable[int]:
 def u16(data: bytes | bytearray, at: int) -> int:
     """The 16-bit number at an offset."""
     return data[at] << 8 | data[at + 1]
+
+
+def u32(data: bytes | bytearray, at: int) -> int:
+    """The 32-bit number at an offset."""
+    return u16(data, at) << 16 | u16(data, at + 2)

@@ -52,7 +52,6 @@ class Reason(IntEnum):
     MULTICAST = 25  # to a multicast or broadcast address, which a T1 does not forward
     MARTIAN = 26  # from or to an address that never crosses a router (RFC 1812 5.3.7, RFC 4291 2.5.6)
     FRAGMENT_NOT_EMULATED = 27
-    ICMP_ERROR_NOT_EMULATED = 28
 
 
 class Stage(IntEnum):

@@ -23,6 +23,7 @@ from native.session cimport (
     Session, hash_key, is_half_open, key_reversed, lookup, same_key, table_add, wheel_link,
 )
 from native.stats cimport R_NAT_COLLISION, R_NAT_PORTS_EXHAUSTED, V_ALLOW
+from native.window cimport open_windows
 
 
 cdef inline int timer_of(const Session *session, bint first) noexcept nogil:
@@ -174,6 +175,7 @@ cdef inline void open_session(
     if usage_slot != NONE:
         state.usage[usage_slot] += 1
     if packet.kind == K_TCP:
+        open_windows(session, packet)
         if packet.tcp_flags & RST:
             session.state[0] = TCP_TIME_WAIT
             session.state[1] = TCP_TIME_WAIT
@@ -214,7 +216,7 @@ cdef inline bint still_admitted(State *state, const ProgramData *program, uint32
     first.icmp_code = <uint8_t>key_dport(&first.key)
     if session.kind == K_ICMP_REPLY:
         first.icmp_type = <uint8_t>(key_sport(&first.key) >> 8)
-    decide(program, state.usage, &first, session.flow[REPLY].out_port, &decision, NULL)
+    decide(program, state.usage, &first, NULL, session.flow[REPLY].out_port, &decision, NULL)
     if (decision.verdict != V_ALLOW or decision.east_west or decision.stateless
             or decision.out_port != session.flow[ORIGINAL].out_port
             or decision.key.dst_hi != reply.src_hi or decision.key.dst_lo != reply.src_lo

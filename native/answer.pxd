@@ -4,7 +4,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from native.packet cimport ACK, FIN, K_ICMP_ERROR, RST, SYN, Packet
+from native.packet cimport ACK, K_ICMP_ERROR, RST, Packet, end_of
 from native.program cimport OwnAddress, ProgramData
 from native.route cimport NOWHERE, ROUTE_BROADCAST, is_multicast, map_lookup
 from native.classify cimport not_above
@@ -74,33 +74,37 @@ cdef inline void swap_addresses(uint8_t *l3, const uint8_t *received, uint8_t fa
         memcpy(l3 + 24, received + 8, 16)
 
 
-cdef inline uint32_t reset(const Packet *packet, uint16_t port, uint8_t *out) noexcept nogil:
-    # RFC 9293 3.10.7.1: the answer to a segment for a connection that does not exist.
+cdef inline uint32_t segment(
+    const Packet *packet, uint16_t port, uint32_t seq, uint32_t acked, uint8_t flags, uint16_t window, uint8_t *out
+) noexcept nogil:
+    # TCP without data, from where a segment went to where it came from.
     cdef uint32_t header = 20 if packet.family == 4 else 40
     cdef uint8_t *l3 = out + 14
     cdef uint8_t *l4 = l3 + header
-    cdef uint32_t occupied
-    if packet.tcp_flags & RST:
-        return 0
     ethernet(out, port, packet.family)
     ip_header(l3, packet.family, 0, 0, True, 6, 20)
     swap_addresses(l3, packet.l3, packet.family)
     memset(l4, 0, 20)
     memcpy(l4, packet.l4 + 2, 2)
     memcpy(l4 + 2, packet.l4, 2)
+    put32(l4 + 4, seq)
+    put32(l4 + 8, acked)
     l4[12] = 0x50
-    if packet.tcp_flags & ACK:
-        memcpy(l4 + 4, packet.l4 + 8, 4)
-        l4[13] = RST
-    else:
-        occupied = packet.l4_len - <uint32_t>(packet.l4[12] >> 4) * 4
-        occupied += (1 if packet.tcp_flags & SYN else 0) + (1 if packet.tcp_flags & FIN else 0)
-        put32(l4 + 8, be32(packet.l4 + 4) + occupied)
-        l4[13] = RST | ACK
+    l4[13] = flags
+    put16(l4 + 14, window)
     put16(l4 + 16, <uint16_t>~fold(pseudo_header(l3, packet.family, 6, 20) + sum_bytes(l4, 20)))
     if packet.family == 4:
         seal_ipv4(l3)
     return 14 + header + 20
+
+
+cdef inline uint32_t reset(const Packet *packet, uint16_t port, uint8_t *out) noexcept nogil:
+    # RFC 9293 3.10.7.1: the answer to a segment for a connection that does not exist.
+    if packet.tcp_flags & RST:
+        return 0
+    if packet.tcp_flags & ACK:
+        return segment(packet, port, be32(packet.l4 + 8), 0, RST, 0, out)
+    return segment(packet, port, 0, end_of(packet), RST | ACK, 0, out)
 
 
 cdef inline const OwnAddress *own_address(

@@ -5,14 +5,14 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from native.classify cimport DIRECTION_IN, DIRECTION_OUT, NO_RULE, first_match
+from native.classify cimport DIRECTION_IN, DIRECTION_OUT, NO_RULE, Rules, first_match
 from native.nat cimport (
     MATCH_BYPASS, MATCH_EXTERNAL, NAT_NO_DNAT, NAT_NO_SNAT, NAT_REFLEXIVE,
     NatRule, dnat_port, least_used, pool_address, to_external, to_internal,
 )
 from native.packet cimport (
     ACK, FIN, K_ICMP_ERROR, K_ICMP_REPLY, K_TCP, RST, SYN,
-    Key, Packet, key_dport, key_family, key_proto, key_side, key_sport, make_meta,
+    Key, Packet, is_odd, key_dport, key_family, key_proto, key_side, key_sport, make_meta,
 )
 from native.program cimport (
     PORT_DISTRIBUTED, PORT_ISOLATED, PORT_SERVICE, PORT_UPLINK, FirewallRule, ProgramData, is_blocked,
@@ -22,6 +22,7 @@ from native.route cimport (
     NOWHERE, ROUTE_BROADCAST, ROUTE_DEFAULT, ROUTE_GATEWAY, ROUTE_ISOLATED, ROUTE_OWNED,
     ROUTE_PRIMARY, ROUTE_STATIC, Route, is_multicast, map_lookup,
 )
+from native.session cimport key_reversed
 from native.stats cimport *
 
 cdef enum Answer:
@@ -37,6 +38,7 @@ ctypedef struct Decision:
     uint8_t answer_code
     bint east_west
     bint stateless          # a REFLEXIVE hit and nothing that needs a session
+    bint related            # an ICMP error that REFLEXIVE translates along with what it quotes
     uint16_t out_port
     uint32_t fw_rule        # into ProgramData.firewall_rules; NO_RULE where none decided
     uint32_t dnat           # into Nat.rules; NO_RULE
@@ -45,6 +47,7 @@ ctypedef struct Decision:
     uint32_t pool_index     # SNAT: the address chosen from the pool
     Key key                 # the packet's tuple as it will leave, but for the port that SNAT still has to allocate
     Key saw                 # what the firewall was asked about
+    Key quoted              # of a related error: the tuple that its quote will bear
     StepRecord *snat_step   # to be completed once a port is allocated
 
 
@@ -176,6 +179,53 @@ cdef inline void source_nat(
         decision.snat_step = note(recorder, S_NAT, T_SNAT, rule.slot, NO_PORT)
 
 
+cdef inline const NatRule *reflexive_match(
+    const ProgramData *program, const Rules *rules, const Packet *packet, const Packet *quote
+) noexcept nogil:
+    # The REFLEXIVE rule that comes first for what answers the quoted packet, if the error goes to who sent that.
+    cdef Key answers
+    cdef uint32_t number
+    if quote == NULL or packet.key.dst_hi != quote.key.src_hi or packet.key.dst_lo != quote.key.src_lo:
+        return NULL
+    key_reversed(&quote.key, 0, &answers)
+    number = first_match(rules, &answers, 0, 0, 0)
+    if number == NO_RULE or program.nat.rules[number].type != NAT_REFLEXIVE:
+        return NULL
+    return &program.nat.rules[number]
+
+
+cdef inline void error_inwards(
+    const ProgramData *program, const Packet *packet, const Packet *quote, Decision *decision, Recorder *recorder
+) noexcept nogil:
+    # An error about a packet whose source REFLEXIVE had translated.
+    cdef Key *key = &decision.key
+    cdef const NatRule *rule = reflexive_match(program, &program.dnat, packet, quote)
+    if rule == NULL:
+        return
+    to_internal(rule, &key.dst_hi, &key.dst_lo)
+    decision.related = True
+    decision.quoted = quote.key
+    decision.quoted.src_hi = key.dst_hi
+    decision.quoted.src_lo = key.dst_lo
+    note_after(note(recorder, S_NAT, T_REFLEXIVE, rule.slot, NO_PORT), key)
+
+
+cdef inline void error_outwards(
+    const ProgramData *program, const Packet *packet, const Packet *quote, Decision *decision, Recorder *recorder
+) noexcept nogil:
+    # An error about a packet whose destination REFLEXIVE had translated; who found the error stays hidden, too.
+    cdef Key *key = &decision.key
+    cdef const NatRule *rule = reflexive_match(program, &program.snat, packet, quote)
+    if rule == NULL:
+        return
+    decision.related = True
+    decision.quoted = quote.key
+    to_external(rule, &decision.quoted.dst_hi, &decision.quoted.dst_lo)
+    key.src_hi = decision.quoted.dst_hi
+    key.src_lo = decision.quoted.dst_lo
+    note_after(note(recorder, S_NAT, T_REFLEXIVE, rule.slot, NO_PORT), key)
+
+
 cdef inline const NatRule *translating(const ProgramData *program, uint32_t number) noexcept nogil:
     # The rule, unless there is none or it is a NO_ rule: for the firewall those are the same.
     cdef const NatRule *rule
@@ -203,13 +253,17 @@ cdef inline void firewall_view(
 
 
 cdef inline bint tracking_refuses(const ProgramData *program, const Packet *packet, Decision *decision) noexcept nogil:
-    # What no rule can admit because it belongs to a session that is not there.
-    if packet.kind == K_ICMP_ERROR:
-        drop(decision, R_ICMP_ERROR_NOT_EMULATED)
-        return True
+    # What no rule can admit because it belongs to a session that is not there.  A rule that bypasses the firewall may
+    # begin a session with anything but flags that no end sends.
     if decision.stateless:
         return False
-    if packet.kind == K_ICMP_REPLY:
+    if decision.bypass != NO_RULE or not program.tcp_strict:
+        if packet.kind == K_TCP and is_odd(packet.tcp_flags):
+            drop(decision, R_TCP_STATE)
+            return True
+    if decision.bypass != NO_RULE:
+        return False
+    if packet.kind == K_ICMP_ERROR or packet.kind == K_ICMP_REPLY:
         drop(decision, R_ICMP_UNRELATED)
         return True
     if packet.kind == K_TCP and program.tcp_strict and packet.tcp_flags & (SYN | ACK | RST | FIN) != SYN:
@@ -239,18 +293,16 @@ cdef inline bint firewall(
     decision.stateless = (dnat != NULL or snat != NULL) and (dnat == NULL or dnat.type == NAT_REFLEXIVE) and (
         snat == NULL or snat.type == NAT_REFLEXIVE)
     if dnat != NULL and dnat.firewall_match == MATCH_BYPASS:
-        note(recorder, S_FIREWALL, T_BYPASS, dnat.slot, NO_PORT)
         decision.bypass = decision.dnat
-        decision.reason = R_NAT_BYPASS
-        return True
-    if snat != NULL and snat.firewall_match == MATCH_BYPASS:
-        note(recorder, S_FIREWALL, T_BYPASS, snat.slot, NO_PORT)
+    elif snat != NULL and snat.firewall_match == MATCH_BYPASS:
         decision.bypass = decision.snat
-        decision.reason = R_NAT_BYPASS
-        return True
     if tracking_refuses(program, packet, decision):
         note(recorder, S_FIREWALL, T_DROP, NO_SLOT, NO_PORT)
         return False
+    if decision.bypass != NO_RULE:
+        note(recorder, S_FIREWALL, T_BYPASS, program.nat.rules[decision.bypass].slot, NO_PORT)
+        decision.reason = R_NAT_BYPASS
+        return True
     firewall_view(packet, dnat, snat, decision)
     decision.fw_rule = first_match(&program.firewall, &decision.saw, packet.icmp_type, packet.icmp_code, direction)
     if decision.fw_rule == NO_RULE:
@@ -279,9 +331,10 @@ cdef inline uint8_t route_result(uint8_t kind) noexcept nogil:
 
 
 cdef inline void decide(
-    const ProgramData *program, const uint32_t *usage, const Packet *packet, uint16_t in_port,
+    const ProgramData *program, const uint32_t *usage, const Packet *packet, const Packet *quote, uint16_t in_port,
     Decision *decision, Recorder *recorder
 ) noexcept nogil:
+    # `quote` is what an ICMP error quotes, NULL for everything else and where REFLEXIVE shall not see it.
     cdef uint8_t in_kind = program.ports[in_port].kind
     cdef uint8_t out_kind
     cdef uint8_t direction = DIRECTION_IN if in_kind == PORT_UPLINK else 0
@@ -291,6 +344,7 @@ cdef inline void decide(
     decision.answer = ANSWER_NONE
     decision.east_west = False
     decision.stateless = False
+    decision.related = False
     decision.out_port = NO_PORT
     decision.fw_rule = NO_RULE
     decision.dnat = NO_RULE
@@ -313,9 +367,12 @@ cdef inline void decide(
         return
     if in_kind == PORT_UPLINK and provider_drops(program, decision, recorder):
         return
-    if is_border(program, in_port) and packet.kind != K_ICMP_ERROR:
-        destination_nat(program, packet, decision, recorder)
-        if decision.dnat != NO_RULE:
+    if is_border(program, in_port):
+        if packet.kind == K_ICMP_ERROR:
+            error_inwards(program, packet, quote, decision, recorder)
+        else:
+            destination_nat(program, packet, decision, recorder)
+        if decision.dnat != NO_RULE or decision.related:
             route = route_to(program, &decision.key)
             if is_group(&decision.key, route):
                 note(recorder, S_ROUTE, T_MULTICAST, NO_SLOT, NO_PORT)
@@ -349,6 +406,12 @@ cdef inline void decide(
         direction |= DIRECTION_OUT
         if provider_drops(program, decision, recorder):
             return
-    if is_border(program, route.port) and packet.kind != K_ICMP_ERROR:
-        source_nat(program, usage, packet, decision, recorder)
+    if is_border(program, route.port):
+        if packet.kind != K_ICMP_ERROR:
+            source_nat(program, usage, packet, decision, recorder)
+        elif not decision.related and in_kind != PORT_UPLINK:
+            error_outwards(program, packet, quote, decision, recorder)
+    if decision.related:
+        decision.reason = R_RELATED
+        return
     firewall(program, packet, direction, decision, recorder)

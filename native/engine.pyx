@@ -18,14 +18,14 @@ from native.packet cimport (
 from native.pipeline cimport pipeline
 from native.program cimport PORT_ISOLATED, PORT_UPLINK, Program, ProgramData
 from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord
-from native.rewrite cimport plan_rewrite, rewrite_transport
+from native.rewrite cimport rewrite_as
 from native.route cimport NOWHERE, ROUTE_BROADCAST, ROUTE_ISOLATED, map_lookup
 from native.session cimport (
-    NONE, ORIGINAL, REPLY, Flow, Session, hash_key, key_reversed, lookup, prefetch_bucket, prefetch_session,
+    NONE, ORIGINAL, REPLY, Session, hash_key, key_reversed, lookup, prefetch_bucket, prefetch_session,
     table_free, table_init, table_reserve,
 )
 from native.stats cimport REASONS, VERDICTS, V_ALLOW, RuleCounter, Totals
-from native.wire cimport be16, put16, put32, put64, unlikely, updated
+from native.wire cimport unlikely
 
 cdef enum:
     ARENA = 1 << 20             # bytes of frames in one burst
@@ -51,26 +51,6 @@ cdef inline uint16_t port_of_source(const ProgramData *program, const Packet *pa
 
 cdef inline void set_side(Packet *packet, uint8_t side) noexcept nogil:
     packet.key.meta = packet.key.meta & 0xffffffffffffff00ULL | side
-
-
-cdef inline void rewrite_as(Packet *packet, const Key *wanted) noexcept nogil:
-    # Gives a packet another tuple, in its buffer, and nothing else.
-    cdef Flow flow
-    cdef uint8_t *l3 = packet.l3
-    plan_rewrite(&flow, &packet.key, wanted)
-    if packet.family == 4:
-        put32(l3 + 12, flow.new_src)
-        put32(l3 + 16, flow.new_dst)
-        if flow.l3_delta:
-            put16(l3 + 10, updated(be16(l3 + 10), flow.l3_delta))
-    else:
-        put64(l3 + 8, wanted.src_hi)
-        put64(l3 + 16, wanted.src_lo)
-        put64(l3 + 24, wanted.dst_hi)
-        put64(l3 + 32, wanted.dst_lo)
-    if flow.rewrite:
-        rewrite_transport(packet, &flow)
-    packet.key = wanted[0]
 
 
 cdef inline bint turn_into_reply(

@@ -93,10 +93,42 @@ cdef inline bint is_query(uint8_t family, uint8_t icmp_type) noexcept nogil:
     return icmp_type == 128
 
 
+cdef inline bint is_odd(uint8_t tcp_flags) noexcept nogil:
+    # Flags that no end of a connection sends: none at all, SYN with FIN or RST, FIN without ACK.
+    return (tcp_flags & (SYN | ACK | RST | FIN) == 0 or (tcp_flags & SYN and tcp_flags & (FIN | RST))
+            or tcp_flags & (FIN | ACK) == FIN)
+
+
+cdef inline uint32_t end_of(const Packet *packet) noexcept nogil:
+    # The sequence number behind a TCP segment.
+    cdef uint32_t payload = packet.l4_len - <uint32_t>(packet.l4[12] >> 4) * 4
+    return be32(packet.l4 + 4) + payload + (packet.tcp_flags & FIN) + (packet.tcp_flags >> 1 & 1)
+
+
 cdef inline bint is_icmp_error(uint8_t family, uint8_t icmp_type) noexcept nogil:
     if family == 4:
         return icmp_type == 3 or icmp_type == 4 or icmp_type == 5 or icmp_type == 11 or icmp_type == 12
     return icmp_type < 128
+
+
+cdef inline void parse_icmp(Packet *packet, uint16_t *sport, uint16_t *dport) noexcept nogil:
+    # The kind of a message and what it bears in place of ports.
+    cdef const uint8_t *l4 = packet.l4
+    packet.icmp_type = l4[0]
+    packet.icmp_code = l4[1]
+    if is_query(packet.family, l4[0]):
+        packet.kind = K_ICMP_QUERY
+        sport[0] = be16(l4 + 4)
+        dport[0] = <uint16_t>l4[0] << 8
+    elif query_request(packet.family, l4[0]):
+        packet.kind = K_ICMP_REPLY
+        sport[0] = <uint16_t>query_request(packet.family, l4[0]) << 8
+        dport[0] = be16(l4 + 4)
+    elif is_icmp_error(packet.family, l4[0]):
+        packet.kind = K_ICMP_ERROR
+    else:
+        packet.kind = K_ICMP_OTHER
+        dport[0] = <uint16_t>l4[0] << 8 | l4[1]
 
 
 cdef inline void parse_l4(Packet *packet, uint8_t side) noexcept nogil:
@@ -105,7 +137,6 @@ cdef inline void parse_l4(Packet *packet, uint8_t side) noexcept nogil:
     cdef uint16_t sport = 0
     cdef uint16_t dport = 0
     cdef uint32_t header
-    cdef uint16_t ident
     packet.tcp_flags = 0
     packet.icmp_type = 0
     packet.icmp_code = 0
@@ -132,22 +163,7 @@ cdef inline void parse_l4(Packet *packet, uint8_t side) noexcept nogil:
     elif packet.proto == (1 if packet.family == 4 else 58):
         if size < 8:
             return
-        packet.icmp_type = l4[0]
-        packet.icmp_code = l4[1]
-        ident = be16(l4 + 4)
-        if is_query(packet.family, l4[0]):
-            packet.kind = K_ICMP_QUERY
-            sport = ident
-            dport = <uint16_t>l4[0] << 8
-        elif query_request(packet.family, l4[0]):
-            packet.kind = K_ICMP_REPLY
-            sport = <uint16_t>query_request(packet.family, l4[0]) << 8
-            dport = ident
-        elif is_icmp_error(packet.family, l4[0]):
-            packet.kind = K_ICMP_ERROR
-        else:
-            packet.kind = K_ICMP_OTHER
-            dport = <uint16_t>l4[0] << 8 | l4[1]
+        parse_icmp(packet, &sport, &dport)
     else:
         packet.kind = K_OTHER
     packet.key.meta = make_meta(sport, dport, packet.proto, packet.family, side)

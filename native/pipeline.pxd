@@ -5,20 +5,23 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.account cimport count_decision, end_session, expire, log_firewall, log_nat, slot_of
 from native.admit cimport allocate, open_session, still_admitted, timeout
-from native.answer cimport answerable, echo_reply, icmp_error, reset
+from native.answer cimport answerable, echo_reply, icmp_error, reset, segment
 from native.classify cimport NO_RULE
 from native.decide cimport ANSWER_ICMP, ANSWER_RESET, Decision, decide, drop_expired, is_owned
 from native.engine cimport Result, State
+from native.icmp cimport forward_error, parse_quote, related_flow
 from native.packet cimport (
     ACK, FIN, K_ICMP_ERROR, K_ICMP_QUERY, K_TCP, K_UDP, PARSED, RST, SYN, Key, Packet,
 )
-from native.program cimport PORT_UPLINK, ProgramData
+from native.program cimport PORT_UPLINK, TM_TCP_ESTABLISHED, ProgramData
 from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord, note, note_after
 from native.rewrite cimport forward, plan_rewrite
 from native.session cimport (
-    NONE, TCP_FIN_WAIT_2, Flow, Session, is_half_open, keep_alive, key_reversed, lookup, track,
+    NONE, RW_SRC, TCP_FIN_WAIT_2, Flow, Session, is_half_open, keep_alive, key_reversed, lookup,
+    stays_established, track,
 )
 from native.stats cimport *
+from native.window cimport W_GOOD, W_STATE, W_STATE_CHALLENGE, W_WINDOW_CHALLENGE, judge
 from native.wire cimport likely, unlikely
 
 
@@ -54,6 +57,23 @@ cdef inline void send_answer(
     answer_with(program, packet, in_port, buffer, length, result)
 
 
+cdef inline void refuse_segment(
+    const ProgramData *program, const Packet *packet, uint16_t in_port, const Session *session, int direction,
+    uint8_t judgement, uint8_t *buffer, Result *result, Recorder *recorder
+) noexcept nogil:
+    # RFC 5961: what may be a guess at a live connection is asked back, in the name of the other side.
+    cdef const Flow *flow = &session.flow[direction]
+    cdef uint32_t length
+    note(recorder, S_SESSION, T_HIT, session.admitted_slot, flow.out_port)
+    note(recorder, S_SESSION, T_DROP, NO_SLOT, NO_PORT)
+    result.verdict = V_DROP
+    result.reason = R_TCP_STATE if judgement == W_STATE or judgement == W_STATE_CHALLENGE else R_TCP_WINDOW
+    if judgement == W_STATE_CHALLENGE or judgement == W_WINDOW_CHALLENGE:
+        length = segment(packet, in_port, session.seqlo[1 - direction], session.seqlo[direction], ACK, flow.peer_win,
+                         buffer)
+        answer_with(program, packet, in_port, buffer, length, result)
+
+
 cdef inline void on_session(
     State *state, const ProgramData *program, Packet *packet, uint16_t in_port, uint32_t found,
     uint8_t *buffer, Result *result, Recorder *recorder
@@ -63,6 +83,8 @@ cdef inline void on_session(
     cdef Session *session = &state.table.sessions[number]
     cdef Flow *flow = &session.flow[direction]
     cdef bint was_half_open
+    cdef uint8_t judgement
+    cdef uint64_t lifetime
     cdef Decision decision
     cdef StepRecord *step
     cdef Key after
@@ -75,20 +97,31 @@ cdef inline void on_session(
         send_answer(program, packet, in_port, &decision, buffer, result)
         return
     if session.kind == K_TCP:
-        was_half_open = is_half_open(session)
-        track(session, direction, packet.tcp_flags)
-        if was_half_open and not is_half_open(session):
-            state.table.half_open -= 1
-        elif unlikely(not was_half_open and is_half_open(session)):
-            state.table.half_open += 1
+        judgement = judge(session, direction, packet)
+        if unlikely(judgement != W_GOOD):
+            refuse_segment(program, packet, in_port, session, direction, judgement, buffer, result, recorder)
+            return
+        if likely(stays_established(session, packet.tcp_flags)):
+            lifetime = program.timers[<int>TM_TCP_ESTABLISHED]
+        else:
+            was_half_open = is_half_open(session)
+            track(session, direction, packet.tcp_flags)
+            lifetime = timeout(program, session, False)
+            if was_half_open and not is_half_open(session):
+                state.table.half_open -= 1
+            elif unlikely(not was_half_open and is_half_open(session)):
+                state.table.half_open += 1
     elif session.kind == K_UDP:
         if session.state[direction] == 0:
             session.state[direction] = 1
         if session.state[1 - direction] == 1:
             session.state[1 - direction] = 2
+        lifetime = timeout(program, session, False)
+    else:
+        lifetime = timeout(program, session, False)
     session.packets[direction] += 1
     session.bytes[direction] += packet.ip_len
-    keep_alive(&state.table, number, state.now + timeout(program, session, False))
+    keep_alive(&state.table, number, state.now + lifetime)
     result.verdict = V_ALLOW
     result.reason = R_SESSION
     key_reversed(&session.flow[1 - direction].key, 0, &after)
@@ -99,6 +132,41 @@ cdef inline void on_session(
             note_after(step, &after)
     if program.ports[flow.out_port].kind == PORT_UPLINK:
         mark_hairpin(program, packet.family, after.dst_hi, after.dst_lo, result)
+
+
+cdef inline void relate(
+    State *state, const ProgramData *program, Packet *packet, Packet *quote, uint32_t found,
+    Result *result, Recorder *recorder
+) noexcept nogil:
+    # An ICMP error about a packet of a session: translated as the session is, outside and inside.
+    cdef Session *session = &state.table.sessions[found >> 1]
+    cdef int direction = found & 1
+    cdef const Flow *flow = &session.flow[direction]
+    cdef StepRecord *step = note(recorder, S_SESSION, T_HIT, session.admitted_slot, flow.out_port)
+    cdef Key outer = packet.key
+    cdef Key leaving
+    cdef Key quoted
+    if packet.ttl <= 1:
+        note(recorder, S_ROUTE, T_TTL_EXPIRED, NO_SLOT, NO_PORT)
+        result.verdict = V_DROP
+        result.reason = R_TTL_EXPIRED
+        return
+    key_reversed(&session.flow[1 - direction].key, 0, &leaving)
+    key_reversed(&leaving, 0, &quoted)
+    outer.dst_hi = leaving.dst_hi
+    outer.dst_lo = leaving.dst_lo
+    if flow.rewrite & RW_SRC:
+        # Whoever found the error may be a private router, whose address must not show (RFC 5508, REQ-4 and REQ-5).
+        outer.src_hi = leaving.src_hi
+        outer.src_lo = leaving.src_lo
+    if flow.rewrite:
+        note_after(step, &outer)
+    session.packets[direction] += 1
+    session.bytes[direction] += packet.ip_len
+    result.verdict = V_ALLOW
+    result.reason = R_RELATED
+    forward_error(packet, quote, &outer, &quoted, flow.out_port, result)
+    mark_hairpin(program, packet.family, outer.dst_hi, outer.dst_lo, result)
 
 
 cdef inline void serve_locally(
@@ -165,15 +233,18 @@ cdef inline void admit(
 
 
 cdef inline void on_miss(
-    State *state, const ProgramData *program, Packet *packet, uint16_t in_port,
+    State *state, const ProgramData *program, Packet *packet, Packet *quote, uint16_t in_port,
     uint8_t *buffer, Result *result, Recorder *recorder
 ) noexcept nogil:
     cdef Decision decision
     cdef Flow flow
-    decide(program, state.usage, packet, in_port, &decision, recorder)
+    decide(program, state.usage, packet, quote, in_port, &decision, recorder)
     result.verdict = decision.verdict
     result.reason = decision.reason
-    if decision.verdict == V_ALLOW and not decision.east_west and not decision.stateless:
+    if decision.verdict == V_ALLOW and decision.related:
+        forward_error(packet, quote, &decision.key, &decision.quoted, decision.out_port, result)
+        mark_hairpin(program, packet.family, decision.key.dst_hi, decision.key.dst_lo, result)
+    elif decision.verdict == V_ALLOW and not decision.east_west and not decision.stateless:
         admit(state, program, packet, in_port, &decision, result, recorder)
     elif decision.verdict == V_ALLOW:
         count_decision(state, program, packet, &decision, True)
@@ -195,13 +266,36 @@ cdef inline bint is_reused(const Session *session, const Packet *packet) noexcep
             and packet.tcp_flags & (SYN | ACK | RST | FIN) == SYN)
 
 
+cdef inline bint still_stands(State *state, const ProgramData *program, uint32_t found) noexcept nogil:
+    # Under RECHECK the present rules have the last word on older sessions.
+    return (not program.recheck or state.table.sessions[found >> 1].revision == program.revision
+            or still_admitted(state, program, found >> 1))
+
+
+cdef inline void on_icmp_error(
+    State *state, const ProgramData *program, Packet *packet, uint16_t in_port,
+    uint8_t *buffer, Result *result, Recorder *recorder
+) noexcept nogil:
+    cdef Packet quote
+    cdef bint readable = parse_quote(packet, &quote)
+    cdef uint32_t found = related_flow(&state.table, packet, &quote) if readable else <uint32_t>NONE
+    if found == NONE:
+        note(recorder, S_SESSION, T_MISS, NO_SLOT, NO_PORT)
+    elif still_stands(state, program, found):
+        relate(state, program, packet, &quote, found, result, recorder)
+        return
+    else:
+        note(recorder, S_SESSION, T_ENDED, NO_SLOT, NO_PORT)
+        end_session(state, found >> 1)
+    on_miss(state, program, packet, &quote if readable else NULL, in_port, buffer, result, recorder)
+
+
 cdef inline void pipeline(
     State *state, const ProgramData *program, Packet *packet, uint16_t in_port,
     uint8_t *buffer, Result *result, Recorder *recorder
 ) noexcept nogil:
     # One parsed packet, packet.hash set, the clock in state.now.  `buffer` takes an answer of the edge's own.
     cdef uint32_t found
-    cdef Session *session
     result.verdict = V_DROP
     result.hairpin = False
     result.out_port = NO_PORT
@@ -211,22 +305,19 @@ cdef inline void pipeline(
     if unlikely(packet.error != PARSED):
         note(recorder, S_REASSEMBLY if packet.reassembly else S_PARSE, T_DROP, NO_SLOT, NO_PORT)
         result.reason = packet.error
+    elif unlikely(packet.kind == K_ICMP_ERROR):
+        on_icmp_error(state, program, packet, in_port, buffer, result, recorder)
     else:
-        found = NONE
-        if likely(packet.kind != K_ICMP_ERROR):
-            found = lookup(&state.table, &packet.key, packet.hash)
-        if found != NONE:
-            session = &state.table.sessions[found >> 1]
-            if unlikely(is_reused(session, packet) or (
-                    program.recheck and session.revision != program.revision
-                    and not still_admitted(state, program, found >> 1))):
+        found = lookup(&state.table, &packet.key, packet.hash)
+        if likely(found != NONE and not is_reused(&state.table.sessions[found >> 1], packet)
+                  and still_stands(state, program, found)):
+            on_session(state, program, packet, in_port, found, buffer, result, recorder)
+        else:
+            if found == NONE:
+                note(recorder, S_SESSION, T_MISS, NO_SLOT, NO_PORT)
+            else:
                 note(recorder, S_SESSION, T_ENDED, NO_SLOT, NO_PORT)
                 end_session(state, found >> 1)
-                on_miss(state, program, packet, in_port, buffer, result, recorder)
-            else:
-                on_session(state, program, packet, in_port, found, buffer, result, recorder)
-        else:
-            note(recorder, S_SESSION, T_MISS, NO_SLOT, NO_PORT)
-            on_miss(state, program, packet, in_port, buffer, result, recorder)
+            on_miss(state, program, packet, NULL, in_port, buffer, result, recorder)
     state.totals.verdicts[result.verdict] += 1
     state.totals.reasons[result.reason] += 1

@@ -12,6 +12,10 @@ from native.session cimport RW_DPORT, RW_DST, RW_SPORT, RW_SRC, Flow
 from native.wire cimport be16, change16, change32, change64, fold, put16, put32, put64, updated
 
 
+cdef enum:
+    TCP_CHECKSUM_END = 18
+
+
 cdef inline bint covers_addresses(uint8_t family, uint8_t proto) noexcept nogil:
     # Does the transport checksum cover a pseudo-header?
     return proto == 6 or proto == 17 or (proto == 58 and family == 6)
@@ -77,6 +81,50 @@ cdef inline void rewrite_transport(const Packet *packet, const Flow *flow) noexc
         put16(checksum, 0xffff)
 
 
+cdef inline void rewrite_as(Packet *packet, const Key *wanted) noexcept nogil:
+    # Gives a packet another tuple, in its buffer, and nothing else.  Of a TCP header no more than the ports need be
+    # there.
+    cdef Flow flow
+    cdef uint8_t *l3 = packet.l3
+    plan_rewrite(&flow, &packet.key, wanted)
+    if packet.family == 4:
+        put32(l3 + 12, flow.new_src)
+        put32(l3 + 16, flow.new_dst)
+        if flow.l3_delta:
+            put16(l3 + 10, updated(be16(l3 + 10), flow.l3_delta))
+    else:
+        put64(l3 + 8, wanted.src_hi)
+        put64(l3 + 16, wanted.src_lo)
+        put64(l3 + 24, wanted.dst_hi)
+        put64(l3 + 32, wanted.dst_lo)
+    if packet.kind == K_TCP and packet.l4_len < TCP_CHECKSUM_END:
+        put16(packet.l4, flow.new_sport)
+        put16(packet.l4 + 2, flow.new_dport)
+    elif flow.rewrite:
+        rewrite_transport(packet, &flow)
+    packet.key = wanted[0]
+
+
+cdef inline void take_hop(Packet *packet) noexcept nogil:
+    # One from the TTL or hop limit.
+    cdef uint8_t *l3 = packet.l3
+    cdef uint16_t lifetime
+    if packet.family == 4:
+        lifetime = be16(l3 + 8)
+        l3[8] -= 1
+        put16(l3 + 10, updated(be16(l3 + 10), change16(lifetime, lifetime - 0x100)))
+    else:
+        l3[7] -= 1
+
+
+cdef inline void send(const Packet *packet, uint16_t out_port, Result *result) noexcept nogil:
+    # Makes the packet, as it stands in its buffer, the output.
+    result.out_port = out_port
+    result.frame = packet.l3 - 14
+    result.length = 14 + packet.ip_len
+    ethernet(result.frame, out_port, packet.family)
+
+
 cdef inline void forward(const Packet *packet, const Flow *flow, const Key *after, Result *result) noexcept nogil:
     # Rewrites the packet in its buffer, takes one from its TTL and makes it the output.
     cdef uint8_t *l3 = packet.l3
@@ -101,7 +149,4 @@ cdef inline void forward(const Packet *packet, const Flow *flow, const Key *afte
             put64(l3 + 32, after.dst_lo)
     if flow.rewrite:
         rewrite_transport(packet, flow)
-    result.out_port = flow.out_port
-    result.frame = l3 - 14
-    result.length = 14 + packet.ip_len
-    ethernet(result.frame, flow.out_port, packet.family)
+    send(packet, flow.out_port, result)

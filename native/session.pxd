@@ -5,7 +5,7 @@
 # tombstone.  A flow number is session << 1 | direction.
 #
 # Wheel: four levels of 256 slots, one tick = 2^12 ns.  A session's deadline may move later without touching the wheel
-# (it is looked at again when its slot comes up); one that moves earlier is linked anew.
+# (it is looked at again when its slot comes up); one that moves before the tick it is linked under is linked anew.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -45,8 +45,9 @@ ctypedef struct Flow:
     uint16_t l4_delta
     uint16_t out_port
     uint8_t rewrite
-    uint8_t unused
-    uint32_t unused2
+    uint8_t scales          # TCP, see native.window: this side's window scale, the other side's << 4
+    uint16_t own_win        # largest window that this side has advertised, 0 as long as nothing is known
+    uint16_t peer_win
 
 ctypedef struct Session:
     Flow flow[2]
@@ -54,13 +55,14 @@ ctypedef struct Session:
     uint64_t expires        # ns; alive while now < expires
     uint64_t packets[2]
     uint64_t bytes[2]
-    uint64_t deadline       # the tick it is linked under
+    uint32_t seqlo[2]       # TCP, by side: the highest end of a segment seen
+    uint32_t seqhi[2]       # the highest end that the other side's window lets it send
     uint8_t state[2]
     uint8_t kind            # native.packet Kind of the packet that made it
     uint8_t live
     uint32_t revision       # of the configuration that last admitted it
-    uint64_t unused         # the cold line starts behind it
     # cold
+    uint64_t deadline       # the tick it is linked under, never after `expires`
     uint64_t created
     uint64_t folded_packets     # already counted on its rules
     uint64_t folded_bytes
@@ -72,7 +74,6 @@ ctypedef struct Session:
     uint32_t snat_slot
     uint32_t admitted_slot  # fw_slot, or that of the NAT rule that let it bypass the firewall
     uint32_t usage_slot     # of the external address it holds, NONE
-    uint64_t unused_cold
 
 ctypedef struct Bucket:
     uint16_t tag[8]         # 0: empty
@@ -205,7 +206,10 @@ cdef uint32_t wheel_due(Table *table, uint64_t now) noexcept nogil
 cdef inline void keep_alive(Table *table, uint32_t number, uint64_t expires) noexcept nogil:
     # Moves a session's deadline.
     cdef Session *session = &table.sessions[number]
+    cdef uint64_t before = session.expires
     session.expires = expires
+    if likely(expires >= before):
+        return
     if expires >> TICK_SHIFT < session.deadline:
         wheel_link(table, number)
     elif expires < table.next_check:
@@ -230,6 +234,11 @@ cdef inline void track(Session *session, int me, uint8_t flags) noexcept nogil:
             session.state[peer] = TCP_FIN_WAIT_2
     if not flags & 2 and session.state[me] == TCP_CLOSED:
         session.state[me] = TCP_ESTABLISHED
+
+
+cdef inline bint stays_established(const Session *session, uint8_t flags) noexcept nogil:
+    # Would track() change nothing?
+    return session.state[0] == TCP_ESTABLISHED and session.state[1] == TCP_ESTABLISHED and not flags & 7
 
 
 cdef inline bint is_half_open(const Session *session) noexcept nogil:

@@ -39,8 +39,7 @@ cpdef enum Reason:
     R_MULTICAST = 25
     R_MARTIAN = 26
     R_FRAGMENT_NOT_EMULATED = 27
-    R_ICMP_ERROR_NOT_EMULATED = 28
-    REASONS = 29
+    REASONS = 28
 
 cpdef enum Stage:
     S_REASSEMBLY = 0

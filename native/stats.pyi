@@ -37,8 +37,7 @@ class Reason(IntEnum):
     R_MULTICAST = 25
     R_MARTIAN = 26
     R_FRAGMENT_NOT_EMULATED = 27
-    R_ICMP_ERROR_NOT_EMULATED = 28
-    REASONS = 29
+    REASONS = 28
 
 class Stage(IntEnum):
     S_REASSEMBLY = 0

@@ -46,8 +46,9 @@ def tcp(
     ack: int,
     data: bytes = b"",
     options: bytes = b"",
+    window: int = 8192,
 ) -> Parts:
-    header = struct.pack("!HHIIBBHHH", sport, dport, seq, ack, (5 + len(options) // 4) << 4, flags, 8192, 0, 0)
+    header = struct.pack("!HHIIBBHHH", sport, dport, seq, ack, (5 + len(options) // 4) << 4, flags, window, 0, 0)
     return summed(Parts(6, src, dst, header + options + data), 16)
 
 

@@ -27,7 +27,7 @@ def describe(universe: Universe, events: Iterable[Event]) -> str:
             before = event.universe.config
         else:
             mapped = " (mapped as a reply)" if event.mapped else ""
-            text = format_frame(event.frame, frozenset({"ttl", "seq", "ack"}))
+            text = format_frame(event.frame, frozenset({"ttl", "seq", "ack", "win"}))
             lines += [f"event {number}: {event.now_ns} ns in {event.port}{mapped}: {text}", f"    {event.frame.hex()}"]
     return "\n".join(lines)
 

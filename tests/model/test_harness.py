@@ -18,9 +18,6 @@ from tests.model.run import report, search
 from tests.model.traffic import PacketEvent
 
 NOT_EMULATED = {
-    Reason.RELATED,
-    Reason.TCP_WINDOW,
-    Reason.TCP_STATE,
     Reason.TOO_BIG,
     Reason.FRAGMENT_HELD,
     Reason.FRAGMENT_ERROR,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from dataclasses import dataclass
 from ipaddress import ip_address
 from random import Random
 
-from edge.verdicts import Outcome
+from edge.verdicts import Outcome, Reason, Verdict
 from tests.model.frames import Parts, frame, icmp, mutated, parts_of, tcp, udp
+from tests.model.mishaps import ERRORS, error_about
+from tests.model.talk import SCALE_OPTIONS, Said, Talk, tcp_ends
 from tests.model.universe import ODD, PORTS, Universe, changed_universe
 from tests.support import SECOND
 
@@ -17,10 +20,6 @@ FLAGS = (SYN,) * 12 + (SYN | PSH, SYN | 0xC0, ACK, SYN | ACK, FIN | ACK, FIN, RS
 REPLIES = (SYN | ACK, SYN | ACK, ACK, ACK, PSH | ACK, FIN | ACK, RST, RST | ACK, SYN)
 SOURCE_PORTS = (4000, 4001, 1030, 1031, 80)
 QUERIES = {4: {8: 0, 13: 14, 15: 16, 17: 18}, 6: {128: 129}}
-ERRORS = {
-    4: ((3, 1), (3, 3), (3, 4), (11, 0), (4, 0), (5, 1), (12, 0)),
-    6: ((1, 0), (1, 4), (2, 0), (3, 0), (4, 1), (100, 0)),
-}
 OTHERS = {4: ((9, 0), (10, 0), (40, 3), (0x50, 1)), 6: ((133, 0), (135, 0), (200, 1), (255, 255))}
 
 
@@ -56,18 +55,47 @@ class Traffic:
         self._left: deque[tuple[str, bytes]] = deque(maxlen=24)
         self._hairpin: deque[tuple[str, bytes]] = deque()
         self._storm: deque[Parts] = deque()
+        self._forwarded: deque[tuple[str, bytes]] = deque(maxlen=24)
+        self._translated: deque[tuple[str, bytes]] = deque(maxlen=12)
+        self._talks: deque[Talk] = deque(maxlen=4)
+        self._said: tuple[Talk, Said] | None = None
 
     def saw(self, event: PacketEvent, outcome: Outcome) -> None:
         """What became of an event."""
         self._sent.append((event.port, event.frame))
+        before = parts_of(event.frame)
         for output in outcome.outputs:
             self._left.append((output.port, output.frame))
+            if outcome.verdict is Verdict.ALLOW:
+                after = parts_of(output.frame)
+                changed = (
+                    before is not None and after is not None and (after.src, after.dst) != (before.src, before.dst)
+                )
+                (self._translated if changed else self._forwarded).append((output.port, output.frame))
+                self._listen(outcome.reason, output.port, after, changed=changed)
             if output.hairpin:
                 self._hairpin.append((output.port, output.frame))
+
+    def _listen(self, reason: Reason, port: str, parts: Parts | None, *, changed: bool) -> None:
+        """Tell a conversation that its segment left as ``parts``; the first one that does so finds the other end.
+
+        Those without a session are soon over, and those without NAT make room for others.
+        """
+        if self._said is None or parts is None:
+            return
+        talk, said = self._said
+        if len(talk.ends) == 1:
+            ends = tcp_ends(parts)
+            if ends is None or reason is Reason.EAST_WEST or (not changed and self.random.random() < 0.5):
+                return
+            talk.joined(port, ends[1], ends[0])
+            self._talks.append(talk)
+        talk.passed(said)
 
     def event(self, deadlines: tuple[int, ...] = ()) -> Event:
         """The next thing to happen.  ``deadlines``: when sessions end, moments that time likes to stop at."""
         random = self.random
+        self._said = None
         if random.random() < 0.006:
             self.universe = changed_universe(random, self.universe)
             return ChangeEvent(self.universe)
@@ -108,15 +136,40 @@ class Traffic:
             parts = self._storm.popleft()
             return self._natural_port(parts), frame(parts)
         drawn = self.random.random()
-        if drawn < 0.4 and self._left:
+        if drawn < 0.3:
+            return self._conversation()
+        if drawn < 0.4 and (self._forwarded or self._translated):
+            which = self._translated if self._translated and self.random.random() < 0.6 else self._forwarded
+            port, data = self._recent(which or self._translated)
+            edges = [number for talk in self._talks for number in talk.edges()]
+            error = error_about(self.random, data, [item.packed for item in self.universe.addresses], edges)
+            if error is not None:
+                return port, self._dressed(error)
+        if drawn < 0.65 and self._left:
             port, data = self._recent(self._left)
             answer = self._answer(data)
             if answer is not None:
                 return port, self._dressed(answer)
-        if drawn < 0.6 and self._sent:
+        if drawn < 0.77 and self._sent:
             return self._again()
         parts = self._fresh()
         return self._natural_port(parts), self._dressed(parts)
+
+    def _conversation(self) -> tuple[str, bytes]:
+        """The next segment of a conversation, or the first of another."""
+        random = self.random
+        if self._talks and random.random() < 0.85:
+            talk = random.choice(self._talks)
+            if random.random() < (0.2 if talk.over else 0.01):
+                self._talks.remove(talk)
+        else:
+            src, dst = self._addresses()
+            own, far = (src, random.choice(SOURCE_PORTS)), (dst, random.choice(PORTS))
+            port = self._natural_port(Parts(6, src, dst, b""))
+            talk = Talk.begin(random, port, own, far)
+        port, parts, said = talk.speak()
+        self._said = talk, said
+        return port, frame(parts) if random.random() < 0.8 else self._dressed(parts)
 
     def _many(self) -> list[Parts]:
         """Sessions from one machine to one service, more than there may be room for."""
@@ -161,7 +214,8 @@ class Traffic:
             sport, dport = (int.from_bytes(rest[at : at + 2], "big") for at in (2, 0))
             if parts.protocol == 17:
                 return self._udp(src, dst, sport, dport)
-            return self._tcp(src, dst, sport, dport, random.choice(REPLIES))
+            flags = random.choice(REPLIES)
+            return self._tcp_answer(parts, flags) if len(rest) >= 20 else self._tcp(src, dst, sport, dport, flags)
         if parts.protocol in (1, 58) and len(rest) >= 8:
             reply = QUERIES[parts.version].get(rest[0])
             identifier, sequence = (int.from_bytes(rest[at : at + 2], "big") for at in (4, 6))
@@ -223,8 +277,18 @@ class Traffic:
 
     def _tcp(self, src: bytes, dst: bytes, sport: int, dport: int, flags: int) -> Parts:
         random = self.random
-        options = random.choice((b"", b"", b"\x02\x04\x05\xb4", b"\x01" * 8))
+        options = random.choice((b"", b"", b"\x01" * 8, *SCALE_OPTIONS))
         return tcp(src, dst, sport, dport, flags, random.getrandbits(32), random.getrandbits(32), self._data(), options)
+
+    def _tcp_answer(self, parts: Parts, flags: int) -> Parts:
+        """To a segment, with the numbers that it calls for or some others."""
+        random, rest = self.random, parts.payload
+        sport, dport, seq, ack, offset, given = struct.unpack_from("!HHIIBB", rest)
+        behind = seq + len(rest) - (offset >> 4) * 4 + bool(given & SYN) + bool(given & FIN)
+        if random.random() < 0.3:
+            behind = random.choice((behind + 1, behind - 1, random.getrandbits(32)))
+        seq = ack if given & ACK and random.random() < 0.8 else random.getrandbits(32)
+        return tcp(parts.dst, parts.src, dport, sport, flags, seq, behind % 2**32, self._data())
 
     def _udp(self, src: bytes, dst: bytes, sport: int, dport: int) -> Parts:
         return udp(src, dst, sport, dport, self._data(), with_checksum=self.random.random() < 0.85)

@@ -170,7 +170,7 @@ def options(random: Random) -> Options:
         PortRange(4000, 4000),
     )
     return Options(
-        tcp_strict=random.random() < 0.8,
+        tcp_strict=random.random() < 0.7,
         timers=timers,
         provider_filter=random.choice(filters),
         sessions_on_change=random.choice(tuple(SessionsOnChange)),

@@ -209,12 +209,14 @@ def test_16_the_provider_filters_upstream(trace: Trace, document: Any) -> None:
     assert (result.verdict, result.reason, rules(result)) == (Verdict.DROP, Reason.PROVIDER_FILTER, (None, []))
 
 
-def test_17_an_icmp_error_of_a_session_says_that_it_is_not_emulated(trace: Trace, document: Any) -> None:
+def test_17_an_icmp_error_about_a_session_is_translated_inside_and_out(trace: Trace, document: Any) -> None:
     tracer = trace(document)
     (query,) = tracer.send("udp 10.20.0.10:40000 > 8.8.8.8:53")
     quoted = query.outputs[0].packet
     (error,) = tracer.send(f'icmp 198.51.100.1 > 203.0.113.10 frag-needed mtu=1400 of="{quoted}"')
-    assert (error.verdict, error.reason, left(error)) == (Verdict.DROP, Reason.ICMP_ERROR_NOT_EMULATED, [])
+    assert (error.verdict, error.reason) == (Verdict.ALLOW, Reason.RELATED)
+    inside = 'of="udp 10.20.0.10:40000 > 8.8.8.8:53"'
+    assert left(error) == [f"LAN-ACME icmp 198.51.100.1 > 10.20.0.10 frag-needed mtu=1400 {inside}"]
 
 
 @pytest.mark.parametrize("profile", ["own-ftp", "FTP"])

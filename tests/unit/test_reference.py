@@ -316,9 +316,10 @@ def test_icmp_replies_need_a_question() -> None:
     assert left(bench.reply()) == [("LAN", "icmp 8.8.8.8 > 10.20.0.10 echo-reply id=7 seq=1")]
 
 
-def test_icmp_errors_are_told_so() -> None:
+def test_icmp_errors_about_nothing_that_passed_are_dropped() -> None:
     outcome = Bench(acme()).send('icmp 192.0.2.1 > 203.0.113.11 port-unreachable of="udp 203.0.113.11:1 > 8.8.8.8:53"')
-    assert why(outcome) == ("DROP", "ICMP_ERROR_NOT_EMULATED")
+    assert why(outcome) == ("DROP", "ICMP_UNRELATED")
+    assert stages(outcome)[-1] == "FIREWALL DROP"
     assert not any(step.stage is Stage.NAT for step in outcome.steps)
 
 

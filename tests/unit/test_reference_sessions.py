@@ -65,12 +65,13 @@ TIMERS = Timers(
         (">S <SA >A >FA", "CLOSING:ESTABLISHED", TIMERS.tcp_closing),
         (">S <SA >A <FA", "ESTABLISHED:CLOSING", TIMERS.tcp_closing),
         (">S <SA >A >FA <A", "FIN_WAIT_2:ESTABLISHED", TIMERS.tcp_closing),
-        (">S <SA >A >FA <F", "CLOSING:CLOSING", TIMERS.tcp_fin_wait),
+        (">S <SA >FA <FA", "FIN_WAIT_2:CLOSING", TIMERS.tcp_fin_wait),
         (">S <SA >A >FA <FA", "FIN_WAIT_2:CLOSING", TIMERS.tcp_fin_wait),
         (">S <SA >A >FA <FA >A", "FIN_WAIT_2:FIN_WAIT_2", TIMERS.tcp_closed),
         (">S <RA", "TIME_WAIT:TIME_WAIT", TIMERS.tcp_closed),
         (">S <SA >A >R", "TIME_WAIT:TIME_WAIT", TIMERS.tcp_closed),
         (">S >FA", "CLOSING:CLOSED", TIMERS.tcp_opening),
+        (">S >R", "TIME_WAIT:TIME_WAIT", TIMERS.tcp_closed),
     ],
 )
 def test_tcp_states_and_their_timers(segments: str, state: str, seconds: int) -> None:

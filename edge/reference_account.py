@@ -1,0 +1,49 @@
+"""What the reference writes down of a decision: which rules admitted a packet, their counters, and events."""
+
+from __future__ import annotations
+
+from edge.firewall.config import Section
+from edge.reference_sessions import Admission
+from edge.reference_trip import Trip
+from edge.state import LogEvent
+from edge.verdicts import Endpoints, Reason, Verdict
+
+REASON_OF_SECTION = {
+    Section.USER: Reason.FW_RULE,
+    Section.DEFAULT: Reason.FW_DEFAULT,
+    Section.SYSTEM: Reason.FW_SYSTEM,
+}
+
+
+def admission(trip: Trip) -> Admission:
+    """The rules that let a packet pass."""
+    firewall_id, dnat_id, snat_id = (None if rule is None else rule.id for rule in (trip.rule, trip.dnat, trip.snat))
+    named = firewall_id if trip.bypass is None else trip.bypass.id
+    return Admission(trip.policy.revision, named, firewall_id, dnat_id, snat_id)
+
+
+def reason_of(trip: Trip) -> Reason:
+    """Why the packet was allowed."""
+    return Reason.NAT_BYPASS if trip.rule is None else REASON_OF_SECTION[trip.rule.section]
+
+
+def admit(trip: Trip) -> None:
+    """An allowed packet that begins a session, or is one of those without: every rule that was hit is counted."""
+    firewall_rule = [] if trip.rule is None else [trip.rule.id]
+    record(trip, Verdict.ALLOW, [*firewall_rule, *trip.nat_rules])
+    for rule in trip.nat_rules.values():
+        if rule.logging:
+            log(trip, rule.id, Verdict.ALLOW, trip.shown(trip.packet.flow))
+
+
+def record(trip: Trip, verdict: Verdict, rule_ids: list[str]) -> None:
+    """Count a decision on rules, and log the firewall's."""
+    trip.state.count(rule_ids, trip.size, hits=1)
+    if trip.rule is not None and trip.rule.logging and trip.saw is not None:
+        log(trip, trip.rule.id, verdict, trip.saw)
+
+
+def log(trip: Trip, rule_id: str, verdict: Verdict, saw: Endpoints) -> None:
+    """One event."""
+    event = LogEvent(trip.state.clock_ns, rule_id, trip.policy.revision, verdict, trip.packet.flow.protocol, saw)
+    trip.state.events.append(event)

@@ -1,0 +1,86 @@
+"""The reference's stages for ICMP errors: to whose packet one belongs, and how it reaches who had sent that."""
+
+from __future__ import annotations
+
+from edge.nat.config import NatType
+from edge.nat.reference import (
+    inbound_match,
+    outbound_match,
+    translate_destination,
+    translate_source_in_place,
+)
+from edge.reference_answers import Ruling
+from edge.reference_sessions import Session
+from edge.reference_trip import Trip
+from edge.routing.reference import PortKind
+from edge.verdicts import Reason, Stage, StepResult, Verdict
+
+
+def quoted_session(trip: Trip) -> tuple[Session, int] | None:
+    """The session whose packet an error is about, and the direction in which the error goes along with it.
+
+    An error that does not go to the quoted packet's sender, or quotes a sequence number that was not sent of late, was
+    made up by somebody (RFC 5927).
+    """
+    quote = trip.quote
+    if quote is None:
+        return None
+    found = trip.state.sessions.find((quote.flow.reversed(), trip.entered.side))
+    if found is None:
+        return None
+    session, direction = found
+    if session.windows is not None and quote.seq is not None and not session.windows.covers(1 - direction, quote.seq):
+        return None
+    return found
+
+
+def related(trip: Trip, session: Session, direction: int, admitted_by: str | None) -> Ruling:
+    """An error about a packet of a session goes where that came from, and speaks of it as it was there.
+
+    The quoted packet is translated back.  Where answers get another source on this way, the error gets that too
+    (RFC 5508 REQ-4, REQ-5): the address of a router behind NAT never shows.
+    """
+    as_packet, out = session.keys[direction][0], session.leaves_by(direction)
+    new = session.leaves_as(direction)
+    flow = trip.flow._replace(dst=new.dst, src=trip.flow.src if new.src == as_packet.src else new.src)
+    after = trip.shown(flow) if new != as_packet else None
+    trip.note(Stage.SESSION, StepResult.HIT, rule_id=admitted_by, port=out.name, after=after)
+    session.packets[direction] += 1
+    session.bytes[direction] += trip.size
+    trip.state.count(session.admission.rules, trip.size, hits=0)
+    return Ruling(Verdict.ALLOW, Reason.RELATED, forward=(out, flow), quote=new.reversed())
+
+
+def error_inwards(trip: Trip) -> None:
+    """About a packet that left by REFLEXIVE: the rule sends the error the way that answers would go."""
+    quote = trip.quote
+    if quote is None:
+        return
+    rule = inbound_match(trip.policy.inbound_nat, quote.flow.reversed())
+    if rule is None or rule.type is not NatType.REFLEXIVE:
+        return
+    trip.flow = translate_destination(rule, trip.flow)
+    trip.new_quote = quote.flow._replace(src=trip.flow.dst)
+    trip.note(Stage.NAT, StepResult.REFLEXIVE, rule_id=rule.id, after=trip.shown(trip.flow))
+
+
+def error_outwards(trip: Trip) -> None:
+    """About a packet that came in by REFLEXIVE: outside, the error is from the address that was called there."""
+    quote = trip.quote
+    if quote is None or trip.new_quote is not None or trip.entered.kind is PortKind.UPLINK:
+        return
+    answers = quote.flow.reversed()
+    rule = outbound_match(trip.policy.outbound_nat, answers, trip.policy.options.snat_service_port)
+    if rule is None or rule.type is not NatType.REFLEXIVE:
+        return
+    external = translate_source_in_place(rule, answers).src
+    trip.flow = trip.flow._replace(src=external)
+    trip.new_quote = quote.flow._replace(dst=external)
+    trip.note(Stage.NAT, StepResult.REFLEXIVE, rule_id=rule.id, after=trip.shown(trip.flow))
+
+
+def stateless_error(trip: Trip) -> Ruling | None:
+    """An error that REFLEXIVE translated is forwarded as the packets that it is about are: nothing else is asked."""
+    if trip.new_quote is None or trip.local:
+        return None
+    return Ruling(Verdict.ALLOW, Reason.RELATED, forward=(trip.out, trip.flow), quote=trip.new_quote)

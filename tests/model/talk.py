@@ -1,0 +1,187 @@
+"""TCP conversations whose ends know what they are doing, most of the time: numbers, windows and scales that fit what
+went through the edge, and now and then a number at the very limit of what may pass, just past it, or anywhere."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from random import Random
+
+from tests.model.frames import Parts, tcp
+
+FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
+OPENINGS = (SYN,) * 16 + (SYN | URG, SYN | ACK, ACK, PSH | ACK, FIN | ACK, RST, SYN | FIN, 0)
+ODD = (0, FIN, PSH, SYN | FIN, SYN | RST, FIN | RST, SYN | FIN | ACK, SYN | ACK | RST, URG)
+PLAIN_SCALES = (
+    b"\x03\x03\x00\x01", b"\x01\x03\x03\x02", b"\x02\x04\x05\xb4\x01\x03\x03\x07", b"\x03\x03\x0e\x00",
+)  # fmt: skip
+SCALE_OPTIONS = (
+    *PLAIN_SCALES, b"", b"\x02\x04\x05\xb4",
+    b"\x03\x03\x0f\x00", b"\x03\x03\xff\x00", b"\x03\x02\x03\x03\x05\x00\x00\x00",
+    b"\x03\x04\x03\x03\x03\x03\x04\x00", b"\x00\x03\x03\x07", b"\x03\x03\x03\x03\x03\x03\x09\x00", b"\x01\x01\x01\x03",
+    b"\x05\x00\x03\x03\x07\x00\x00\x00", b"\x08\x40\x03\x03\x07\x00\x00\x00", b"\x03\x01\x03\x03\x07\x00\x00\x00",
+)  # fmt: skip
+WINDOWS = (0, 1, 2, 100, 8192, 64240, 65535)
+STRAY = 66035
+"""How far an acknowledgement may stray from what was sent."""
+
+Address = tuple[bytes, int]
+
+
+def scale_in(options: bytes) -> int | None:
+    """A guess at the scale that a receiver reads, for numbers near the limit; nobody judges by it."""
+    at = options.find(b"\x03\x03")
+    return min(options[at + 2], 14) if 0 <= at < len(options) - 2 else None
+
+
+@dataclass(slots=True)
+class End:
+    """One end: where it is, whom it talks to, what it sent and may send.  ``limit`` is what the other end can take."""
+
+    port: str
+    own: Address
+    far: Address
+    next: int
+    limit: int
+    window: int = 1
+    scale: int | None = None
+    heard: bool = False
+    finished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A segment that an end sent, to be noted when it got through."""
+
+    end: int
+    seq: int
+    ack: int
+    flags: int
+    window: int
+    length: int
+    options: bytes
+
+
+@dataclass(slots=True)
+class Talk:
+    """Two ends; the second is known once the first segment left the edge."""
+
+    random: Random
+    ends: list[End] = field(default_factory=list)
+
+    @classmethod
+    def begin(cls, random: Random, port: str, own: Address, far: Address) -> Talk:
+        """The first end alone."""
+        first = random.choice((0, 0xFFFFFFFF, 0xFFFFFF00, 0x7FFFFFFF, random.getrandbits(32)))
+        return cls(random, [End(port, own, far, first, (first + 65536) % 2**32)])
+
+    def joined(self, port: str, own: Address, far: Address) -> None:
+        """The other end has been reached: this is how it sees itself and the first one."""
+        first = self.random.choice((0, 0xFFFFFFF0, 0x80000000, self.random.getrandbits(32)))
+        self.ends.append(End(port, own, far, first, first))
+
+    @property
+    def over(self) -> bool:
+        """Nothing more to say, apart from nonsense."""
+        return len(self.ends) == 2 and all(end.finished for end in self.ends)
+
+    def edges(self) -> list[int]:
+        """Numbers at which what an error may quote begins and ends."""
+        found = [end.limit for end in self.ends]
+        for number, end in enumerate(self.ends):
+            peer = self.ends[1 - number] if len(self.ends) == 2 else end
+            found.append(end.next - (max(1, peer.window) << self._scale(1 - number)) - STRAY)
+        return found
+
+    def speak(self) -> tuple[str, Parts, Said]:
+        """What one end says next, and on which port of the edge that arrives."""
+        random = self.random
+        number = 0 if len(self.ends) == 1 else random.randrange(2)
+        if len(self.ends) == 2 and not self.ends[1].heard and random.random() < 0.7:
+            number = 1
+        flags = self._flags(number)
+        said = self._sensible(number, flags)
+        doubt = 0.7 if flags & RST else 0.3
+        if random.random() < doubt and (self.ends[number].heard or random.random() < 0.3):
+            said = self._strange(said)
+        me = self.ends[number]
+        data = bytes(said.length)
+        parts = tcp(
+            me.own[0], me.far[0], me.own[1], me.far[1], said.flags, said.seq, said.ack, data, said.options, said.window
+        )
+        return me.port, parts, said
+
+    def passed(self, said: Said) -> None:
+        """A segment got through."""
+        me = self.ends[said.end]
+        behind = (said.seq + said.length + bool(said.flags & SYN) + bool(said.flags & FIN)) % 2**32
+        if said.flags & SYN and not me.heard:
+            me.scale = scale_in(said.options)
+        if not me.heard or (behind - me.next) % 2**32 < 2**31:
+            me.next = behind
+        me.heard = True
+        me.window = max(me.window, said.window)
+        me.finished |= bool(said.flags & (FIN | RST))
+        if len(self.ends) == 2 and said.flags & ACK:
+            scale = 0 if said.flags & SYN else self._scale(said.end)
+            self.ends[1 - said.end].limit = (said.ack + max(1, said.window << scale)) % 2**32
+
+    def _scale(self, number: int) -> int:
+        scales = [end.scale for end in self.ends]
+        return 0 if len(scales) < 2 or None in scales else scales[number] or 0
+
+    def _flags(self, number: int) -> int:
+        random = self.random
+        if len(self.ends) == 1:
+            return random.choice(OPENINGS)
+        if not self.ends[number].heard:
+            return random.choice((SYN | ACK,) * 12 + (SYN, SYN, ACK, RST | ACK, RST, FIN | ACK))
+        if not self.ends[1 - number].heard:
+            return random.choice((SYN, SYN, SYN, SYN | ACK, ACK, RST, RST | ACK, FIN | ACK))
+        if random.random() < 0.05:
+            return random.choice(ODD)
+        return random.choice((ACK,) * 8 + (PSH | ACK,) * 8 + (FIN | ACK, RST, RST | ACK, SYN, SYN | ACK))
+
+    def _sensible(self, number: int, flags: int) -> Said:
+        """Right numbers: the next ones, or those of the SYN again."""
+        random, me = self.random, self.ends[number]
+        length = random.choice((0, 0, 1, 10, 100)) if not flags & SYN else random.choice((0,) * 9 + (7,))
+        ack = self.ends[1 - number].next if len(self.ends) == 2 else random.choice((0, random.getrandbits(32)))
+        seq = (me.next - 1) % 2**32 if flags & SYN and me.heard else me.next
+        options = b""
+        if flags & SYN and random.random() < 0.8:
+            options = random.choice(PLAIN_SCALES if random.random() < 0.5 else SCALE_OPTIONS)
+        return Said(number, seq, ack if flags & ACK else 0, flags, random.choice(WINDOWS), length, options)
+
+    def _strange(self, said: Said) -> Said:
+        """One of the numbers is another: sent again, at a limit or past it, or a guess."""
+        random, me = self.random, self.ends[said.end]
+        length = said.length + bool(said.flags & SYN) + bool(said.flags & FIN)
+        reach = 1
+        if len(self.ends) == 2:
+            reach = max(1, self.ends[1 - said.end].window) << self._scale(1 - said.end)
+        near = random.choice((-1, 0, 1))
+        seq, ack = said.seq, said.ack
+        if random.random() < 0.7 or not said.flags & ACK:
+            seq = random.choice((
+                me.next - 1, me.next - length, me.next + 1, me.next + random.randrange(2000),
+                *(me.limit - length + near,) * 3, *(me.limit + near,) * 2,
+                me.next - reach + near, me.next - reach // 2, me.next + 2**31 + near,
+                random.getrandbits(32),
+            ))  # fmt: skip
+        else:
+            stray = STRAY << self._scale(said.end)
+            ack = random.choice((
+                *(ack + STRAY + near,) * 2, *(ack - stray + near,) * 2, ack - 1,
+                ack + 1, ack - 1000, ack + 2**31 + near, 0,
+                random.getrandbits(32),
+            ))  # fmt: skip
+        return Said(said.end, seq % 2**32, ack % 2**32, said.flags, said.window, said.length, said.options)
+
+
+def tcp_ends(parts: Parts) -> tuple[Address, Address] | None:
+    """Source and destination of a TCP packet."""
+    if parts.protocol != 6 or len(parts.payload) < 20:
+        return None
+    sport, dport = struct.unpack_from("!HH", parts.payload)
+    return (parts.src, sport), (parts.dst, dport)
