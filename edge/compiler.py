@@ -24,6 +24,7 @@ class OptionTables:
     east_west_firewall: bool
     recheck: bool
     reject_code: int
+    mtu: int
     snat_first: int
     snat_count: int
     max_sessions: int
@@ -88,6 +89,7 @@ def compile_options(options: Options) -> OptionTables:
         east_west_firewall=options.east_west_firewall,
         recheck=options.sessions_on_change is SessionsOnChange.RECHECK,
         reject_code=options.reject_code,
+        mtu=options.mtu,
         snat_first=options.snat_port_range.first,
         snat_count=options.snat_port_range.size,
         max_sessions=options.max_sessions,

@@ -37,7 +37,7 @@ SENTENCES = MappingProxyType(
         Reason.NOT_IP: "it carries neither IPv4 nor IPv6",
         Reason.MULTICAST: "it goes to a multicast or broadcast address, which a tier-1 edge does not forward",
         Reason.MARTIAN: "it bears an address that never crosses a router",
-        Reason.FRAGMENT_NOT_EMULATED: "it is a fragment, and reassembly is not emulated",
+        Reason.FRAGMENT_NOT_EMULATED: "it is a fragment or would have to become some, and neither is emulated",
     }
 )
 """``{rule}`` stands for the quoted name of the rule that decided, ``{verb}`` for what it did."""

@@ -94,6 +94,7 @@ class Options:
     east_west_firewall: bool = False
     snat_service_port: SnatServicePort = SnatServicePort.IGNORE
     reject_code: int = 13
+    mtu: int = 1500
     snat_port_range: PortRange = PortRange(1024, 65535)
     max_sessions: int = 1_000_000
     max_half_open: int = 100_000

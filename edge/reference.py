@@ -106,6 +106,9 @@ def established_session(trip: Trip) -> Ruling | None:
         trip.note(Stage.SESSION, StepResult.HIT, rule_id=admitted_by, port=out.name)
         trip.note(Stage.ROUTE, StepResult.TTL_EXPIRED)
         return Ruling(Verdict.DROP, Reason.TTL_EXPIRED, Answer.TIME_EXCEEDED)
+    if trip.too_big:
+        trip.note(Stage.SESSION, StepResult.HIT, rule_id=admitted_by, port=out.name)
+        return too_big(trip)
     if is_error:
         return related(trip, session, direction, admitted_by)
     refused = unexpected_segment(session, direction, packet)
@@ -143,7 +146,9 @@ def still_admitted(session: Session, trip: Trip) -> bool:
     rechecks = policy.options.sessions_on_change is SessionsOnChange.RECHECK
     if not rechecks or session.admission.revision == policy.revision:
         return True
-    again = Trip(policy, trip.state, session.ports[ORIGINAL], session.first_packet(), session.original)
+    again = Trip(
+        policy, trip.state, session.ports[ORIGINAL], session.first_packet(), session.original, unsegmented=True
+    )
     admitted = (
         rules(again) is None
         and not again.local
@@ -235,7 +240,15 @@ def routing(trip: Trip) -> Ruling | None:
     if trip.packet.ttl <= 1 and not trip.local:
         trip.note(Stage.ROUTE, StepResult.TTL_EXPIRED)
         return Ruling(Verdict.DROP, Reason.TTL_EXPIRED, Answer.TIME_EXCEEDED)
-    return None
+    return too_big(trip) if trip.too_big and not trip.local else None
+
+
+def too_big(trip: Trip) -> Ruling:
+    """Larger than the MTU of the way out: the sender is told, unless a router would have to fragment the packet."""
+    trip.note(Stage.ROUTE, StepResult.TOO_BIG)
+    if trip.packet.version == 4 and not trip.packet.dont_fragment:
+        return Ruling(Verdict.DROP, Reason.FRAGMENT_NOT_EMULATED)
+    return Ruling(Verdict.DROP, Reason.TOO_BIG, Answer.TOO_BIG)
 
 
 def route_of(trip: Trip) -> Route:
@@ -480,10 +493,11 @@ class ReferenceEdge:
         """The configuration in force."""
         return self._policy.config
 
-    def process(self, port: str, frame: bytes, now_ns: int) -> Outcome:
+    def process(self, port: str, frame: bytes, now_ns: int, *, unsegmented: bool = False) -> Outcome:
         """One Ethernet frame in by a port.  Time never runs backwards: an earlier ``now_ns`` is taken for the latest.
 
-        Raises ValueError for a port that the configuration does not have.
+        ``unsegmented``: the frame was captured before a network card cut it up, the MTU is not its limit.  Raises
+        ValueError for a port that the configuration does not have.
         """
         state = self._state
         entered = self._port(port)
@@ -492,7 +506,7 @@ class ReferenceEdge:
         if isinstance(packet, Reason):
             outcome = Outcome(Verdict.DROP, packet, (Step(Stage.PARSE, StepResult.DROP),), ())
         else:
-            trip = Trip(self._policy, state, entered, packet, packet.flow)
+            trip = Trip(self._policy, state, entered, packet, packet.flow, unsegmented=unsegmented)
             ruling = pipeline(trip)
             outcome = Outcome(ruling.verdict, ruling.reason, tuple(trip.steps), outputs(trip, ruling))
         state.verdicts[outcome.verdict] += 1

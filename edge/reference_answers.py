@@ -35,6 +35,7 @@ class Answer(Enum):
     PORT_UNREACHABLE = auto()
     PROHIBITED = auto()
     TIME_EXCEEDED = auto()
+    TOO_BIG = auto()
 
 
 # Type and code for (IPv4, IPv6): RFC 792, RFC 1812 5.2.7, RFC 4443.  PROHIBITED's IPv4 code is an option.
@@ -44,6 +45,7 @@ ICMP_ERRORS = {
     Answer.PORT_UNREACHABLE: ((3, 3), (1, 4)),
     Answer.PROHIBITED: ((3, None), (1, 1)),
     Answer.TIME_EXCEEDED: ((11, 0), (3, 0)),
+    Answer.TOO_BIG: ((3, 4), (2, 0)),
 }
 
 
@@ -96,4 +98,6 @@ def answer(trip: Trip, kind: Answer | ChallengeAck) -> bytes | None:
     if source is None:
         return None
     icmp_type, code = ICMP_ERRORS[kind][0 if packet.version == 4 else 1]
-    return icmp_error(packet, source, icmp_type, trip.policy.options.reject_code if code is None else code)
+    options = trip.policy.options
+    mtu = options.mtu if kind is Answer.TOO_BIG else 0
+    return icmp_error(packet, source, icmp_type, options.reject_code if code is None else code, mtu)

@@ -98,6 +98,7 @@ class Trip:
     bypass: NatRule | None = None
     rule: FirewallRule | None = None
     saw: Endpoints | None = None
+    unsegmented: bool = False  # captured before a network card cut it up
 
     def note(
         self,
@@ -122,6 +123,11 @@ class Trip:
         """The packet that this one is an error about, if it goes to whoever sent that."""
         quote = quoted(self.packet)
         return None if quote is None or quote.flow.src != self.packet.flow.dst else quote
+
+    @property
+    def too_big(self) -> bool:
+        """Larger than what may leave by a port."""
+        return self.size > self.policy.options.mtu and not self.unsegmented
 
     @property
     def size(self) -> int:

@@ -81,6 +81,11 @@ class Packet:
         return self.flow.src.version
 
     @property
+    def dont_fragment(self) -> bool:
+        """IPv4's DF bit."""
+        return self.version == 4 and bool(self.ip[6] & 0x40)
+
+    @property
     def is_opening(self) -> bool:
         """A TCP segment with SYN and nothing that would make it the answer to one or the end of something."""
         return self.kind is Kind.TCP and self.tcp_flags & (SYN | ACK | RST | FIN) == SYN
@@ -316,12 +321,13 @@ def tcp_answer(packet: Packet, seq: int, ack: int, flags: int, window: int = 0) 
     return ip_header(flow, len(segment), dont_fragment=True) + segment
 
 
-def icmp_error(packet: Packet, source: IPAddress, icmp_type: int, code: int) -> bytes:
-    """An ICMP error from ``source`` that quotes the packet: at most 576 (RFC 1812) or 1,280 bytes (RFC 4443) in all."""
+def icmp_error(packet: Packet, source: IPAddress, icmp_type: int, code: int, mtu: int = 0) -> bytes:
+    """An ICMP error from ``source`` that quotes the packet: at most 576 (RFC 1812) or 1,280 bytes (RFC 4443) in all.
+    ``mtu`` is for the messages that say one (RFC 1191, RFC 4443 3.2)."""
     version = packet.version
     flow = Flow(ICMP if version == 4 else ICMP6, source, 0, packet.flow.src, 0)
     quote = packet.ip[: 576 - 28 if version == 4 else 1280 - 48]
-    message = struct.pack("!BBHI", icmp_type, code, 0, 0) + quote
+    message = struct.pack("!BBHI", icmp_type, code, 0, mtu) + quote
     message = checksummed(message, 2, b"" if version == 4 else pseudo_header(flow, len(message)))
     return ip_header(flow, len(message), tos=0xC0 if version == 4 else 0) + message
 

@@ -48,7 +48,7 @@ class SteppedEdge(Protocol):
     def map_reply(self, port: str, frame: bytes, now_ns: int) -> tuple[str, bytes]:
         """The reply that a reply from behind the edge was, and its port; anything else unchanged."""
 
-    def process(self, port: str, frame: bytes, now_ns: int) -> Outcome:
+    def process(self, port: str, frame: bytes, now_ns: int, *, unsegmented: bool = False) -> Outcome:
         """Judge one packet."""
 
     def stats(self) -> Stats:
@@ -310,7 +310,7 @@ def _feed(edge: SteppedEdge, record: CapturedFrame, now_ns: int, in_port: str | 
         port, frame = edge.map_reply(port, frame, now_ns)
     waiting = deque([(port, frame)])
     while waiting:  # ends: every way out costs the packet one hop
-        outcome = edge.process(*waiting.popleft(), now_ns)
+        outcome = edge.process(*waiting.popleft(), now_ns, unsegmented=True)
         yield outcome
         waiting.extend((output.port, output.frame) for output in outcome.outputs if output.hairpin)
 

@@ -135,12 +135,14 @@ class Edge:
 
     # ------------------------------------------------------------------ packets
 
-    def process(self, port: str, frame: bytes, now_ns: int) -> Outcome:
+    def process(self, port: str, frame: bytes, now_ns: int, *, unsegmented: bool = False) -> Outcome:
         """Send one Ethernet frame in by ``port`` at ``now_ns`` (the clock never goes back) and tell all that it did.
 
-        Raises ValueError for a port that is not there.
+        ``unsegmented``: the frame was captured before a network card cut it up, the MTU is not its limit.  Raises
+        ValueError for a port that is not there.
         """
-        verdict, reason, steps, output = self._engine.process(self.port_number(port), frame, now_ns)
+        number = self.port_number(port)
+        verdict, reason, steps, output = self._engine.process(number, frame, now_ns, True, unsegmented)
         outputs = () if output is None else (Output(self._now.ports[output[0]], output[1], bool(output[2])),)
         return Outcome(Verdict(verdict), Reason(reason), tuple(self._step(step) for step in steps), outputs)
 

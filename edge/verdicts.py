@@ -98,6 +98,7 @@ class StepResult(IntEnum):
     MULTICAST = 23
     MARTIAN = 24
     ENDED = 25
+    TOO_BIG = 26
 
 
 @dataclass(frozen=True, slots=True)

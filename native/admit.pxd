@@ -211,6 +211,8 @@ cdef inline bint still_admitted(State *state, const ProgramData *program, uint32
     first.proto = key_proto(&first.key)
     first.kind = session.kind
     first.ttl = 64
+    first.unsegmented = True
+    first.ip_len = 0
     first.tcp_flags = SYN
     first.icmp_type = <uint8_t>(key_dport(&first.key) >> 8)
     first.icmp_code = <uint8_t>key_dport(&first.key)

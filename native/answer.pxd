@@ -143,7 +143,8 @@ cdef inline bint answerable(const ProgramData *program, const Packet *packet) no
 
 
 cdef inline uint32_t icmp_error(
-    const ProgramData *program, const Packet *packet, uint16_t port, uint8_t icmp_type, uint8_t icmp_code, uint8_t *out
+    const ProgramData *program, const Packet *packet, uint16_t port, uint8_t icmp_type, uint8_t icmp_code,
+    uint32_t second_word, uint8_t *out
 ) noexcept nogil:
     cdef const OwnAddress *source = own_address(program, packet, port)
     cdef uint8_t *l3 = out + 14
@@ -165,9 +166,10 @@ cdef inline uint32_t icmp_error(
         put64(l3 + 8, source.hi)
         put64(l3 + 16, source.lo)
         memcpy(l3 + 24, packet.l3 + 8, 16)
-    memset(l4, 0, 8)
     l4[0] = icmp_type
     l4[1] = icmp_code
+    put16(l4 + 2, 0)
+    put32(l4 + 4, second_word)
     memcpy(l4 + 8, packet.l3, quoted)
     if packet.family == 4:
         put16(l4 + 2, <uint16_t>~fold(sum_bytes(l4, 8 + quoted)))

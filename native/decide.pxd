@@ -36,6 +36,7 @@ ctypedef struct Decision:
     uint8_t answer
     uint8_t answer_type
     uint8_t answer_code
+    uint32_t answer_word    # second word of an ICMP answer
     bint east_west
     bint stateless          # a REFLEXIVE hit and nothing that needs a session
     bint related            # an ICMP error that REFLEXIVE translates along with what it quotes
@@ -118,9 +119,30 @@ cdef inline void drop_unreachable(const Packet *packet, Decision *decision, uint
     decision.answer_code = 0
 
 
+cdef inline bint is_too_big(const ProgramData *program, const Packet *packet) noexcept nogil:
+    return packet.ip_len > program.mtu and not packet.unsegmented
+
+
+cdef inline void drop_too_big(const ProgramData *program, const Packet *packet, Decision *decision) noexcept nogil:
+    # IPv6, and IPv4 that says so, is never fragmented by a router: the sender is told (RFC 1191, RFC 8201).
+    drop(decision, R_TOO_BIG)
+    decision.answer = ANSWER_ICMP
+    decision.answer_word = program.mtu
+    if packet.family == 6:
+        decision.answer_type = 2
+        decision.answer_code = 0
+    elif packet.l3[6] & 0x40:
+        decision.answer_type = 3
+        decision.answer_code = 4
+    else:
+        drop(decision, R_FRAGMENT_NOT_EMULATED)
+        decision.answer = ANSWER_NONE
+
+
 cdef inline void drop_expired(const Packet *packet, Decision *decision) noexcept nogil:
     drop(decision, R_TTL_EXPIRED)
     decision.answer = ANSWER_ICMP
+    decision.answer_word = 0
     decision.answer_type = 11 if packet.family == 4 else 3
     decision.answer_code = 0
 
@@ -342,6 +364,7 @@ cdef inline void decide(
     decision.verdict = V_ALLOW
     decision.reason = R_EAST_WEST
     decision.answer = ANSWER_NONE
+    decision.answer_word = 0
     decision.east_west = False
     decision.stateless = False
     decision.related = False
@@ -398,6 +421,10 @@ cdef inline void decide(
     if packet.ttl <= 1:
         note(recorder, S_ROUTE, T_TTL_EXPIRED, NO_SLOT, NO_PORT)
         drop_expired(packet, decision)
+        return
+    if is_too_big(program, packet):
+        note(recorder, S_ROUTE, T_TOO_BIG, NO_SLOT, NO_PORT)
+        drop_too_big(program, packet, decision)
         return
     if in_kind == PORT_DISTRIBUTED and out_kind == PORT_DISTRIBUTED and not program.east_west_firewall:
         decision.east_west = True

@@ -176,7 +176,8 @@ cdef class Engine:
 
     # -------------------------------------------------------------- packets
 
-    def process(self, uint16_t port, const unsigned char[::1] frame, uint64_t now_ns, bint record=True):
+    def process(self, uint16_t port, const unsigned char[::1] frame, uint64_t now_ns, bint record=True,
+                bint unsegmented=False):
         """One frame, with the recorder attached: (verdict, reason, steps, (out port, frame, hairpin) or None).
 
         A step is (stage, result, rule slot or None, port or None, after, saw, logged); endpoints are
@@ -191,6 +192,7 @@ cdef class Engine:
         program = &self.program.data
         recorder.count = 0
         set_and_parse(&self.state, program, packet, self.arena, <uint32_t>frame.shape[0], port)
+        packet.unsegmented = unsegmented
         pipeline(&self.state, program, packet, port, self.answers, &result, &recorder if record else NULL)
         steps = [step_tuple(&recorder.steps[i], packet.kind) for i in range(recorder.count)]
         if result.out_port == NO_PORT:
@@ -270,6 +272,7 @@ cdef class Engine:
                 break
             packet = &self.packets[count]
             parse(packet, self.arena + used, self.lengths[count], 0)
+            packet.unsegmented = True
             self.in_ports[count] = <uint16_t>fixed if fixed >= 0 else port_of_source(program, packet)
             if packet.error == PARSED:
                 set_side(packet, side_of(program, self.in_ports[count]))
@@ -302,6 +305,7 @@ cdef class Engine:
             turns += 1
             port = result.out_port
             set_and_parse(&self.state, program, packet, result.frame, result.length, port)
+            packet.unsegmented = True
             pipeline(&self.state, program, packet, port, self.answers + (turns & 1) * ANSWER_ROOM, &result, NULL)
 
     # -------------------------------------------------------------- measuring

@@ -48,6 +48,7 @@ ctypedef struct Packet:
     uint8_t icmp_code
     uint8_t error       # PARSED, or the Reason it was refused for
     bint reassembly     # refused because it is a fragment
+    bint unsegmented    # captured before a network card cut it up: the MTU is not its limit
 
 
 cdef inline uint16_t key_sport(const Key *key) noexcept nogil:
@@ -249,6 +250,7 @@ cdef inline void parse(Packet *packet, uint8_t *frame, uint32_t size, uint8_t si
     cdef int tags = 0
     packet.error = R_MALFORMED
     packet.reassembly = False
+    packet.unsegmented = False
     packet.ip_len = 0
     packet.family = 0
     packet.kind = K_OTHER

@@ -7,7 +7,7 @@ from native.account cimport count_decision, end_session, expire, log_firewall, l
 from native.admit cimport allocate, open_session, still_admitted, timeout
 from native.answer cimport answerable, echo_reply, icmp_error, reset, segment
 from native.classify cimport NO_RULE
-from native.decide cimport ANSWER_ICMP, ANSWER_RESET, Decision, decide, drop_expired, is_owned
+from native.decide cimport ANSWER_ICMP, ANSWER_RESET, Decision, decide, drop_expired, drop_too_big, is_owned, is_too_big
 from native.engine cimport Result, State
 from native.icmp cimport forward_error, parse_quote, related_flow
 from native.packet cimport (
@@ -53,7 +53,8 @@ cdef inline void send_answer(
     if decision.answer == ANSWER_RESET:
         length = reset(packet, in_port, buffer)
     elif decision.answer == ANSWER_ICMP:
-        length = icmp_error(program, packet, in_port, decision.answer_type, decision.answer_code, buffer)
+        length = icmp_error(program, packet, in_port, decision.answer_type, decision.answer_code, decision.answer_word,
+                            buffer)
     answer_with(program, packet, in_port, buffer, length, result)
 
 
@@ -94,6 +95,14 @@ cdef inline void on_session(
         drop_expired(packet, &decision)
         result.verdict = V_DROP
         result.reason = R_TTL_EXPIRED
+        send_answer(program, packet, in_port, &decision, buffer, result)
+        return
+    if unlikely(is_too_big(program, packet)):
+        note(recorder, S_SESSION, T_HIT, session.admitted_slot, flow.out_port)
+        note(recorder, S_ROUTE, T_TOO_BIG, NO_SLOT, NO_PORT)
+        drop_too_big(program, packet, &decision)
+        result.verdict = V_DROP
+        result.reason = decision.reason
         send_answer(program, packet, in_port, &decision, buffer, result)
         return
     if session.kind == K_TCP:
@@ -143,6 +152,7 @@ cdef inline void relate(
     cdef int direction = found & 1
     cdef const Flow *flow = &session.flow[direction]
     cdef StepRecord *step = note(recorder, S_SESSION, T_HIT, session.admitted_slot, flow.out_port)
+    cdef Decision decision
     cdef Key outer = packet.key
     cdef Key leaving
     cdef Key quoted
@@ -150,6 +160,12 @@ cdef inline void relate(
         note(recorder, S_ROUTE, T_TTL_EXPIRED, NO_SLOT, NO_PORT)
         result.verdict = V_DROP
         result.reason = R_TTL_EXPIRED
+        return
+    if is_too_big(program, packet):         # an error about an error there is none
+        note(recorder, S_ROUTE, T_TOO_BIG, NO_SLOT, NO_PORT)
+        drop_too_big(program, packet, &decision)
+        result.verdict = V_DROP
+        result.reason = decision.reason
         return
     key_reversed(&session.flow[1 - direction].key, 0, &leaving)
     key_reversed(&leaving, 0, &quoted)
@@ -186,10 +202,10 @@ cdef inline void serve_locally(
             length = reset(packet, in_port, buffer)
     elif packet.kind == K_UDP:
         outcome = T_UNREACHABLE
-        length = icmp_error(program, packet, in_port, unreachable, 3 if packet.family == 4 else 4, buffer)
+        length = icmp_error(program, packet, in_port, unreachable, 3 if packet.family == 4 else 4, 0, buffer)
     elif packet.proto != (1 if packet.family == 4 else 58):
         outcome = T_UNREACHABLE
-        length = icmp_error(program, packet, in_port, unreachable, 2 if packet.family == 4 else 4, buffer)
+        length = icmp_error(program, packet, in_port, unreachable, 2 if packet.family == 4 else 4, 0, buffer)
     note(recorder, S_LOCAL, outcome, NO_SLOT, NO_PORT)
     answer_with(program, packet, in_port, buffer, length, result)
 

@@ -69,6 +69,7 @@ ctypedef struct ProgramData:
     bint east_west_firewall
     bint recheck
     uint8_t reject_code
+    uint32_t mtu            # bytes of IP, of every port
     uint16_t snat_first
     uint32_t snat_count
     uint32_t max_sessions

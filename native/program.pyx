@@ -137,6 +137,7 @@ cdef class Program:
         self.data.east_west_firewall = options.east_west_firewall
         self.data.recheck = options.recheck
         self.data.reject_code = options.reject_code
+        self.data.mtu = options.mtu
         self.data.snat_first = options.snat_first
         self.data.snat_count = options.snat_count
         self.data.max_sessions = options.max_sessions

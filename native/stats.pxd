@@ -80,6 +80,7 @@ cpdef enum StepResult:
     T_MULTICAST = 23
     T_MARTIAN = 24
     T_ENDED = 25
+    T_TOO_BIG = 26
 
 ctypedef struct RuleCounter:
     uint64_t hits

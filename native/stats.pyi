@@ -78,3 +78,4 @@ class StepResult(IntEnum):
     T_MULTICAST = 23
     T_MARTIAN = 24
     T_ENDED = 25
+    T_TOO_BIG = 26

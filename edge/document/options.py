@@ -12,7 +12,16 @@ from edge.document.problems import Path
 from edge.document.values import PROTOCOLS, Values
 from edge.model import BlockedPorts, Options, SessionsOnChange, SnatServicePort, Timers
 
-_AS_WRITTEN = ("limits", "tcp_strict", "east_west_firewall", "reject_code", "max_sessions", "max_half_open", "seed")
+_AS_WRITTEN = (
+    "limits",
+    "tcp_strict",
+    "east_west_firewall",
+    "reject_code",
+    "mtu",
+    "max_sessions",
+    "max_half_open",
+    "seed",
+)
 
 
 def resolve_options(item: schema.Options | None, path: Path, context: Context, values: Values) -> Options:

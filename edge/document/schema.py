@@ -456,7 +456,7 @@ class Options(Item):
     east_west_firewall: bool | None = None
     snat_service_port: Literal["IGNORE", "MATCH"] | None = None
     reject_code: Annotated[int, Field(ge=0, le=15)] | None = None
-    mtu: Annotated[int, Field(ge=68, le=65_535)] | None = None
+    mtu: Annotated[int, Field(ge=1280, le=65_535)] | None = None
     fragment_timeout: Annotated[int, Field(ge=1, le=4_320_000)] | None = None
     snat_port_range: Text = None
     max_sessions: Count | None = None
@@ -467,7 +467,6 @@ class Options(Item):
 
     NOT_EMULATED = {
         "profile": ("nsx",),
-        "mtu": (1500,),
         "fragment_timeout": (30,),
         "max_sessions_per_source": (),
         "max_fragments": (4096,),

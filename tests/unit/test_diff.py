@@ -258,8 +258,8 @@ LEFT_OUT: list[tuple[Callable[[dict[str, Any]], object], str]] = [
         "~ userDefinedRules 'mail-in' changed\n    appliedTo: not given -> {name: a, id: urn:1}",
     ),
     (
-        lambda d: d.update(options={"timers": {"tcpFirst": 9}, "mtu": 9000}),
-        "~ options 'options' changed\n    timers.tcpFirst: 120 -> 9\n    mtu: not given -> 9000",
+        lambda d: d.update(options={"timers": {"tcpFirst": 9}, "maxFragments": 9000}),
+        "~ options 'options' changed\n    timers.tcpFirst: 120 -> 9\n    maxFragments: not given -> 9000",
     ),
     (
         lambda d: d["nat/rules"]["values"][0].update(internalAddresses="172.16.8.26/32"),

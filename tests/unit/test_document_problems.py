@@ -467,7 +467,7 @@ MISTAKES: list[tuple[str, ...]] = [
     ),
     ("unknown limits", "options: {}", "options: {limits: none}", "31:19 options.limits INVALID_VALUE"),
     ("strict-rfc", "options: {}", "options: {profile: strict-rfc}", "31:20 options.profile NOT_EMULATED"),
-    ("mtu", "options: {}", "options: {mtu: 9000}", "31:16 options.mtu NOT_EMULATED"),
+    ("mtu", "options: {}", "options: {mtu: 1279}", "31:16 options.mtu OUT_OF_RANGE"),
     (
         "sessions per source",
         "options: {}",

@@ -105,6 +105,40 @@ def only_output(outcome: Outcome) -> bytes:
 # ---------------------------------------------------------------------------------------------------- the pipeline
 
 
+def test_what_is_larger_than_the_mtu_is_told_to_its_sender(make: Make) -> None:
+    def large(size: int, flags: int, target: str = RESOLVER) -> bytes:
+        return ipv4(17, MACHINE, target, struct.pack("!HHHH", 4000, 53, size - 20, 0) + bytes(size - 28), flags)
+
+    edge = make(changed(options={"mtu": 1280}))
+    assert edge.process("LAN", large(1280, 0x4000), 0).verdict is Verdict.ALLOW
+    # The second packet is one of a session by now, the third of none: MTU and reason are the same.
+    for frame in (large(1281, 0x4000), large(1281, 0x4000, "192.0.2.7")):
+        outcome = edge.process("LAN", frame, 0)
+        assert (outcome.verdict, outcome.reason) == (Verdict.DROP, Reason.TOO_BIG)
+        (answer,) = outcome.outputs
+        assert (answer.port, answer.frame[34:36], answer.frame[40:42]) == ("LAN", b"\x03\x04", b"\x05\x00")
+        assert answer.frame[42:62] == frame[14:34]
+    assert edge.sessions()[0].packets == (1, 0)
+    # Without DF a router would fragment it.
+    outcome = edge.process("LAN", large(1281, 0), 0)
+    assert (outcome.reason, outcome.outputs) == (Reason.FRAGMENT_NOT_EMULATED, ())
+    # What a network card has yet to cut up passes as one packet; so does what stays at the edge.
+    assert edge.process("LAN", large(9000, 0x4000), 0, unsegmented=True).verdict is Verdict.ALLOW
+    assert edge.process("LAN", large(9000, 0x4000, "10.20.0.1"), 0).verdict is Verdict.LOCAL
+
+
+def test_an_ipv6_packet_that_is_too_big(make: Make) -> None:
+    source, target = (ip_address(text).packed for text in ("2001:db8:20::10", "2001:db8:20::11"))
+    payload = struct.pack("!HHHH", 4000, 53, 1500, 1) + bytes(1492)
+    frame = bytes(12) + b"\x86\xdd" + struct.pack("!IHBB", 6 << 28, 1500, 17, 64) + source + target + payload
+    outcome = make(changed(options={"mtu": 1500})).process("LAN", frame, 0)
+    assert (outcome.verdict, outcome.reason) == (Verdict.DROP, Reason.TOO_BIG)
+    (answer,) = outcome.outputs
+    assert answer.frame[54:56] == b"\x02\x00"
+    assert answer.frame[58:62] == (1500).to_bytes(4, "big")
+    assert len(answer.frame) == 14 + 1280
+
+
 def test_fragments_are_dropped_and_said_so(make: Make, config: EdgeConfig) -> None:
     for word in (0x2000, 0x0001, 0x2001):  # more to come, the last of them, one in the middle
         outcome = make(config).process("LAN", ipv4(17, MACHINE, CLIENT, bytes(16), word), 0)
@@ -180,7 +214,7 @@ NOT_EMULATED: dict[str, dict[str, Any]] = {
     "policyBasedVpnMode": {"natRules": [{**NAT_RULE, "policyBasedVpnMode": "MATCH"}]},
     "appliedTo": {"natRules": [{**NAT_RULE, "appliedTo": {"name": "LAN"}}]},
     "strict-rfc": {"options": {"profile": "strict-rfc"}},
-    "MTU": {"options": {"mtu": 9000}},
+    "fragments": {"options": {"maxFragments": 9000}},
     "per-source limits": {"options": {"maxSessionsPerSource": 10}},
 }
 
