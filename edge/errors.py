@@ -65,6 +65,12 @@ class DocumentError(EdgeError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+class NoPortError(EdgeError):
+    """An edge without uplinks and networks: no packet can enter."""
+
+    reason = "NO_PORT"
+
+
 class ResourceError(EdgeError):
     """The machine has not got what is needed: memory, address space."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from edge.compiler import Tables, compile_tables
-from edge.errors import ResourceError
+from edge.errors import NoPortError, ResourceError
 from edge.model import EdgeConfig, SessionsOnChange
 from edge.routing.compile import PortKind
 from edge.state import LogEvent, RuleCounters, SessionInfo, Stats, state_text
@@ -95,10 +95,13 @@ class Edge:
 
     def apply(self, config: EdgeConfig) -> None:
         """Run another configuration from the next packet on; ``sessionsOnChange`` of the new one says what becomes of
-        the sessions.  If compiling fails, or there is no memory (ResourceError), nothing has changed."""
+        the sessions.  If compiling fails, there is no memory (ResourceError) or no port (NoPortError), nothing has
+        changed."""
         self._install(config, compile_tables(config))
 
     def _install(self, config: EdgeConfig, tables: Tables) -> None:
+        if not config.ports:
+            raise NoPortError(f"the edge {config.name!r} has neither uplinks nor networks: no packet can enter it")
         old = self._running
         revision = 1 if old is None else old.revision + 1
         addresses = tables.pool_addresses()

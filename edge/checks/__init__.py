@@ -25,6 +25,8 @@ def check(config: EdgeConfig, loaded: LoadedDocument | None = None) -> list[Prob
     """
     warnings = Warnings(config, loaded)
     with collector_paused():
+        if not config.ports:
+            warnings.add("NO_PORT", ("edgeGateway",), "no uplink and no network: no packet can enter this edge")
         check_firewall(warnings)
         check_nat(warnings)
     return loaded.locate(warnings.items) if loaded else to_problems(warnings.items, None, {})

@@ -397,7 +397,7 @@ def test_references_of_system_rules_lead_somewhere() -> None:
 
 def test_warnings_stand_where_the_author_wrote() -> None:
     text = (
-        "edgeGateway: {name: T1}\n"
+        "edgeGateway: {name: T1, edgeGatewayUplinks: [{uplinkName: U}]}\n"
         "firewall/rules:\n  userDefinedRules:\n"
         "    - {name: a, actionValue: DROP}\n"
         "    - {name: b, actionValue: ALLOW}\n"

@@ -62,7 +62,7 @@ def test_table_on_a_terminal_is_drawn_and_takes_names_literally(root: Path) -> N
 
 def test_replay_on_a_terminal_shows_progress_and_drawn_tables(root: Path, tmp_path: Path) -> None:
     edge, capture = tmp_path / "edge.yaml", tmp_path / "empty.pcap"
-    edge.write_text("edgeGateway: {name: T1}\n", encoding="utf-8")
+    edge.write_text("edgeGateway: {name: T1, edgeGatewayUplinks: [{uplinkName: U}]}\n", encoding="utf-8")
     capture.write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 1))
     shown = on_a_terminal(["-m", "edge.cli", "replay", edge, capture], root)
     assert "replaying" in shown

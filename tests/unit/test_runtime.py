@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from edge.captures import open_capture
+from edge.checks import check
+from edge.errors import NoPortError
 from edge.packets import build_frame, parse_packet
 from edge.runtime import Edge
 from native.engine import Engine
-from tests.support import SECOND, acme, nat, rule, with_options
+from tests.support import SECOND, acme, edge_config, nat, rule, with_options
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,6 +53,17 @@ def test_an_edge_at_work_refuses_other_threads(tmp_path: Path) -> None:
             edge.apply(acme())
     worker.join()
     assert edge.stats().sessions_open == 1
+
+
+def test_an_edge_without_ports_is_refused_and_the_old_configuration_stays() -> None:
+    empty = edge_config(uplinks=[])
+    with pytest.raises(NoPortError, match="neither uplinks nor networks"):
+        Edge(empty)
+    edge = Edge(acme())
+    with pytest.raises(NoPortError):
+        edge.apply(empty)
+    assert edge.revision == 1
+    assert [problem.code for problem in check(empty)] == ["NO_PORT"]
 
 
 def test_the_engine_checks_what_it_is_asked() -> None:
