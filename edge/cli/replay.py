@@ -41,7 +41,7 @@ DIFFERENCES_SHOWN = 50
     epilog="Example:  t1edge replay acme.yaml monday.pcapng --in INTERNET --out judged.pcapng",
 )
 @edge_argument()
-@click.argument("capture", metavar="CAPTURE", type=click.Path())
+@click.argument("capture", metavar="CAPTURE", type=click.Path(allow_dash=True))
 @click.option("--in", "in_port", metavar="PORT", help="Where every packet enters (default: where its source says).")
 @click.option("--out", metavar="FILE.pcapng", type=click.Path(), help="Write what leaves, with comments.")
 @click.option("--compare", metavar="EDGE2", type=click.Path(), help="List the flows that EDGE2 treats differently.")
@@ -61,6 +61,8 @@ def command(
 ) -> None:
     """Send the packets of CAPTURE (pcap or pcapng) through the edge file EDGE.
 
+    CAPTURE may be compressed with gzip or zstd, and - is standard input.
+
     Shows the hits of every rule, verdicts, reasons, sessions and the rate; the capture's own time stamps are the
     clock.  --out writes a pcapng file of all packets that leave, each with verdict, rules and rewrite as its comment.
     With --compare, exits 1 if a flow differs.  A capture that breaks off is replayed up to there, and exits 2.
@@ -73,14 +75,14 @@ def command(
         with open_capture(capture) as reader, _progress(reader) as progress:
             result = _run(first, second, reader, in_port=in_port, out=out, raw=raw, progress=progress)
     except CaptureError as error:
-        _report(error, as_json=as_json)
+        _report(error, capture, out, as_json=as_json)
         raise click.exceptions.Exit(ExitCode.USAGE) from error
     if as_json:
         write_json(result.to_json())
     else:
         _show(result)
     if result.error is not None:
-        _report(result.error, as_json=False)
+        _report(result.error, capture, as_json=False)
         raise click.exceptions.Exit(ExitCode.USAGE)
     if result.differences:
         raise click.exceptions.Exit(ExitCode.DIFFERENT)
@@ -114,10 +116,12 @@ def _run(
         return replay_stepwise(first, reader, in_port=in_port, raw=raw, writer=writer, other=second, progress=progress)
 
 
-def _report(error: CaptureError, *, as_json: bool) -> None:
-    """The error as a problem of the file that its message begins with."""
-    file, _, text = str(error).partition(": ")
-    problem = Problem(error.reason, "", text, file=file)
+def _report(error: CaptureError, *paths: str | None, as_json: bool) -> None:
+    """The error as a problem of the file that its message begins with: one of ``paths``, or standard input."""
+    text = str(error)
+    names = (path for path in paths if path is not None and text.startswith(f"{path}: "))
+    file = next(names, text.partition(": ")[0])
+    problem = Problem(error.reason, "", text.removeprefix(f"{file}: "), file=file)
     report_problems([problem], as_json=as_json, text=str(problem))
 
 
