@@ -1,9 +1,11 @@
 """Captures in and out: pcap and pcapng read as Ethernet frames, pcapng written with a comment on every packet.
 
-Reading is native (:mod:`native.capture`) and streams: memory stays flat whatever the size of the file.  A record that
+Reading is native (:mod:`native.capture`) and streams: memory stays flat whatever the size of the file, and what is
+compressed with gzip or zstd is unpacked on the way (:mod:`edge.decompression`).  A record that
 the capture cut short (its snap length was smaller than the packet) is filled up with zeros to its length on the wire,
 at most 65,553 bytes: its headers are judged as if it were whole, its payload is not there to be looked at.  A frame
-check sequence, where the file declares one, is cut off.  Raw IP and Linux cooked captures get an Ethernet header.
+check sequence, where the file declares one, is cut off.  Raw IP, Linux cooked and BSD loopback captures get an
+Ethernet header.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import BinaryIO, Self
 from edge.errors import CaptureError
 from native.capture import CapturedFrame, CaptureReader
 
-__all__ = ["CaptureReader", "CaptureWriteError", "CapturedFrame", "PcapngWriter", "open_capture"]
+__all__ = ["STANDARD_INPUT", "CaptureReader", "CaptureWriteError", "CapturedFrame", "PcapngWriter", "open_capture"]
 
 
 class CaptureWriteError(CaptureError):
@@ -29,17 +31,30 @@ class CaptureWriteError(CaptureError):
     reason = "OUTPUT_FAILED"
 
 
-def open_capture(path: str | os.PathLike[str]) -> CaptureReader:
-    """Open a pcap or pcapng file; iterate over it, and close it or use it in a ``with`` statement.
+STANDARD_INPUT = "-"
+"""The path that stands for standard input; a file of that name is ``./-``."""
 
-    Raises CaptureError for a file that cannot be opened or is no capture, LinkTypeUnsupportedError for a pcap file of
-    a link type that is not emulated (in a pcapng file only a packet of such an interface raises it).
+
+def open_capture(path: str | os.PathLike[str]) -> CaptureReader:
+    """Open a pcap or pcapng file, compressed with gzip or zstd or not; iterate over it, and close it or use it in a
+    ``with`` statement.
+
+    ``path`` may be a pipe, or ``-`` for standard input, which stays open.  Raises CaptureError for what cannot be
+    opened or is no capture, LinkTypeUnsupportedError for a pcap file of a link type that is not emulated (in a pcapng
+    file only a packet of such an interface raises it).
     """
     name = os.fspath(path)
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+        if name == STANDARD_INPUT:
+            name = "standard input"
+            descriptor = os.dup(0)
+        else:
+            descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise CaptureError(f"{name}: {error.strerror}") from error
+    if os.isatty(descriptor):
+        os.close(descriptor)
+        raise CaptureError(f"{name}: is a terminal, not a capture")
     return CaptureReader(descriptor, name)
 
 

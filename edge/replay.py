@@ -398,6 +398,7 @@ class _Comparison:
 
     def __init__(self, first: EdgeConfig, second: EdgeConfig) -> None:
         self.differences: dict[Flow, FlowDifference] = {}
+        self._drawn: tuple[dict[str, str], ...] = ({}, {})
         self._sides = tuple(
             (_rule_names(config), {rule.id: rule.external for rule in config.nat.rules}) for config in (first, second)
         )
@@ -414,14 +415,16 @@ class _Comparison:
 
     def _answer(self, outcome: Outcome, side: int) -> Answer:
         names, pools = self._sides[side]
+        drawn = self._drawn[side]
         rewrite = _rewrite(outcome.steps)
         text = ""
         if rewrite is not None:
-            source = _endpoint_text(rewrite.src, rewrite.sport)
+            source, destination = _endpoint_text(rewrite.src, rewrite.sport), _endpoint_text(rewrite.dst, rewrite.dport)
             for step in outcome.steps:
                 if step.stage is Stage.NAT and step.result is StepResult.SNAT and step.rule_id is not None:
-                    source = f"{pools.get(step.rule_id)}:*"
-            text = f"{source} > {_endpoint_text(rewrite.dst, rewrite.dport)}"
+                    # Later packets of the session, and a way back in, bear what was drawn without saying so.
+                    drawn[source] = f"{pools.get(step.rule_id)}:*"
+            text = f"{drawn.get(source, source)} > {drawn.get(destination, destination)}"
         allowed = outcome.verdict is Verdict.ALLOW
         return Answer(
             outcome.verdict,

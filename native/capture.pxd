@@ -19,6 +19,7 @@ cdef enum Status:
     C_LINK_TYPE = -4            # `value` is the link type
     C_INVALID = -5
     C_MEMORY = -6
+    C_RAISED = -7               # the unpacker or a signal handler raised; `raised` has it
 
 cdef enum Link:
     # How the bytes of a record become an Ethernet frame.
@@ -28,7 +29,9 @@ cdef enum Link:
     L_IPV6 = 3
     L_SLL = 4                   # Linux cooked capture
     L_SLL2 = 5
-    L_UNSUPPORTED = 6
+    L_NULL = 6                  # BSD loopback: the address family before the packet, in the byte order of its machine
+    L_LOOP = 7                  # the same of OpenBSD, in network byte order
+    L_UNSUPPORTED = 8
 
 ctypedef struct Interface:
     uint32_t link_type          # LINKTYPE_ number
@@ -44,6 +47,8 @@ cdef class CaptureReader:
     cdef int fd
     cdef bint foreign           # the file's byte order is not this machine's
     cdef bint blocks            # pcapng
+    cdef bint waits             # no regular file: a read may block
+    cdef bint packed            # the file is compressed; every offset is one of the unpacked data
     cdef int status             # C_FRAME until the end or an error
     cdef uint8_t *buffer
     cdef uint64_t capacity
@@ -57,6 +62,8 @@ cdef class CaptureReader:
     cdef uint32_t interface_capacity
     cdef const char *problem    # what is wrong; {value} stands for the number below
     cdef uint64_t value
+    cdef object unpacker        # edge.decompression.Unpacker where the file is compressed
+    cdef object raised
     cdef uint8_t *scratch       # one frame, for the Python iterator
     cdef uint64_t last_ts_ns
     cdef readonly uint64_t number       # records delivered so far
@@ -67,10 +74,14 @@ cdef class CaptureReader:
     cdef readonly str name              # what messages call the file
 
     # Copies the next record as an Ethernet frame of *length <= min(capacity, MAX_FRAME) bytes; a frame that is longer
-    # is cut, bytes that the capture lacks are zero.  Calls read(2) and, rarely, realloc(3); needs no GIL.  Returns a
-    # Status; after an error raise_for_error() has the exception.  `out` needs no alignment: frames can be packed.
+    # is cut, bytes that the capture lacks are zero.  Needs no GIL: calls read(2) and, rarely, realloc(3).  It takes the
+    # GIL to unpack, and for signals while it waits, so whoever calls holds no lock that Python code may want.  Returns
+    # a Status; after an error raise_for_error() has the exception.  `out` needs no alignment: frames can be packed.
     cdef int next_frame(self, unsigned char *out, uint32_t capacity, uint32_t *length, uint64_t *ts_ns) noexcept nogil
 
+    cdef ssize_t receive(self, uint8_t *out, uint64_t most) noexcept nogil
+    cdef ssize_t unpack(self, uint8_t *out, uint64_t most) noexcept with gil
+    cdef int handle_signals(self) noexcept with gil
     cdef int fill(self, uint64_t need) noexcept nogil
     cdef int skip(self, uint64_t count) noexcept nogil
     cdef int fail(self, int status, const char *problem, uint64_t value) noexcept nogil

@@ -16,8 +16,9 @@ class CapturedFrame(NamedTuple):
 
 @disjoint_base
 class CaptureReader(Iterator[CapturedFrame]):
-    """Iterates over a capture; takes over the descriptor.  ``number`` to ``interface`` tell of the last record,
-    ``size`` is None for what is no regular file.  Raises CaptureError at the header or record that is no good."""
+    """Iterates over a capture, compressed with gzip or zstd or not; takes over the descriptor.  ``number`` to
+    ``interface`` tell of the last record, ``size`` is None for what is no regular file.  Raises CaptureError at the
+    header or record that is no good."""
 
     number: int
     wire_length: int
@@ -27,7 +28,7 @@ class CaptureReader(Iterator[CapturedFrame]):
     name: str
     @property
     def bytes_read(self) -> int:
-        """How much of the file is behind the reader, to be held against ``size``."""
+        """How much of the file, as it is stored, has been read; to be held against ``size``."""
     def __init__(self, fd: int, name: str) -> None: ...
     def __iter__(self) -> Self: ...
     def __next__(self) -> CapturedFrame: ...

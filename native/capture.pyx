@@ -1,11 +1,13 @@
 """Reads capture files.
 
 Formats: pcap as draft-ietf-opsawg-pcap has it (both byte orders, micro- and nanoseconds) with the longer record headers
-of old patched libpcaps, and pcapng as draft-ietf-opsawg-pcapng has it.  Every length in a file is a claim: it is
-checked against a bound before anything is allocated or skipped, and a claim that fails names the record and its offset.
+of old patched libpcaps, and pcapng as draft-ietf-opsawg-pcapng has it; either may be compressed with gzip or zstd.
+Every length in a file is a claim: it is checked against a bound before anything is allocated or skipped, and a claim
+that fails names the record and its offset.
 """
 
-from libc.errno cimport EINTR, errno
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
@@ -14,8 +16,9 @@ from posix.unistd cimport close, read
 import os
 from collections import namedtuple
 
-from native.wire cimport be16, put16
+from native.wire cimport be16, be32, put16
 
+from edge.decompression import Unpacker, compression_of
 from edge.errors import CaptureError, LinkTypeUnsupportedError
 from edge.linktypes import link_type_name
 
@@ -47,14 +50,23 @@ cdef extern from *:
     uint16_t load16 "t1_load16"(const uint8_t *p, bint foreign) noexcept nogil
     uint32_t load32 "t1_load32"(const uint8_t *p, bint foreign) noexcept nogil
     uint64_t load64 "t1_load64"(const uint8_t *p, bint foreign) noexcept nogil
+    uint32_t swap32 "__builtin_bswap32"(uint32_t value) noexcept nogil
     uint64_t time_ns "t1_time"(uint64_t stamp, uint64_t multiply, uint64_t divide, uint32_t shift,
                                int64_t offset_s) noexcept nogil
+
+cdef extern from "<poll.h>" nogil:
+    cdef struct pollfd:
+        int fd
+        short events
+    int poll(pollfd *descriptors, unsigned long count, int timeout_ms)
+    short POLLIN
 
 CapturedFrame = namedtuple("CapturedFrame", "number ts_ns frame wire_length interface")
 
 cdef enum:
     CHUNK = 262144              # bytes asked of read(2) at once, and what the buffer starts with
     ETHERNET_HEADER = 14
+    SIGNALS_MS = 200            # how often waiting for input looks at signals
 
     # draft-ietf-opsawg-pcap 4; the last one of libpcaps that were patched in 1999
     MAGIC_MICRO = 0xa1b2c3d4
@@ -93,11 +105,26 @@ cdef inline Link link_of(uint32_t link_type) noexcept nogil:
         return L_SLL
     if link_type == 276:
         return L_SLL2
+    if link_type == 0:
+        return L_NULL
+    if link_type == 108:
+        return L_LOOP
     return L_UNSUPPORTED
 
 
 cdef inline uint32_t link_header(Link link) noexcept nogil:
+    if link == L_NULL or link == L_LOOP:
+        return 4
     return 16 if link == L_SLL else 20 if link == L_SLL2 else 0
+
+
+cdef inline uint16_t ethertype_of_family(uint32_t family) noexcept nogil:
+    # Everybody has the same AF_INET; AF_INET6 is 10 on Linux, 24 on NetBSD and OpenBSD, 28 on FreeBSD, 30 on macOS.
+    if family == 2:
+        return 0x0800
+    if family == 10 or family == 24 or family == 28 or family == 30:
+        return 0x86dd
+    return 0                    # what no edge takes for IP
 
 
 cdef inline void ethernet_header(Link link, const uint8_t *data, uint32_t size, uint8_t *out) noexcept nogil:
@@ -106,6 +133,11 @@ cdef inline void ethernet_header(Link link, const uint8_t *data, uint32_t size, 
     memset(out, 0, ETHERNET_HEADER)
     if link == L_IPV6 or (link == L_RAW and size and data[0] >> 4 == 6):
         ethertype = 0x86dd
+    elif link == L_NULL or link == L_LOOP:
+        # The machine that captured need not have the byte order of the file's; a family fits into one byte.
+        ethertype = ethertype_of_family(be32(data))
+        if not ethertype and link == L_NULL:
+            ethertype = ethertype_of_family(swap32(be32(data)))
     elif link == L_SLL:
         ethertype = be16(data + 14)
         if be16(data + 4) == 6:
@@ -120,7 +152,8 @@ cdef inline void ethernet_header(Link link, const uint8_t *data, uint32_t size, 
 cdef class CaptureReader:
     """Iterates over a capture: ``CapturedFrame(number, ts_ns, frame, wire_length, interface)`` per record.
 
-    Takes over the descriptor ``fd``, which may be anything that read(2) works on; ``name`` is for messages.  Raises
+    Takes over the descriptor ``fd``, which may be anything that read(2) works on; ``name`` is for messages.  What is
+    compressed with gzip or zstd is unpacked on the way; offsets in messages count unpacked bytes then.  Raises
     CaptureError when the file's own header is no good, and while iterating at the record that is; all before it has
     been delivered then.
     """
@@ -136,10 +169,33 @@ cdef class CaptureReader:
         self.buffer = <uint8_t *>malloc(CHUNK)
         if self.buffer == NULL:
             raise MemoryError
+        self.waits = self.size is None
         self.capacity = CHUNK
+        self._look_inside()
         with nogil:
             self.begin()
         self.raise_for_error()
+
+    def _look_inside(self):
+        # Puts the unpacker between the file and the buffer where the file is compressed.
+        outer = self._compression()
+        if outer is None:
+            return
+        self.unpacker = Unpacker(outer, self.fd, self.buffer[:self.filled])
+        self.packed = True
+        self.filled = 0
+        inner = self._compression()
+        if inner is not None:
+            raise CaptureError(f"{self.name}: is compressed twice, {inner} inside {outer}: unpack it once")
+
+    def _compression(self):
+        with nogil:
+            self.fill(4)
+        self.raise_for_error()
+        try:
+            return compression_of(self.buffer[:self.filled][:4])
+        except CaptureError as error:
+            raise CaptureError(f"{self.name}: {error}") from None
 
     def __cinit__(self):
         self.fd = -1
@@ -186,8 +242,8 @@ cdef class CaptureReader:
 
     @property
     def bytes_read(self):
-        """How much of the file is behind the reader, to be held against ``size``."""
-        return self.base + self.position
+        """How much of the file, as it is stored, has been read; to be held against ``size``."""
+        return self.unpacker.taken if self.packed else self.base + self.position
 
     def raise_for_error(self):
         """Raise what ended the reading, if it was not the end of the file.  Raises CaptureError."""
@@ -195,13 +251,18 @@ cdef class CaptureReader:
             return
         if self.status == C_MEMORY:
             raise MemoryError
-        place = f"{self.name}: record {self.number + 1} at offset {self.start}" if self.start else self.name
+        place = self.name
+        if self.start:
+            where = " of the unpacked data" if self.packed else ""
+            place += f": record {self.number + 1} at offset {self.start}{where}"
+        if self.status == C_RAISED:
+            raise CaptureError(f"{place}: {self.raised}") if isinstance(self.raised, CaptureError) else self.raised
         if self.status == C_READ:
             raise CaptureError(f"{place}: {os.strerror(<int>self.value)}")
         if self.status == C_LINK_TYPE:
             raise LinkTypeUnsupportedError(
                 f"{place}: link type {link_type_name(self.value)} is not emulated;"
-                " Ethernet, raw IP and Linux cooked captures are"
+                " Ethernet, raw IP, Linux cooked and BSD loopback captures are"
             )
         raise CaptureError(f"{place}: " + self.problem.decode("ascii").format(value=self.value))
 
@@ -210,6 +271,48 @@ cdef class CaptureReader:
         self.problem = problem
         self.value = value
         return status
+
+    cdef ssize_t receive(self, uint8_t *out, uint64_t most) noexcept nogil:
+        # Bytes read, unpacked where the file is compressed; 0 at its end; a Status below 0.
+        cdef pollfd input
+        cdef ssize_t got
+        cdef int ready
+        if self.packed:
+            return self.unpack(out, most)
+        while True:
+            if self.waits:
+                # Python's signal handlers only take a note.  What they stand for, Ctrl-C above all, happens here; no
+                # note waits longer than the timeout, even one taken just before poll(2) began.
+                if self.handle_signals() < 0:
+                    return self.status
+                input.fd = self.fd
+                input.events = POLLIN
+                ready = poll(&input, 1, SIGNALS_MS)
+                if ready == 0 or (ready < 0 and errno == EINTR):
+                    continue
+            got = read(self.fd, out, most)
+            if got >= 0:
+                return got
+            if errno != EINTR and not (self.waits and errno == EAGAIN):
+                return self.fail(C_READ, NULL, errno)
+
+    cdef ssize_t unpack(self, uint8_t *out, uint64_t most) noexcept with gil:
+        cdef bytes data
+        try:
+            data = self.unpacker.read(most)
+        except BaseException as error:
+            self.raised = error
+            return self.fail(C_RAISED, NULL, 0)
+        memcpy(out, <const char *>data, len(data))
+        return len(data)
+
+    cdef int handle_signals(self) noexcept with gil:
+        try:
+            PyErr_CheckSignals()
+        except BaseException as error:
+            self.raised = error
+            return self.fail(C_RAISED, NULL, 0)
+        return 0
 
     cdef int fill(self, uint64_t need) noexcept nogil:
         # 1: `need` bytes lie at `position`; 0: the file ends before that.  What is left moves to the buffer's front
@@ -230,13 +333,10 @@ cdef class CaptureReader:
             self.buffer = <uint8_t *>larger
             self.capacity = need
         while self.filled < need:
-            got = read(self.fd, self.buffer + self.filled, self.capacity - self.filled)
-            if got == 0:
-                return 0
-            if got > 0:
-                self.filled += got
-            elif errno != EINTR:
-                return self.fail(C_READ, NULL, errno)
+            got = self.receive(self.buffer + self.filled, self.capacity - self.filled)
+            if got <= 0:
+                return <int>got
+            self.filled += got
         return 1
 
     cdef int need(self, uint64_t count, const char *problem) noexcept nogil:
@@ -260,7 +360,8 @@ cdef class CaptureReader:
         if status < 0:
             return status
         if self.filled == 0:
-            return self.fail(C_INVALID, b"is empty, not a capture", 0)
+            return self.fail(C_INVALID, b"unpacks to nothing, not to a capture" if self.packed
+                             else b"is empty, not a capture", 0)
         if status == 0:
             return self.fail(C_INVALID, b"is neither pcap nor pcapng: it has {value} bytes", self.filled)
         if load32(self.buffer, False) == BLOCK_SECTION:
@@ -272,10 +373,6 @@ cdef class CaptureReader:
             magic = load32(self.buffer, True)
         if magic == MAGIC_MICRO or magic == MAGIC_NANO or magic == MAGIC_PATCHED:
             return self.file_header(magic)
-        if be16(self.buffer) == 0x1f8b:
-            return self.fail(C_INVALID, b"is compressed with gzip: unpack it first", 0)
-        if be16(self.buffer) == 0x28b5 and be16(self.buffer + 2) == 0x2ffd:
-            return self.fail(C_INVALID, b"is compressed with zstd: unpack it first", 0)
         return self.fail(C_INVALID, b"is neither pcap nor pcapng: it begins with {value:08x}",
                          <uint64_t>be16(self.buffer) << 16 | be16(self.buffer + 2))
 

@@ -43,7 +43,7 @@ DIFFERENCES_SHOWN = 50
     epilog="Example:  t1edge replay acme.yaml monday.pcapng --in INTERNET --out judged.pcapng",
 )
 @edge_argument()
-@click.argument("capture", metavar="CAPTURE", type=click.Path())
+@click.argument("capture", metavar="CAPTURE", type=click.Path(allow_dash=True))
 @click.option("--in", "in_port", metavar="PORT", help="Where every packet enters (default: where its source says).")
 @click.option("--out", metavar="FILE.pcapng", type=click.Path(), help="Write what leaves, with comments.")
 @click.option("--compare", metavar="EDGE2", type=click.Path(), help="List the flows that EDGE2 treats differently.")
@@ -63,6 +63,8 @@ def command(
 ) -> None:
     """Send the packets of CAPTURE (pcap or pcapng) through the edge file EDGE.
 
+    CAPTURE may be compressed with gzip or zstd, and - is standard input.
+
     Shows the hits of every rule, verdicts, reasons, sessions and the rate; the capture's own time stamps are the
     clock.  --out writes a pcapng file of all packets that leave, each with verdict, rules and rewrite as its comment.
     With --compare, exits 1 if a flow differs.  A capture that breaks off is replayed up to there, and exits 2.
@@ -78,16 +80,16 @@ def command(
         with open_capture(capture) as reader, _progress(reader) as progress:
             result = _run(first, second, reader, in_port=in_port, out=out, raw=raw, progress=progress)
     except CaptureError as error:
-        _report(error, as_json=as_json)
+        _report(error, capture, out, as_json=as_json)
         raise click.exceptions.Exit(ExitCode.USAGE) from error
     if as_json:
-        problems = {} if result.error is None else {"problems": [_problem(result.error).to_json()]}
+        problems = {} if result.error is None else {"problems": [_problem(result.error, capture).to_json()]}
         write_json(result.to_json() | problems)
     else:
         _show(result)
     if result.error is not None:
         if not as_json:
-            _report(result.error, as_json=False)
+            _report(result.error, capture, as_json=False)
         raise click.exceptions.Exit(ExitCode.USAGE)
     if result.differences:
         raise click.exceptions.Exit(ExitCode.DIFFERENT)
@@ -121,14 +123,16 @@ def _run(
         return replay_stepwise(first, reader, in_port=in_port, raw=raw, writer=writer, other=second, progress=progress)
 
 
-def _problem(error: CaptureError) -> Problem:
-    """The error as a problem of the file that its message begins with."""
-    file, _, text = str(error).partition(": ")
-    return Problem(error.reason, "", text, file=file)
+def _problem(error: CaptureError, *paths: str | None) -> Problem:
+    """The error as a problem of the file that its message begins with: one of ``paths``, or standard input."""
+    text = str(error)
+    names = (path for path in paths if path is not None and text.startswith(f"{path}: "))
+    file = next(names, text.partition(": ")[0])
+    return Problem(error.reason, "", text.removeprefix(f"{file}: "), file=file)
 
 
-def _report(error: CaptureError, *, as_json: bool) -> None:
-    problem = _problem(error)
+def _report(error: CaptureError, *paths: str | None, as_json: bool) -> None:
+    problem = _problem(error, *paths)
     report_problems([problem], as_json=as_json, text=printable(str(problem)))
 
 

@@ -240,7 +240,8 @@ def test_the_installed_command_is_this_one() -> None:
 
 def test_warnings_of_a_document_go_to_stderr_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "edge.yaml"
-    path.write_text("edgeGateway: {name: T1, edgeGatewayUplinks: [{uplinkName: U}]}\ndns: {enabled: true}\n", encoding="utf-8")
+    gateway = "edgeGateway: {name: T1, edgeGatewayUplinks: [{uplinkName: U}]}"
+    path.write_text(f"{gateway}\ndns: {{enabled: true}}\n", encoding="utf-8")
     refused = CliRunner().invoke(cli, ["check", str(path)])
     assert refused.exit_code == 2
     assert refused.stderr.startswith(f"{path}:2:")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import struct
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -305,6 +308,24 @@ def test_ports_drawn_at_random_are_no_difference(tmp_path: Path) -> None:
     assert [item.record for item in result.differences] == [1]
 
 
+def test_ports_drawn_at_random_are_no_difference_on_the_way_back_in(tmp_path: Path) -> None:
+    exempt = {"name": "exempt", "type": "NO_SNAT", "snatDestinationAddresses": "8.8.8.8", "priority": 1}
+    result = compare(tmp_path, changed(natRules=[*DOCUMENT["natRules"], exempt]), [OUT, TO_ITS_OWN_PUBLIC_ADDRESS])
+    assert result.differences is not None
+    assert [item.record for item in result.differences] == [1]
+
+
+def test_a_session_that_only_one_edge_still_has_is_no_difference(tmp_path: Path) -> None:
+    path = capture(tmp_path, [(0, OUT), (31 * SECOND, OUT)])
+    patient = changed(options={"timers": {"udpFirst": 60, "udpSingle": 60, "udpMultiple": 60}})
+    for documents in ((DOCUMENT, patient), (patient, DOCUMENT)):
+        first, second = (Edge(from_data(document).config) for document in documents)
+        with open_capture(path) as reader:
+            result = replay_stepwise(first, reader, other=second)
+        assert first.stats().sessions_created != second.stats().sessions_created
+        assert result.differences == ()
+
+
 # --- the command ----------------------------------------------------------------------------------------------------
 
 
@@ -408,17 +429,129 @@ def test_unknown_port_and_unwritable_output_exit_2(document: Path, tmp_path: Pat
     assert "cannot be written: No such file or directory" in done.stderr
 
 
-def test_comparing_exits_1_when_a_flow_differs(document: Path, tmp_path: Path) -> None:
-    path = capture(tmp_path, [(0, OUT)])
-    assert run(document, path, "--compare", document).exit_code == 0
-    second = tmp_path / "second.json"
-    second.write_text(json.dumps(changed(firewallRules={})), encoding="utf-8")
-    done = run(document, path, "--compare", second, "--json")
-    assert done.exit_code == 1
-    (difference,) = json.loads(done.stdout)["differences"]
-    assert difference["record"] == 1
-    assert [difference[side]["verdict"] for side in ("first", "second")] == ["ALLOW", "DROP"]
-    assert difference["first"]["rewrite"] == "203.0.113.10:* > 8.8.8.8:53"
-    assert difference["second"]["rewrite"] is None
-    done = run(document, path, "--compare", second)
+@pytest.fixture
+def closed(tmp_path: Path) -> Path:
+    """DOCUMENT without its rule for what leaves."""
+    path = tmp_path / "second.json"
+    rules = {"userDefinedRules": DOCUMENT["firewallRules"]["userDefinedRules"][:1]}
+    path.write_text(json.dumps(changed(firewallRules=rules)), encoding="utf-8")
+    return path
+
+
+def test_comparing_exits_1_when_a_flow_differs(document: Path, closed: Path, tmp_path: Path) -> None:
+    path = capture(tmp_path, [(0, IN), (1, OUT), (2, REPLY_BEHIND_THE_EDGE)])
+    done = run(document, path, "--compare", closed, "--json")
+    assert (done.exit_code, done.stderr) == (1, "")
+    shown = json.loads(done.stdout)
+    assert shown["packets"] == 3
+    assert list(shown)[-1] == "differences"
+    (difference,) = shown["differences"]
+    assert difference == {
+        "flow": "udp 10.20.0.9:4000 > 8.8.8.8:53 len=22",
+        "record": 2,
+        "packets": 2,
+        "first": {
+            "verdict": "ALLOW",
+            "reason": "FW_RULE",
+            "rules": ["SNAT rule internet", "firewall rule out"],
+            "port": "INTERNET",
+            "rewrite": "203.0.113.10:* > 8.8.8.8:53",
+        },
+        "second": {
+            "verdict": "DROP",
+            "reason": "FW_DEFAULT",
+            "rules": ["SNAT rule internet", "firewall rule default_rule"],
+            "port": None,
+            "rewrite": None,
+        },
+    }
+    done = run(document, path, "--compare", closed)
+    assert (done.exit_code, done.stderr) == (1, "")
     assert "1 flow differs\n" in done.stdout
+
+
+def test_comparing_exits_0_when_no_flow_differs(document: Path, closed: Path, tmp_path: Path) -> None:
+    path = capture(tmp_path, [(0, OUT), (1, REFUSED)])
+    done = run(document, path, "--compare", document, "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["differences"] == []
+    assert "no flow differs\n" in run(document, path, "--compare", document).stdout
+    assert "differences" not in json.loads(run(document, path, "--json").stdout)
+    # What the second edge would treat differently does not occur.
+    assert run(document, capture(tmp_path, [(0, IN)]), "--compare", closed).exit_code == 0
+
+
+def test_comparing_a_capture_that_breaks_off_exits_2(document: Path, closed: Path, tmp_path: Path) -> None:
+    path = capture(tmp_path, [(0, OUT), (1, OUT)])
+    path.write_bytes(path.read_bytes()[:-1])
+    done = run(document, path, "--compare", closed, "--json")
+    assert done.exit_code == 2
+    shown = json.loads(done.stdout)
+    assert [difference["record"] for difference in shown["differences"]] == [1]
+    assert [problem["message"][:8] for problem in shown["problems"]] == ["record 2"]
+
+
+def test_comparing_with_what_is_no_edge_exits_2(document: Path, tmp_path: Path) -> None:
+    path, second = capture(tmp_path, [(0, OUT)]), tmp_path / "second.json"
+    for text in (None, "{]", '{"edgeGateway": {"naem": "x"}}'):
+        if text is not None:
+            second.write_text(text, encoding="utf-8")
+        done = run(document, path, "--compare", second, "--json")
+        assert done.exit_code == 2
+        assert {problem["file"] for problem in json.loads(done.stdout)["problems"]} == {str(second)}
+
+
+def test_a_port_that_only_one_edge_has_exits_2(document: Path, tmp_path: Path) -> None:
+    path, second = capture(tmp_path, [(0, OUT)]), tmp_path / "second.json"
+    second.write_text(
+        json.dumps({"edgeGateway": {"name": "T1-OTHER", "edgeGatewayUplinks": [{"uplinkName": "WAN"}]}}),
+        encoding="utf-8",
+    )
+    done = run(document, path, "--in", "LAN", "--compare", second)
+    assert done.exit_code == 2
+    assert "'LAN' is no port of T1-OTHER" in done.stderr
+
+
+# --- compressed and on standard input -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [(), ("--compare",)], ids=["alone", "compared"])
+def test_compressed_capture_on_standard_input(
+    document: Path, tmp_path: Path, root: Path, options: tuple[str, ...]
+) -> None:
+    packed = gzip.compress(capture(tmp_path, [(0, OUT), (1, REFUSED)]).read_bytes())
+    second = [str(document) for _ in options]
+    command = [sys.executable, "-m", "edge.cli", "replay", str(document), "-", "--json", *options, *second]
+    done = subprocess.run(command, input=packed, capture_output=True, check=False, cwd=root)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout)["verdicts"] == {"ALLOW": 1, "DROP": 1}
+
+
+def test_broken_compression_shows_what_was_done_and_exits_2(document: Path, tmp_path: Path) -> None:
+    path = capture(tmp_path, [(0, OUT), (1, REFUSED)])
+    path.write_bytes(gzip.compress(path.read_bytes())[:-8])
+    both: list[tuple[str, ...]] = [(), ("--compare", str(document))]
+    for options in both:
+        done = run(document, path, "--json", *options)
+        assert done.exit_code == 2
+        shown = json.loads(done.stdout)
+        assert shown["packets"] == 2
+        (problem,) = shown["problems"]
+        assert (problem["file"], problem["code"]) == (str(path), "INVALID_CAPTURE")
+        assert problem["message"].startswith("record 3 at offset 184 of the unpacked data: the gzip")
+
+
+def test_no_capture_on_standard_input_is_named(document: Path, root: Path) -> None:
+    command = [sys.executable, "-m", "edge.cli", "replay", str(document), "-", "--json"]
+    done = subprocess.run(command, input=b"", capture_output=True, check=False, cwd=root)
+    assert done.returncode == 2
+    (problem,) = json.loads(done.stdout)["problems"]
+    assert (problem["file"], problem["code"]) == ("standard input", "INVALID_CAPTURE")
+    assert problem["message"] == "is empty, not a capture"
+
+
+def test_a_file_name_with_a_colon_is_told_whole(document: Path, tmp_path: Path) -> None:
+    path = tmp_path / "monday: noon.pcap"
+    path.write_bytes(b"no capture")
+    (problem,) = json.loads(run(document, path, "--json").stdout)["problems"]
+    assert problem["file"] == str(path)
