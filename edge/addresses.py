@@ -114,6 +114,9 @@ ANY_PORT_RANGE = PortRange(0, 65535)
 
 def merge_ranges(ranges: Iterable[AddressRange]) -> tuple[AddressRange, ...]:
     """The same addresses as sorted, disjoint, non-adjacent ranges: IPv4 first, then IPv6."""
+    ranges = tuple(ranges)
+    if len(ranges) < 2:
+        return ranges
     merged: list[AddressRange] = []
     for item in sorted(ranges, key=lambda r: (r.version, int(r.first), int(r.last))):
         if merged and merged[-1].version == item.version and int(item.first) <= int(merged[-1].last) + 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge.collector import collector_paused
 from edge.firewall.compile import FirewallTables, compile_firewall
 from edge.model import EdgeConfig, Options, SessionsOnChange, Timers
 from edge.nat.compile import NatTables, compile_nat
@@ -99,9 +100,10 @@ def compile_options(options: Options) -> OptionTables:
 
 def compile_tables(config: EdgeConfig) -> Tables:
     """Flatten a configuration.  Pure; may be run anywhere, any number of times."""
-    return Tables(
-        routing=compile_routing(config.routing),
-        firewall=compile_firewall(config.firewall),
-        nat=compile_nat(config.nat, config.options.snat_service_port),
-        options=compile_options(config.options),
-    )
+    with collector_paused():
+        return Tables(
+            routing=compile_routing(config.routing),
+            firewall=compile_firewall(config.firewall),
+            nat=compile_nat(config.nat, config.options.snat_service_port),
+            options=compile_options(config.options),
+        )

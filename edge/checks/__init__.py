@@ -8,8 +8,8 @@ from __future__ import annotations
 from edge.checks.findings import Warnings
 from edge.checks.firewall import check_firewall
 from edge.checks.nat import check_nat
+from edge.collector import collector_paused
 from edge.document import LoadedDocument
-from edge.document.collector import collector_paused
 from edge.document.problems import to_problems
 from edge.errors import Problem
 from edge.model import EdgeConfig

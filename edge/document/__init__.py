@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
-from edge.document.collector import collector_paused
+from edge.collector import collector_paused
 from edge.document.problems import Finding, Path, to_problems, written_path
 from edge.document.resolve import Resolved, resolve
 from edge.document.text import Source, TextError, decode, parse
