@@ -22,7 +22,7 @@ from edge.nat.reference import (
     translate_destination,
     translate_source_in_place,
 )
-from edge.reference_account import REASON_OF_SECTION, admission, admit, reason_of, record
+from edge.reference_account import REASON_OF_SECTION, admission, admit, note_hit, reason_of, record
 from edge.reference_answers import Answer, Ruling, outputs
 from edge.reference_related import error_inwards, error_outwards, quoted_session, related, stateless_error
 from edge.reference_sessions import ORIGINAL, REPLY, Session
@@ -100,24 +100,23 @@ def established_session(trip: Trip) -> Ruling | None:
         sessions.end(session)
         trip.note(Stage.SESSION, StepResult.ENDED)
         return None
-    admitted_by = session.admission.named if session.admission.named in trip.policy.rule_ids else None
     new, out = session.leaves_as(direction), session.leaves_by(direction)
     if packet.ttl <= 1:
-        trip.note(Stage.SESSION, StepResult.HIT, rule_id=admitted_by, port=out.name)
+        note_hit(trip, session, direction)
         trip.note(Stage.ROUTE, StepResult.TTL_EXPIRED)
         return Ruling(Verdict.DROP, Reason.TTL_EXPIRED, Answer.TIME_EXCEEDED)
     if trip.too_big:
-        trip.note(Stage.SESSION, StepResult.HIT, rule_id=admitted_by, port=out.name)
+        note_hit(trip, session, direction)
         return too_big(trip)
     if is_error:
-        return related(trip, session, direction, admitted_by)
+        return related(trip, session, direction)
     refused = unexpected_segment(session, direction, packet)
     if refused is not None:
-        trip.note(Stage.SESSION, StepResult.HIT, rule_id=admitted_by, port=out.name)
+        note_hit(trip, session, direction)
         trip.note(Stage.SESSION, StepResult.DROP)
         return refused
     after = trip.shown(new) if new != packet.flow else None
-    trip.note(Stage.SESSION, StepResult.HIT, rule_id=admitted_by, port=out.name, after=after)
+    note_hit(trip, session, direction, after)
     session.track(direction, packet, trip.policy.options.timers, trip.state.clock_ns)
     session.packets[direction] += 1
     session.bytes[direction] += trip.size

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from edge.firewall.config import Section
-from edge.reference_sessions import Admission
+from edge.reference_sessions import Admission, Session
 from edge.reference_trip import Trip
 from edge.state import LogEvent
-from edge.verdicts import Endpoints, Reason, Verdict
+from edge.verdicts import Endpoints, Reason, Stage, StepResult, Verdict
 
 REASON_OF_SECTION = {
     Section.USER: Reason.FW_RULE,
@@ -20,6 +20,20 @@ def admission(trip: Trip) -> Admission:
     firewall_id, dnat_id, snat_id = (None if rule is None else rule.id for rule in (trip.rule, trip.dnat, trip.snat))
     named = firewall_id if trip.bypass is None else trip.bypass.id
     return Admission(trip.policy.revision, named, firewall_id, dnat_id, snat_id)
+
+
+def note_hit(trip: Trip, session: Session, direction: int, after: Endpoints | None = None) -> None:
+    """A step that names the session's rules, as far as the configuration still has them."""
+    admission, known = session.admission, set(trip.policy.rule_ids)
+    nat_ids = dict.fromkeys(rule for rule in (admission.dnat, admission.snat) if rule is not None)
+    trip.note(
+        Stage.SESSION,
+        StepResult.HIT,
+        rule_id=admission.named if admission.named in known else None,
+        port=session.leaves_by(direction).name,
+        after=after,
+        nat_rule_ids=tuple(rule for rule in nat_ids if rule in known),
+    )
 
 
 def reason_of(trip: Trip) -> Reason:

@@ -9,6 +9,7 @@ from edge.nat.reference import (
     translate_destination,
     translate_source_in_place,
 )
+from edge.reference_account import note_hit
 from edge.reference_answers import Ruling
 from edge.reference_sessions import Session
 from edge.reference_trip import Trip
@@ -34,7 +35,7 @@ def quoted_session(trip: Trip) -> tuple[Session, int] | None:
     return found
 
 
-def related(trip: Trip, session: Session, direction: int, admitted_by: str | None) -> Ruling:
+def related(trip: Trip, session: Session, direction: int) -> Ruling:
     """An error about a packet of a session goes where that came from, and speaks of it as it was there.
 
     The quoted packet is translated back.  Where answers get another source on this way, the error gets that too
@@ -44,7 +45,7 @@ def related(trip: Trip, session: Session, direction: int, admitted_by: str | Non
     new = session.leaves_as(direction)
     flow = trip.flow._replace(dst=new.dst, src=trip.flow.src if new.src == as_packet.src else new.src)
     after = trip.shown(flow) if new != as_packet else None
-    trip.note(Stage.SESSION, StepResult.HIT, rule_id=admitted_by, port=out.name, after=after)
+    note_hit(trip, session, direction, after)
     session.packets[direction] += 1
     session.bytes[direction] += trip.size
     trip.state.count(session.admission.rules, trip.size, hits=0)

@@ -110,9 +110,10 @@ class Trip:
         after: Endpoints | None = None,
         saw: Endpoints | None = None,
         logged: bool = False,
+        nat_rule_ids: tuple[str, ...] = (),
     ) -> None:
         """Write down what a stage said."""
-        self.steps.append(Step(stage, result, rule_id, port, after, saw, logged))
+        self.steps.append(Step(stage, result, rule_id, port, after, saw, logged, nat_rule_ids))
 
     def shown(self, flow: Flow) -> Endpoints:
         """A flow of this packet as traces show it."""

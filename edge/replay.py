@@ -370,7 +370,8 @@ def _comment(outcome: Outcome, names: Mapping[str, str]) -> str:
 
 
 def _rules(outcome: Outcome, names: Mapping[str, str]) -> list[str]:
-    hits = (names.get(step.rule_id, step.rule_id) for step in outcome.steps if step.rule_id is not None)
+    rule_ids = (rule_id for step in outcome.steps for rule_id in (step.rule_id, *step.nat_rule_ids))
+    hits = (names.get(rule_id, rule_id) for rule_id in rule_ids if rule_id is not None)
     return list(dict.fromkeys(hits))  # a NAT rule that bypasses the firewall stands in two steps
 
 

@@ -23,7 +23,9 @@ from native.program import Program
 
 DEFAULT_SEED = 1
 RawEndpoints = tuple[int, int, int, int, int]
-RawStep = tuple[int, int, int | None, int | None, RawEndpoints | None, RawEndpoints | None, bool]
+RawStep = tuple[
+    int, int, int | None, int | None, RawEndpoints | None, RawEndpoints | None, bool, int | None, int | None
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,17 +264,24 @@ class Edge:
     def _rule_id(self, slot: int | None) -> str | None:
         return None if slot is None else self._slot_ids[slot]
 
-    def _step(self, raw: RawStep) -> Step:
-        stage, result, slot, port, after, saw, logged = raw
+    def _known_id(self, slot: int | None) -> str | None:
+        """Id of the rule with a slot; None for none, and for one that the configuration no longer has."""
         rule_id = self._rule_id(slot)
+        return rule_id if rule_id in self._now.known else None
+
+    def _step(self, raw: RawStep) -> Step:
+        stage, result, slot, port, after, saw, logged, dnat, snat = raw
+        rule_id = self._known_id(slot)
+        nat_ids = (self._known_id(dnat), self._known_id(snat))
         return Step(
             stage=Stage(stage),
             result=StepResult(result),
-            rule_id=rule_id if rule_id in self._now.known else None,
+            rule_id=rule_id,
             port=None if port is None else self._now.ports[port],
             after=None if after is None else endpoints(after),
             saw=None if saw is None else endpoints(saw),
             logged=logged,
+            nat_rule_ids=tuple(dict.fromkeys(nat_id for nat_id in nat_ids if nat_id is not None)),
         )
 
 

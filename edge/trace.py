@@ -56,8 +56,9 @@ class TracedEdge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TraceStep:
-    """One stage in text.  ``rule`` is a name, ``after`` and ``saw`` are packets; None where a stage has no such
-    thing."""
+    """One stage in text.  ``rule`` is a name, ``after`` and ``saw`` are packets; None where a stage has no such thing.
+
+    ``nat_rules`` are (name, id) of the NAT rules that the session of a HIT was begun with."""
 
     stage: Stage
     result: StepResult
@@ -67,6 +68,7 @@ class TraceStep:
     after: str | None = None
     saw: str | None = None
     logged: bool = False
+    nat_rules: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """The object that ``--json`` prints for this step; what it does not have is left out."""
@@ -78,6 +80,7 @@ class TraceStep:
             "port": self.port,
             "after": self.after,
             "saw": self.saw,
+            "natRules": [{"rule": name, "ruleId": rule_id} for name, rule_id in self.nat_rules] or None,
             "logged": self.logged or None,
         }
         return {key: value for key, value in fields.items() if value is not None}
@@ -107,8 +110,8 @@ class TraceSession:
 class TraceResult:
     """One pass of one packet through the edge.  ``hairpin``: the provider's router sent it back in.
 
-    ``firewall_rule`` is (name, id) of the firewall rule that decided, now or when the session began; ``nat_rules`` are
-    those of the NAT rules that this pass hit, in order.
+    ``firewall_rule`` is (name, id) of the firewall rule that decided, ``nat_rules`` those of the NAT rules that were
+    hit, in order: now, or when the session began.
     """
 
     packet: str
@@ -225,12 +228,14 @@ class Tracer:
                 ),
                 None,
             ),
-            nat_rules=tuple(
-                (self._nat_names[step.rule_id], step.rule_id)
-                for step in outcome.steps
-                if step.stage is Stage.NAT and step.result is not StepResult.DROP and step.rule_id in self._nat_names
-            ),
+            nat_rules=tuple(rule for step in outcome.steps for rule in self._nat_rules(step)),
         )
+
+    def _nat_rules(self, step: Step) -> tuple[tuple[str, str], ...]:
+        """(name, id) of the NAT rules that a step is about: the one that it hit, those of the session that it found."""
+        hit = step.stage is Stage.NAT and step.result is not StepResult.DROP and step.rule_id is not None
+        rule_ids = (step.rule_id,) if hit else step.nat_rule_ids
+        return tuple((self._nat_names[rule_id], rule_id) for rule_id in rule_ids if rule_id is not None)
 
     def _session(self, entered: Output) -> TraceSession | None:
         """The live session whose next packet, in one direction or the other, is like the one that entered."""
@@ -255,6 +260,7 @@ class Tracer:
             after=None if step.after is None else format_endpoints(frame, step.after, keys),
             saw=None if step.saw is None else format_endpoints(frame, step.saw, keys),
             logged=step.logged or nat_logged,
+            nat_rules=self._nat_rules(step) if step.stage is Stage.SESSION else (),
         )
 
 
@@ -299,7 +305,7 @@ def render(result: TraceResult, emphasize: Callable[[str], str] = str) -> str:
     """
     lines = [result.packet, f"  {'comes back' if result.hairpin else 'enters'} by {printable(result.in_port)}"]
     rows = [
-        (step.stage.name, step.result.name, printable(step.rule or step.port or ""), _detail(step))
+        (step.stage.name, step.result.name, printable(", ".join(_subjects(step)) or step.port or ""), _detail(step))
         for step in result.steps
     ]
     stage, outcome, subject = (max(len(row[column]) for row in rows) for column in range(3))
@@ -314,10 +320,16 @@ def render(result: TraceResult, emphasize: Callable[[str], str] = str) -> str:
     return "\n".join(lines)
 
 
+def _subjects(step: TraceStep) -> list[str]:
+    """The names of a step's rules, each once: a NAT rule that bypassed the firewall has both parts."""
+    names = (step.rule, *(name for name, _ in step.nat_rules))
+    return list(dict.fromkeys(name for name in names if name))
+
+
 def _detail(step: TraceStep) -> str:
-    """What a step has besides its rule (or, without a rule, its port)."""
+    """What a step has besides its rules (or, without a rule, its port)."""
     parts = [
-        f"to {step.port}" if step.rule and step.port else "",
+        f"to {step.port}" if _subjects(step) and step.port else "",
         f"-> {step.after}" if step.after else "",
         f"saw {step.saw}" if step.saw else "",
         "(logged)" if step.logged else "",

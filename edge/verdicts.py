@@ -116,7 +116,10 @@ class Endpoints:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line of a trace.  ``rule_id`` names the firewall or NAT rule that decided, ``port`` where ROUTE leads."""
+    """One line of a trace.  ``rule_id`` names the firewall or NAT rule that decided, ``port`` where ROUTE leads.
+
+    ``nat_rule_ids``: of a SESSION HIT, the NAT rules that the session was begun with, DNAT's before SNAT's; a rule that
+    the configuration no longer has is not named."""
 
     stage: Stage
     result: StepResult
@@ -125,6 +128,7 @@ class Step:
     after: Endpoints | None = None
     saw: Endpoints | None = None
     logged: bool = False
+    nat_rule_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

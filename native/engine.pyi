@@ -7,7 +7,9 @@ from native.capture import CaptureReader
 from native.program import Program
 
 _RawEndpoints: TypeAlias = tuple[int, int, int, int, int]
-_RawStep: TypeAlias = tuple[int, int, int | None, int | None, _RawEndpoints | None, _RawEndpoints | None, bool]
+_RawStep: TypeAlias = tuple[
+    int, int, int | None, int | None, _RawEndpoints | None, _RawEndpoints | None, bool, int | None, int | None
+]
 _RawSession: TypeAlias = tuple[
     int,
     int,

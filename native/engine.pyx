@@ -180,8 +180,8 @@ cdef class Engine:
                 bint unsegmented=False):
         """One frame, with the recorder attached: (verdict, reason, steps, (out port, frame, hairpin) or None).
 
-        A step is (stage, result, rule slot or None, port or None, after, saw, logged); endpoints are
-        (family, src, sport, dst, dport) with addresses as integers.
+        A step is (stage, result, rule slot or None, port or None, after, saw, logged, DNAT slot or None, SNAT slot or
+        None); endpoints are (family, src, sport, dst, dport) with addresses as integers.
         """
         cdef Packet *packet = &self.packets[0]
         cdef Recorder recorder
@@ -539,4 +539,6 @@ cdef object step_tuple(const StepRecord *step, uint8_t kind):
         endpoints(&step.after, kind) if step.has_after else None,
         endpoints(&step.saw, kind) if step.has_saw else None,
         bool(step.logged),
+        slot_or_none(step.dnat_slot),
+        slot_or_none(step.snat_slot),
     )

@@ -25,6 +25,15 @@ from native.window cimport W_GOOD, W_STATE, W_STATE_CHALLENGE, W_WINDOW_CHALLENG
 from native.wire cimport likely, unlikely
 
 
+cdef inline StepRecord *note_hit(Recorder *recorder, const Session *session, uint16_t out_port) noexcept nogil:
+    # The session that decides, and every rule it stands on.
+    cdef StepRecord *step = note(recorder, S_SESSION, T_HIT, session.admitted_slot, out_port)
+    if step != NULL:
+        step.dnat_slot = session.dnat_slot
+        step.snat_slot = session.snat_slot
+    return step
+
+
 cdef inline void mark_hairpin(
     const ProgramData *program, uint8_t family, uint64_t dst_hi, uint64_t dst_lo, Result *result
 ) noexcept nogil:
@@ -65,7 +74,7 @@ cdef inline void refuse_segment(
     # RFC 5961: what may be a guess at a live connection is asked back, in the name of the other side.
     cdef const Flow *flow = &session.flow[direction]
     cdef uint32_t length
-    note(recorder, S_SESSION, T_HIT, session.admitted_slot, flow.out_port)
+    note_hit(recorder, session, flow.out_port)
     note(recorder, S_SESSION, T_DROP, NO_SLOT, NO_PORT)
     result.verdict = V_DROP
     result.reason = R_TCP_STATE if judgement == W_STATE or judgement == W_STATE_CHALLENGE else R_TCP_WINDOW
@@ -90,7 +99,7 @@ cdef inline void on_session(
     cdef StepRecord *step
     cdef Key after
     if unlikely(packet.ttl <= 1):
-        note(recorder, S_SESSION, T_HIT, session.admitted_slot, flow.out_port)
+        note_hit(recorder, session, flow.out_port)
         note(recorder, S_ROUTE, T_TTL_EXPIRED, NO_SLOT, NO_PORT)
         drop_expired(packet, &decision)
         result.verdict = V_DROP
@@ -98,7 +107,7 @@ cdef inline void on_session(
         send_answer(program, packet, in_port, &decision, buffer, result)
         return
     if unlikely(is_too_big(program, packet)):
-        note(recorder, S_SESSION, T_HIT, session.admitted_slot, flow.out_port)
+        note_hit(recorder, session, flow.out_port)
         note(recorder, S_ROUTE, T_TOO_BIG, NO_SLOT, NO_PORT)
         drop_too_big(program, packet, &decision)
         result.verdict = V_DROP
@@ -136,7 +145,7 @@ cdef inline void on_session(
     key_reversed(&session.flow[1 - direction].key, 0, &after)
     forward(packet, flow, &after, result)
     if recorder != NULL:
-        step = note(recorder, S_SESSION, T_HIT, session.admitted_slot, flow.out_port)
+        step = note_hit(recorder, session, flow.out_port)
         if flow.rewrite:
             note_after(step, &after)
     if program.ports[flow.out_port].kind == PORT_UPLINK:
@@ -151,7 +160,7 @@ cdef inline void relate(
     cdef Session *session = &state.table.sessions[found >> 1]
     cdef int direction = found & 1
     cdef const Flow *flow = &session.flow[direction]
-    cdef StepRecord *step = note(recorder, S_SESSION, T_HIT, session.admitted_slot, flow.out_port)
+    cdef StepRecord *step = note_hit(recorder, session, flow.out_port)
     cdef Decision decision
     cdef Key outer = packet.key
     cdef Key leaving

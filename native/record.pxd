@@ -17,6 +17,8 @@ ctypedef struct StepRecord:
     uint8_t has_saw
     uint16_t port
     uint32_t slot           # of the rule that decided
+    uint32_t dnat_slot      # of a session: the NAT rules that translate it
+    uint32_t snat_slot
     Key after
     Key saw
 
@@ -40,6 +42,8 @@ cdef inline StepRecord *note(
     step.has_after = 0
     step.has_saw = 0
     step.slot = slot
+    step.dnat_slot = NO_SLOT
+    step.snat_slot = NO_SLOT
     step.port = port
     return step
 

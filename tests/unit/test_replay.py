@@ -251,7 +251,7 @@ def test_output_bears_verdict_rules_and_rewrite(config: EdgeConfig, tmp_path: Pa
     port = struct.unpack_from("!H", records[0].frame, 34)[0]
     assert comments(written) == [
         f"ALLOW FW_RULE, SNAT rule internet, firewall rule out, rewritten to 203.0.113.10:{port} > 8.8.8.8:53",
-        "ALLOW SESSION, firewall rule out, rewritten to 8.8.8.8:53 > 10.20.0.9:4000",
+        "ALLOW SESSION, firewall rule out, SNAT rule internet, rewritten to 8.8.8.8:53 > 10.20.0.9:4000",
         "ALLOW FW_RULE, DNAT rule pub-dns, firewall rule in-dns, rewritten to 198.51.100.7:40000 > 10.20.0.53:5353",
     ]
 

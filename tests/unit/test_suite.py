@@ -159,7 +159,8 @@ def test_replies_and_waits(tmp_path: Path) -> None:
     steps = f"""
       - send: {WEB}
       - reply: SA
-        expect: {{reason: SESSION, firewallRule: in-web, output: "tcp 203.0.113.11:80 > 198.51.100.99:40000 SA"}}
+        expect: {{reason: SESSION, firewallRule: in-web, natRule: [pub-web],
+                 output: "tcp 203.0.113.11:80 > 198.51.100.99:40000 SA"}}
       - reply: A
         expect: {{reason: SESSION, port: DMZ}}
       - send: {OUT}

@@ -127,11 +127,21 @@ def test_the_readable_form(tracer: Tracer) -> None:
     assert render(back).splitlines() == [
         "tcp 10.20.0.10:8080 > 198.51.100.99:40000 SA",
         "  enters by LAN-ACME",
-        f"  1. SESSION  HIT  in-web  to INTERNET  -> {answer}",
+        f"  1. SESSION  HIT  in-web, pub-web  to INTERNET  -> {answer}",
         "  ALLOW (SESSION): it belongs to an established session",
         "  session: ESTABLISHED:SYN_SENT, ends after 30 s without packets",
         f"  leaves by INTERNET: {answer}",
     ]
+
+
+def test_a_packet_of_a_session_names_the_rules_that_it_was_begun_with(tracer: Tracer, config: EdgeConfig) -> None:
+    (out,) = tracer.send("udp 10.20.0.10:4000 > 8.8.8.8:53")
+    assert [name for name, _ in out.nat_rules] == ["internet"]
+    assert "natRules" not in out.to_json()["steps"][0]  # type: ignore[index]
+    (back,) = tracer.reply()
+    assert (back.firewall_rule, back.nat_rules) == (out.firewall_rule, out.nat_rules)
+    (hit,) = back.to_json()["steps"]  # type: ignore[misc]
+    assert (hit["rule"], hit["natRules"]) == ("out", [{"rule": "internet", "ruleId": rule_id(config, "internet")}])
 
 
 def test_a_call_of_ones_own_public_address_comes_back_by_the_uplink(tracer: Tracer) -> None:
