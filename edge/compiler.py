@@ -26,6 +26,7 @@ class OptionTables:
     recheck: bool
     reject_code: int
     mtu: int
+    icmp_error_interval_ns: int
     snat_first: int
     snat_count: int
     max_sessions: int
@@ -91,6 +92,7 @@ def compile_options(options: Options) -> OptionTables:
         recheck=options.sessions_on_change is SessionsOnChange.RECHECK,
         reject_code=options.reject_code,
         mtu=options.mtu,
+        icmp_error_interval_ns=SECOND_NS // options.icmp_error_rate if options.icmp_error_rate else 0,
         snat_first=options.snat_port_range.first,
         snat_count=options.snat_port_range.size,
         max_sessions=options.max_sessions,

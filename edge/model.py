@@ -95,6 +95,7 @@ class Options:
     snat_service_port: SnatServicePort = SnatServicePort.IGNORE
     reject_code: int = 13
     mtu: int = 1500
+    icmp_error_rate: int = 1000  # a second; 0: no limit
     snat_port_range: PortRange = PortRange(1024, 65535)
     max_sessions: int = 1_000_000
     max_half_open: int = 100_000

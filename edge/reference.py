@@ -507,7 +507,8 @@ class ReferenceEdge:
         else:
             trip = Trip(self._policy, state, entered, packet, packet.flow, unsegmented=unsegmented)
             ruling = pipeline(trip)
-            outcome = Outcome(ruling.verdict, ruling.reason, tuple(trip.steps), outputs(trip, ruling))
+            left = outputs(trip, ruling)
+            outcome = Outcome(ruling.verdict, ruling.reason, tuple(trip.steps), left)
         state.verdicts[outcome.verdict] += 1
         state.reasons[outcome.reason] += 1
         return outcome
@@ -535,7 +536,12 @@ class ReferenceEdge:
         """Totals since the beginning."""
         state = self._state
         return Stats(
-            dict(state.verdicts), dict(state.reasons), state.sessions.created, state.sessions.peak, len(state.sessions)
+            dict(state.verdicts),
+            dict(state.reasons),
+            state.sessions.created,
+            state.sessions.peak,
+            len(state.sessions),
+            state.errors_limited,
         )
 
     def events(self) -> list[LogEvent]:

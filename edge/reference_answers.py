@@ -22,7 +22,7 @@ from edge.reference_wire import (
     tcp_reset,
 )
 from edge.routing.reference import Port, PortKind, is_unspecified
-from edge.verdicts import Output, Reason, Verdict
+from edge.verdicts import Output, Reason, Stage, StepResult, Verdict
 
 
 class Answer(Enum):
@@ -100,4 +100,7 @@ def answer(trip: Trip, kind: Answer | ChallengeAck) -> bytes | None:
     icmp_type, code = ICMP_ERRORS[kind][0 if packet.version == 4 else 1]
     options = trip.policy.options
     mtu = options.mtu if kind is Answer.TOO_BIG else 0
+    if not trip.state.may_send_error(options.icmp_error_rate):
+        trip.note(Stage.LOCAL, StepResult.LIMITED)
+        return None
     return icmp_error(packet, source, icmp_type, options.reject_code if code is None else code, mtu)

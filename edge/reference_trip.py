@@ -12,7 +12,7 @@ from edge.model import EdgeConfig
 from edge.nat.config import NatRule, NatType
 from edge.nat.reference import INBOUND, OUTBOUND, evaluation_order, inbound_match
 from edge.reference_quote import Quote, quoted
-from edge.reference_sessions import SessionTable
+from edge.reference_sessions import SECOND, SessionTable
 from edge.reference_wire import Flow, Packet, endpoints
 from edge.routing.reference import Port, PortKind, Route, Routing
 from edge.state import LogEvent, RuleCounters
@@ -70,8 +70,24 @@ class State:
     clock_ns: int = 0
     counters: dict[str, RuleCounters] = field(default_factory=dict)
     events: list[LogEvent] = field(default_factory=list)
+    error_credit_ns: int = SECOND  # ICMP errors that may be sent, each at the price of a second / rate
+    credited_ns: int = 0  # when that was so
+    errors_limited: int = 0
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     reasons: Counter[Reason] = field(default_factory=Counter)
+
+    def may_send_error(self, rate: int) -> bool:
+        """Takes the price of one ICMP error out of a bucket of one second (RFC 1812 4.3.2.8, RFC 4443 2.4 f)."""
+        if rate == 0:
+            return True
+        price = SECOND // rate
+        self.error_credit_ns = min(SECOND, self.error_credit_ns + self.clock_ns - self.credited_ns)
+        self.credited_ns = self.clock_ns
+        if self.error_credit_ns < price:
+            self.errors_limited += 1
+            return False
+        self.error_credit_ns -= price
+        return True
 
     def count(self, rules: Iterable[str], size: int, hits: int) -> None:
         """One packet of ``size`` bytes, on each of the rules."""

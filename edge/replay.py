@@ -209,6 +209,7 @@ class ReplayResult:
                 "peak": self.stats.sessions_peak,
                 "open": self.stats.sessions_open,
             },
+            "icmpErrorsLimited": self.stats.icmp_errors_limited,
         }
         if self.differences is not None:
             document["differences"] = [difference.to_json() for difference in self.differences]

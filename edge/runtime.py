@@ -198,13 +198,14 @@ class Edge:
 
     def stats(self) -> Stats:
         """Packets by verdict and reason, sessions made, most at once, open."""
-        verdicts, reasons, created, peak, live = self._engine.totals()
+        verdicts, reasons, created, peak, live, errors_limited = self._engine.totals()
         return Stats(
             verdicts={Verdict(number): count for number, count in enumerate(verdicts) if count},
             reasons={Reason(number): count for number, count in enumerate(reasons) if count},
             sessions_created=created,
             sessions_peak=peak,
             sessions_open=live,
+            icmp_errors_limited=errors_limited,
         )
 
     def sessions(self) -> list[SessionInfo]:

@@ -24,6 +24,7 @@ ctypedef struct State:
     Table table
     uint64_t now
     uint64_t random
+    uint64_t next_error     # when the ICMP errors sent so far will have had their time, each its interval
     RuleCounter *counters   # by slot
     uint32_t *usage         # sessions that hold an external address, by usage slot
     uint32_t slot_count

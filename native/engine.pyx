@@ -409,7 +409,7 @@ cdef class Engine:
         ]
 
     def totals(self):
-        """(packets by verdict, packets by reason, sessions created, peak, open)."""
+        """(packets by verdict, packets by reason, sessions created, peak, open, ICMP errors not sent for the limit)."""
         cdef Totals *totals = &self.state.totals
         cdef int i
         self._idle()
@@ -419,6 +419,7 @@ cdef class Engine:
             totals.created,
             totals.peak,
             self.state.table.count,
+            totals.errors_limited,
         )
 
     def sessions(self) -> list:

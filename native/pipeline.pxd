@@ -11,7 +11,7 @@ from native.decide cimport ANSWER_ICMP, ANSWER_RESET, Decision, decide, drop_exp
 from native.engine cimport Result, State
 from native.icmp cimport forward_error, parse_quote, related_flow
 from native.packet cimport (
-    ACK, FIN, K_ICMP_ERROR, K_ICMP_QUERY, K_TCP, K_UDP, PARSED, RST, SYN, Key, Packet,
+    ACK, FIN, K_ICMP_ERROR, K_ICMP_QUERY, K_OTHER, K_TCP, K_UDP, PARSED, RST, SYN, Key, Packet,
 )
 from native.program cimport PORT_UPLINK, TM_TCP_ESTABLISHED, ProgramData
 from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord, note, note_after
@@ -23,6 +23,9 @@ from native.session cimport (
 from native.stats cimport *
 from native.window cimport W_GOOD, W_STATE, W_STATE_CHALLENGE, W_WINDOW_CHALLENGE, judge
 from native.wire cimport likely, unlikely
+
+cdef enum:
+    SECOND = 1_000_000_000
 
 
 cdef inline StepRecord *note_hit(Recorder *recorder, const Session *session, uint16_t out_port) noexcept nogil:
@@ -54,17 +57,41 @@ cdef inline void answer_with(
     mark_hairpin(program, packet.family, packet.key.src_hi, packet.key.src_lo, result)
 
 
-cdef inline void send_answer(
-    const ProgramData *program, const Packet *packet, uint16_t in_port, const Decision *decision,
-    uint8_t *buffer, Result *result
+cdef inline bint may_send_error(State *state, const ProgramData *program) noexcept nogil:
+    # RFC 1812 4.3.2.8, RFC 4443 2.4 (f): a bucket that holds one second's errors and is filled as fast (as a virtual
+    # scheduling algorithm: `next_error` runs ahead of the clock by what has been taken out).
+    cdef uint64_t begin = max(state.next_error, state.now)
+    if program.error_interval == 0:
+        return True
+    if begin - state.now > SECOND - program.error_interval:
+        state.totals.errors_limited += 1
+        return False
+    state.next_error = begin + program.error_interval
+    return True
+
+
+cdef inline void answer_with_error(
+    State *state, const ProgramData *program, const Packet *packet, uint16_t in_port, uint8_t icmp_type,
+    uint8_t icmp_code, uint32_t second_word, uint8_t *buffer, Result *result, Recorder *recorder
 ) noexcept nogil:
-    cdef uint32_t length = 0
-    if decision.answer == ANSWER_RESET:
-        length = reset(packet, in_port, buffer)
-    elif decision.answer == ANSWER_ICMP:
-        length = icmp_error(program, packet, in_port, decision.answer_type, decision.answer_code, decision.answer_word,
-                            buffer)
+    cdef uint32_t length = icmp_error(program, packet, in_port, icmp_type, icmp_code, second_word, buffer)
+    if length == 0 or not answerable(program, packet):
+        return
+    if unlikely(not may_send_error(state, program)):
+        note(recorder, S_LOCAL, T_LIMITED, NO_SLOT, NO_PORT)
+        return
     answer_with(program, packet, in_port, buffer, length, result)
+
+
+cdef inline void send_answer(
+    State *state, const ProgramData *program, const Packet *packet, uint16_t in_port, const Decision *decision,
+    uint8_t *buffer, Result *result, Recorder *recorder
+) noexcept nogil:
+    if decision.answer == ANSWER_RESET:
+        answer_with(program, packet, in_port, buffer, reset(packet, in_port, buffer), result)
+    elif decision.answer == ANSWER_ICMP:
+        answer_with_error(state, program, packet, in_port, decision.answer_type, decision.answer_code,
+                          decision.answer_word, buffer, result, recorder)
 
 
 cdef inline void refuse_segment(
@@ -104,7 +131,7 @@ cdef inline void on_session(
         drop_expired(packet, &decision)
         result.verdict = V_DROP
         result.reason = R_TTL_EXPIRED
-        send_answer(program, packet, in_port, &decision, buffer, result)
+        send_answer(state, program, packet, in_port, &decision, buffer, result, recorder)
         return
     if unlikely(is_too_big(program, packet)):
         note_hit(recorder, session, flow.out_port)
@@ -112,7 +139,7 @@ cdef inline void on_session(
         drop_too_big(program, packet, &decision)
         result.verdict = V_DROP
         result.reason = decision.reason
-        send_answer(program, packet, in_port, &decision, buffer, result)
+        send_answer(state, program, packet, in_port, &decision, buffer, result, recorder)
         return
     if session.kind == K_TCP:
         judgement = judge(session, direction, packet)
@@ -195,28 +222,24 @@ cdef inline void relate(
 
 
 cdef inline void serve_locally(
-    const ProgramData *program, const Packet *packet, uint16_t in_port,
+    State *state, const ProgramData *program, const Packet *packet, uint16_t in_port,
     uint8_t *buffer, Result *result, Recorder *recorder
 ) noexcept nogil:
     # The edge itself: it answers pings and refuses everything else that nobody here serves.
-    cdef uint8_t outcome = T_ACCEPTED
     cdef uint8_t unreachable = 3 if packet.family == 4 else 1
-    cdef uint32_t length = 0
+    cdef uint8_t icmp_code
     if packet.kind == K_ICMP_QUERY and packet.icmp_code == 0 and packet.icmp_type == (8 if packet.family == 4 else 128):
-        outcome = T_ECHO_REPLY
-        length = echo_reply(packet, in_port, buffer)
-    elif packet.kind == K_TCP:
-        if not packet.tcp_flags & RST:
-            outcome = T_RESET
-            length = reset(packet, in_port, buffer)
-    elif packet.kind == K_UDP:
-        outcome = T_UNREACHABLE
-        length = icmp_error(program, packet, in_port, unreachable, 3 if packet.family == 4 else 4, 0, buffer)
-    elif packet.proto != (1 if packet.family == 4 else 58):
-        outcome = T_UNREACHABLE
-        length = icmp_error(program, packet, in_port, unreachable, 2 if packet.family == 4 else 4, 0, buffer)
-    note(recorder, S_LOCAL, outcome, NO_SLOT, NO_PORT)
-    answer_with(program, packet, in_port, buffer, length, result)
+        note(recorder, S_LOCAL, T_ECHO_REPLY, NO_SLOT, NO_PORT)
+        answer_with(program, packet, in_port, buffer, echo_reply(packet, in_port, buffer), result)
+    elif packet.kind == K_TCP and not packet.tcp_flags & RST:
+        note(recorder, S_LOCAL, T_RESET, NO_SLOT, NO_PORT)
+        answer_with(program, packet, in_port, buffer, reset(packet, in_port, buffer), result)
+    elif packet.kind == K_UDP or packet.kind == K_OTHER:
+        note(recorder, S_LOCAL, T_UNREACHABLE, NO_SLOT, NO_PORT)
+        icmp_code = 4 if packet.family == 6 else 3 if packet.kind == K_UDP else 2
+        answer_with_error(state, program, packet, in_port, unreachable, icmp_code, 0, buffer, result, recorder)
+    else:
+        note(recorder, S_LOCAL, T_ACCEPTED, NO_SLOT, NO_PORT)
 
 
 cdef inline void admit(
@@ -279,10 +302,10 @@ cdef inline void on_miss(
         mark_hairpin(program, packet.family, decision.key.dst_hi, decision.key.dst_lo, result)
     elif decision.verdict == V_LOCAL:
         count_decision(state, program, packet, &decision, False)
-        serve_locally(program, packet, in_port, buffer, result, recorder)
+        serve_locally(state, program, packet, in_port, buffer, result, recorder)
     else:
         count_decision(state, program, packet, &decision, False)
-        send_answer(program, packet, in_port, &decision, buffer, result)
+        send_answer(state, program, packet, in_port, &decision, buffer, result, recorder)
 
 
 cdef inline bint is_reused(const Session *session, const Packet *packet) noexcept nogil:

@@ -81,6 +81,7 @@ cpdef enum StepResult:
     T_MARTIAN = 24
     T_ENDED = 25
     T_TOO_BIG = 26
+    T_LIMITED = 30
 
 ctypedef struct RuleCounter:
     uint64_t hits
@@ -88,8 +89,10 @@ ctypedef struct RuleCounter:
     uint64_t bytes
 
 ctypedef struct Totals:
-    # Packets by verdict and by reason, sessions made and the most that lived at once.
+    # Packets by verdict and by reason, sessions made, the most that lived at once, and ICMP errors
+    # that were not sent because there had been too many.
     uint64_t verdicts[VERDICTS]
     uint64_t reasons[REASONS]
     uint64_t created
     uint64_t peak
+    uint64_t errors_limited

@@ -169,6 +169,9 @@ def _show(result: ReplayResult) -> None:
         f" ({result.packets_per_second:,.0f} packets/s); sessions: {stats.sessions_created:,} created,"
         f" {stats.sessions_peak:,} at most, {stats.sessions_open:,} open"
     )
+    if stats.icmp_errors_limited:
+        kept_back = plural_of(stats.icmp_errors_limited, "ICMP error")
+        write_result(f"{kept_back} of the edge not sent: more than options.icmpErrorRate allows")
     if result.differences is not None:
         _show_differences(result.differences)
 

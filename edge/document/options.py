@@ -18,6 +18,7 @@ _AS_WRITTEN = (
     "east_west_firewall",
     "reject_code",
     "mtu",
+    "icmp_error_rate",
     "max_sessions",
     "max_half_open",
     "seed",

@@ -457,6 +457,7 @@ class Options(Item):
     snat_service_port: Literal["IGNORE", "MATCH"] | None = None
     reject_code: Annotated[int, Field(ge=0, le=15)] | None = None
     mtu: Annotated[int, Field(ge=1280, le=65_535)] | None = None
+    icmp_error_rate: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     fragment_timeout: Annotated[int, Field(ge=1, le=4_320_000)] | None = None
     snat_port_range: Text = None
     max_sessions: Count | None = None

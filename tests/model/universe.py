@@ -178,6 +178,7 @@ def options(random: Random) -> Options:
         snat_service_port=random.choice(tuple(SnatServicePort)),
         reject_code=random.choice((13, 13, 0, 1, 9, 10)),
         mtu=random.choice((*[1500] * 14, 70, 48)),
+        icmp_error_rate=random.choice((1000, 1000, 0, 1, 3)),
         snat_port_range=random.choice(pools),
         max_sessions=random.choice((3, 8, 30, 1_000_000)),
         max_half_open=random.choice((2, 6, 100_000)),

@@ -349,6 +349,7 @@ def test_json_has_the_documented_shape(document: Path, tmp_path: Path) -> None:
         "firewallRules",
         "natRules",
         "sessions",
+        "icmpErrorsLimited",
     ]
     assert (shown["packets"], shown["bytes"], shown["hairpins"]) == (2, 128, 0)
     assert shown["verdicts"] == {"ALLOW": 1, "DROP": 1}
