@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 from edge.reference_wire import (
     ICMP,
     ICMP6,
+    ICMP_KINDS,
     MAX_EXTENSION_HEADERS,
     TCP,
     UDP,
@@ -34,13 +35,16 @@ QUOTED_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The packet in an ICMP error; offsets are in the error's own bytes.  ``seq`` is TCP's sequence number."""
+    """The packet in an ICMP error; offsets are in the error's own bytes.  ``seq`` is TCP's sequence number, type and
+    code are those of a quoted ICMP message."""
 
     at: int
     l4: int
     kind: Kind
     flow: Flow
     seq: int | None
+    icmp_type: int | None
+    icmp_code: int | None
 
 
 def quoted(packet: Packet) -> Quote | None:
@@ -56,7 +60,8 @@ def quoted(packet: Packet) -> Quote | None:
         return None
     kind, flow = quoted_upper(packet.ip, l4, flow)
     seq = u32(packet.ip, l4 + 4) if kind is Kind.TCP else None
-    return None if kind is Kind.ICMP_ERROR else Quote(at, l4, kind, flow, seq)
+    icmp_type, icmp_code = (packet.ip[l4], packet.ip[l4 + 1]) if kind in ICMP_KINDS else (None, None)
+    return None if kind is Kind.ICMP_ERROR else Quote(at, l4, kind, flow, seq, icmp_type, icmp_code)
 
 
 def quoted_ipv4(data: bytes, at: int) -> tuple[Flow, int] | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from edge.nat.config import NatType
+from edge.firewall.config import Action
+from edge.firewall.reference import Question, first_match
+from edge.nat.config import FirewallMatch, NatRule, NatType
 from edge.nat.reference import (
     inbound_match,
     outbound_match,
@@ -13,6 +15,7 @@ from edge.reference_account import note_hit
 from edge.reference_answers import Ruling
 from edge.reference_sessions import Session
 from edge.reference_trip import Trip
+from edge.reference_wire import Flow
 from edge.routing.reference import PortKind
 from edge.verdicts import Reason, Stage, StepResult, Verdict
 
@@ -62,6 +65,7 @@ def error_inwards(trip: Trip) -> None:
         return
     trip.flow = translate_destination(rule, trip.flow)
     trip.new_quote = quote.flow._replace(src=trip.flow.dst)
+    trip.asked = as_the_firewall_saw(rule, inside=trip.new_quote, outside=quote.flow)
     trip.note(Stage.NAT, StepResult.REFLEXIVE, rule_id=rule.id, after=trip.shown(trip.flow))
 
 
@@ -77,11 +81,42 @@ def error_outwards(trip: Trip) -> None:
     external = translate_source_in_place(rule, answers).src
     trip.flow = trip.flow._replace(src=external)
     trip.new_quote = quote.flow._replace(dst=external)
+    trip.asked = as_the_firewall_saw(rule, inside=quote.flow, outside=trip.new_quote)
     trip.note(Stage.NAT, StepResult.REFLEXIVE, rule_id=rule.id, after=trip.shown(trip.flow))
 
 
+def as_the_firewall_saw(rule: NatRule, *, inside: Flow, outside: Flow) -> Flow | None:
+    """The packet that an error is about, with the address that the rule showed the firewall; None: nobody was asked."""
+    seen = {FirewallMatch.MATCH_INTERNAL_ADDRESS: inside, FirewallMatch.MATCH_EXTERNAL_ADDRESS: outside}
+    return seen.get(rule.firewall_match)
+
+
 def stateless_error(trip: Trip) -> Ruling | None:
-    """An error that REFLEXIVE translated is forwarded as the packets that it is about are: nothing else is asked."""
+    """An error that REFLEXIVE translated passes if the packet that it is about would pass, the other way round: no
+    session vouches for that one."""
     if trip.new_quote is None or trip.local:
         return None
-    return Ruling(Verdict.ALLOW, Reason.RELATED, forward=(trip.out, trip.flow), quote=trip.new_quote)
+    admitted = Ruling(Verdict.ALLOW, Reason.RELATED, forward=(trip.out, trip.flow), quote=trip.new_quote)
+    if trip.asked is None:
+        return admitted
+    rule = first_match(trip.policy.firewall, question_about(trip, trip.asked))
+    action = Action.DROP if rule is None else rule.action
+    result = StepResult.ALLOW if action is Action.ALLOW else StepResult.DROP
+    trip.note(Stage.FIREWALL, result, rule_id=None if rule is None else rule.id)
+    return admitted if action is Action.ALLOW else Ruling(Verdict.DROP, Reason.ICMP_UNRELATED)
+
+
+def question_about(trip: Trip, flow: Flow) -> Question:
+    """What the firewall is asked about a quoted packet: it went where the error comes from."""
+    quote = trip.quote
+    return Question(
+        protocol=flow.protocol,
+        src=flow.src,
+        sport=flow.sport,
+        dst=flow.dst,
+        dport=flow.dport,
+        icmp_type=None if quote is None else quote.icmp_type,
+        icmp_code=None if quote is None else quote.icmp_code,
+        entered_by_uplink=trip.leaves_by_uplink,
+        leaves_by_uplink=trip.entered_by_uplink,
+    )

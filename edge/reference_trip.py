@@ -106,6 +106,7 @@ class Trip:
     packet: Packet
     flow: Flow  # with what NAT changed so far
     new_quote: Flow | None = None  # what an ICMP error is about, with what REFLEXIVE changed
+    asked: Flow | None = None  # what the firewall is asked in its place, the packet that it is about; None: nothing
     steps: list[Step] = field(default_factory=list)
     dnat: NatRule | None = None
     snat: NatRule | None = None

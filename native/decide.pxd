@@ -39,7 +39,7 @@ ctypedef struct Decision:
     uint32_t answer_word    # second word of an ICMP answer
     bint east_west
     bint stateless          # a REFLEXIVE hit and nothing that needs a session
-    bint related            # an ICMP error that REFLEXIVE translates along with what it quotes
+    const NatRule *related  # an ICMP error: the REFLEXIVE rule that translates it along with what it quotes, or NULL
     uint16_t out_port
     uint32_t fw_rule        # into ProgramData.firewall_rules; NO_RULE where none decided
     uint32_t dnat           # into Nat.rules; NO_RULE
@@ -47,7 +47,7 @@ ctypedef struct Decision:
     uint32_t bypass         # the NAT rule that let it past the firewall; NO_RULE
     uint32_t pool_index     # SNAT: the address chosen from the pool
     Key key                 # the packet's tuple as it will leave, but for the port that SNAT still has to allocate
-    Key saw                 # what the firewall was asked about
+    Key saw                 # what the firewall was asked about; of a related error, about the packet that it quotes
     Key quoted              # of a related error: the tuple that its quote will bear
     StepRecord *snat_step   # to be completed once a port is allocated
 
@@ -225,10 +225,11 @@ cdef inline void error_inwards(
     if rule == NULL:
         return
     to_internal(rule, &key.dst_hi, &key.dst_lo)
-    decision.related = True
+    decision.related = rule
     decision.quoted = quote.key
     decision.quoted.src_hi = key.dst_hi
     decision.quoted.src_lo = key.dst_lo
+    decision.saw = quote.key if rule.firewall_match == MATCH_EXTERNAL else decision.quoted
     note_after(note(recorder, S_NAT, T_REFLEXIVE, rule.slot, NO_PORT), key)
 
 
@@ -240,11 +241,12 @@ cdef inline void error_outwards(
     cdef const NatRule *rule = reflexive_match(program, &program.snat, packet, quote)
     if rule == NULL:
         return
-    decision.related = True
+    decision.related = rule
     decision.quoted = quote.key
     to_external(rule, &decision.quoted.dst_hi, &decision.quoted.dst_lo)
     key.src_hi = decision.quoted.dst_hi
     key.src_lo = decision.quoted.dst_lo
+    decision.saw = decision.quoted if rule.firewall_match == MATCH_EXTERNAL else quote.key
     note_after(note(recorder, S_NAT, T_REFLEXIVE, rule.slot, NO_PORT), key)
 
 
@@ -348,6 +350,26 @@ cdef inline bint firewall(
     return decision.verdict == V_ALLOW
 
 
+cdef inline void admit_related(
+    const ProgramData *program, const Packet *quote, uint8_t in_kind, uint8_t out_kind, Decision *decision,
+    Recorder *recorder
+) noexcept nogil:
+    # REFLEXIVE keeps no session that could vouch for the packet which an error quotes: the error passes if the firewall
+    # would have let that packet through, on its way the other way round.
+    cdef uint8_t direction = (DIRECTION_IN if out_kind == PORT_UPLINK else 0) | (
+        DIRECTION_OUT if in_kind == PORT_UPLINK else 0)
+    cdef uint32_t found
+    decision.reason = R_RELATED
+    if decision.related.firewall_match == MATCH_BYPASS:
+        return
+    found = first_match(&program.firewall, &decision.saw, quote.icmp_type, quote.icmp_code, direction)
+    if found != NO_RULE and program.firewall_rules[found].action == V_ALLOW:
+        note(recorder, S_FIREWALL, T_ALLOW, program.firewall_rules[found].slot, NO_PORT)
+        return
+    note(recorder, S_FIREWALL, T_DROP, NO_SLOT if found == NO_RULE else program.firewall_rules[found].slot, NO_PORT)
+    drop(decision, R_ICMP_UNRELATED)
+
+
 cdef inline uint8_t route_result(uint8_t kind) noexcept nogil:
     return T_STATIC if kind == ROUTE_STATIC else T_DEFAULT if kind == ROUTE_DEFAULT else T_CONNECTED
 
@@ -367,7 +389,7 @@ cdef inline void decide(
     decision.answer_word = 0
     decision.east_west = False
     decision.stateless = False
-    decision.related = False
+    decision.related = NULL
     decision.out_port = NO_PORT
     decision.fw_rule = NO_RULE
     decision.dnat = NO_RULE
@@ -395,7 +417,7 @@ cdef inline void decide(
             error_inwards(program, packet, quote, decision, recorder)
         else:
             destination_nat(program, packet, decision, recorder)
-        if decision.dnat != NO_RULE or decision.related:
+        if decision.dnat != NO_RULE or decision.related != NULL:
             route = route_to(program, &decision.key)
             if is_group(&decision.key, route):
                 note(recorder, S_ROUTE, T_MULTICAST, NO_SLOT, NO_PORT)
@@ -436,9 +458,9 @@ cdef inline void decide(
     if is_border(program, route.port):
         if packet.kind != K_ICMP_ERROR:
             source_nat(program, usage, packet, decision, recorder)
-        elif not decision.related and in_kind != PORT_UPLINK:
+        elif decision.related == NULL and in_kind != PORT_UPLINK:
             error_outwards(program, packet, quote, decision, recorder)
-    if decision.related:
-        decision.reason = R_RELATED
+    if decision.related != NULL:
+        admit_related(program, quote, in_kind, out_kind, decision, recorder)
         return
     firewall(program, packet, direction, decision, recorder)

@@ -85,6 +85,8 @@ cdef inline bint parse_quote(const Packet *error, Packet *quote) noexcept nogil:
         return False
     quote.family = error.family
     quote.kind = K_OTHER
+    quote.icmp_type = 0
+    quote.icmp_code = 0
     quote.l3 = error.l4 + 8
     if not (find_quoted_ipv4(quote, there) if error.family == 4 else find_quoted_ipv6(quote, there)):
         return False

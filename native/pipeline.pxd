@@ -289,7 +289,7 @@ cdef inline void on_miss(
     decide(program, state.usage, packet, quote, in_port, &decision, recorder)
     result.verdict = decision.verdict
     result.reason = decision.reason
-    if decision.verdict == V_ALLOW and decision.related:
+    if decision.verdict == V_ALLOW and decision.related != NULL:
         forward_error(packet, quote, &decision.key, &decision.quoted, decision.out_port, result)
         mark_hairpin(program, packet.family, decision.key.dst_hi, decision.key.dst_lo, result)
     elif decision.verdict == V_ALLOW and not decision.east_west and not decision.stateless:

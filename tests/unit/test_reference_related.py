@@ -11,11 +11,13 @@ import pytest
 from edge.model import EdgeConfig, SessionsOnChange
 from edge.nat.config import NatRule
 from edge.packets import build_frame, format_frame, parse_packet
+from edge.reference import ReferenceEdge
+from edge.runtime import Edge
 from edge.state import RuleCounters
 from edge.verdicts import Outcome
 from tests.model.frames import Parts, checksum, frame, icmp
 from tests.reference_bench import Bench, left, stages, why
-from tests.support import SECOND, acme, default_rule, nat, uplink, with_options
+from tests.support import SECOND, acme, default_rule, nat, rule, uplink, with_options
 
 EVERYTHING = [default_rule("ALLOW")]
 
@@ -348,15 +350,61 @@ def test_the_steps_of_an_error_that_reflexive_translates() -> None:
     bench = Bench(config)
     inwards = bench.send('icmp 192.0.2.1 > 203.0.113.15 time-exceeded of="udp 203.0.113.15:7 > 8.8.8.8:53"')
     assert why(inwards) == ("ALLOW", "RELATED")
-    assert stages(inwards) == ["SESSION MISS", "PROVIDER_FILTER PASS", "NAT REFLEXIVE r", "ROUTE CONNECTED LAN"]
+    assert stages(inwards) == [
+        "SESSION MISS",
+        "PROVIDER_FILTER PASS",
+        "NAT REFLEXIVE r",
+        "ROUTE CONNECTED LAN",
+        "FIREWALL ALLOW default_rule",
+    ]
     assert left(inwards) == [("LAN", 'icmp 192.0.2.1 > 10.20.0.15 time-exceeded of="udp 10.20.0.15:7 > 8.8.8.8:53"')]
     outwards = bench.send('icmp 10.20.0.77 > 8.8.8.8 time-exceeded of="udp 8.8.8.8:53 > 10.20.0.15:7"')
     assert why(outwards) == ("ALLOW", "RELATED")
-    assert stages(outwards) == ["SESSION MISS", "ROUTE DEFAULT INTERNET", "PROVIDER_FILTER PASS", "NAT REFLEXIVE r"]
+    assert stages(outwards) == [
+        "SESSION MISS",
+        "ROUTE DEFAULT INTERNET",
+        "PROVIDER_FILTER PASS",
+        "NAT REFLEXIVE r",
+        "FIREWALL ALLOW default_rule",
+    ]
     assert left(outwards) == [
         ("INTERNET", 'icmp 203.0.113.15 > 8.8.8.8 time-exceeded of="udp 8.8.8.8:53 > 203.0.113.15:7"')
     ]
     assert (bench.edge.rule_counters()["r"], bench.edge.events(), bench.edge.sessions()) == (RuleCounters(), [], [])
+
+
+INWARDS = 'icmp 192.0.2.1 > 203.0.113.15 time-exceeded of="udp 203.0.113.15:7 > 8.8.8.8:53"'
+OUTWARDS = 'icmp 10.20.0.77 > 8.8.8.8 time-exceeded of="udp 8.8.8.8:53 > 10.20.0.15:7"'
+
+
+@pytest.mark.parametrize(
+    ("text", "match", "allowed", "reason"),
+    [
+        (INWARDS, "MATCH_INTERNAL_ADDRESS", {}, "RELATED"),
+        (INWARDS, "MATCH_INTERNAL_ADDRESS", {"source": "203.0.113.15"}, "ICMP_UNRELATED"),
+        (INWARDS, "MATCH_EXTERNAL_ADDRESS", {"source": "203.0.113.15"}, "RELATED"),
+        (INWARDS, "MATCH_INTERNAL_ADDRESS", {"source": "10.20.0.15", "services": "udp/53"}, "RELATED"),
+        (INWARDS, "MATCH_INTERNAL_ADDRESS", {"services": "udp/7"}, "ICMP_UNRELATED"),
+        (INWARDS, "MATCH_INTERNAL_ADDRESS", {"direction": "OUT"}, "RELATED"),
+        (INWARDS, "MATCH_INTERNAL_ADDRESS", {"direction": "IN"}, "ICMP_UNRELATED"),
+        (INWARDS, "BYPASS", {"source": "192.0.2.77"}, "RELATED"),
+        (OUTWARDS, "MATCH_INTERNAL_ADDRESS", {"destination": "10.20.0.15", "direction": "IN"}, "RELATED"),
+        (OUTWARDS, "MATCH_INTERNAL_ADDRESS", {"direction": "OUT"}, "ICMP_UNRELATED"),
+        (OUTWARDS, "MATCH_EXTERNAL_ADDRESS", {"destination": "10.20.0.15"}, "ICMP_UNRELATED"),
+        (OUTWARDS, "MATCH_EXTERNAL_ADDRESS", {"destination": "203.0.113.15"}, "RELATED"),
+    ],
+)
+def test_an_error_passes_reflexive_if_what_it_is_about_would(
+    text: str, match: str, allowed: dict[str, str], reason: str
+) -> None:
+    config = edge(
+        nat("r", "REFLEXIVE", "203.0.113.15", "10.20.0.15", match=match),
+        firewall=[rule("some", **allowed), default_rule("DROP")],
+    )
+    for make in (ReferenceEdge, Edge):
+        frame = build_frame(parse_packet(text))
+        outcome = make(config).process("INTERNET" if text == INWARDS else "LAN", frame, 0)
+        assert why(outcome) == ("ALLOW" if reason == "RELATED" else "DROP", reason)
 
 
 @pytest.mark.parametrize(
