@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from edge.benchmarks import udp_frame
+from edge.benchmarks import snat_document, udp_frame
 
 NETWORK = 10 << 24 | 20 << 16  # 10.20.0.0/16, behind the edge
 REMOTE = 198 << 24 | 18 << 16  # 198.18.0.0/15, RFC 2544's range for benchmarks
@@ -70,42 +70,5 @@ def write_edge(path: Path, rules: int, seed: int) -> None:
         for number in range(rules - 1)
     ]
     user_rules.append({"name": "out", "actionValue": "ALLOW", "sourceFirewallIpAddresses": ["10.20.0.0/16"]})
-    document = {
-        "edgeGateway": {
-            "name": "T1-BENCH",
-            "edgeGatewayUplinks": [
-                {
-                    "uplinkName": "INTERNET",
-                    "subnets": [
-                        {
-                            "gateway": "203.0.113.1",
-                            "prefixLength": 24,
-                            "primaryIp": "203.0.113.10",
-                            "ipRanges": [{"startAddress": "203.0.113.10", "endAddress": "203.0.113.10"}],
-                        }
-                    ],
-                }
-            ],
-        },
-        "orgVdcNetworks": [
-            {
-                "name": "LAN",
-                "networkType": "NAT_ROUTED",
-                "connection": {"connectionTypeValue": "INTERNAL"},
-                "subnets": [{"gateway": "10.20.0.1", "prefixLength": 16}],
-            }
-        ],
-        "firewallRules": {
-            "userDefinedRules": user_rules,
-            "defaultRules": [{"name": "default_rule", "actionValue": "DROP"}],
-        },
-        "natRules": [
-            {
-                "name": "internet",
-                "type": "SNAT",
-                "externalAddresses": "203.0.113.10",
-                "internalAddresses": "10.20.0.0/16",
-            }
-        ],
-    }
+    document = snat_document(user_rules)
     path.write_text(json.dumps(document, indent=1), encoding="utf-8")

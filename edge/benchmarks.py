@@ -313,18 +313,8 @@ def _rewritten(port: str, outcome: Outcome) -> bool:
     return translated and _checksum(sum(words[:10])) == 0 and _checksum(pseudo_header + sum(words[10:])) == 0
 
 
-def _document() -> dict[str, object]:
-    """The edge of every case: ten firewall rules, the last of which lets everything out, and SNAT."""
-    closed = [
-        {
-            "name": f"service-{number}",
-            "actionValue": "DROP",
-            "sourceFirewallIpAddresses": [f"10.20.{200 + number}.0/24"],
-            "destinationFirewallIpAddresses": [f"192.0.2.{number}"],
-            "rawPortProtocols": [{"layer4Item": {"protocol": "TCP", "destinationPorts": [str(8000 + number)]}}],
-        }
-        for number in range(9)
-    ]
+def snat_document(user_rules: list[dict[str, object]]) -> dict[str, object]:
+    """An edge with one network, 10.20.0.0/16, that leaves by SNAT to one address, if these firewall rules let it."""
     subnet = {
         "gateway": "203.0.113.1",
         "prefixLength": 24,
@@ -341,12 +331,7 @@ def _document() -> dict[str, object]:
                 "subnets": [{"gateway": "10.20.0.1", "prefixLength": 16}],
             }
         ],
-        "firewallRules": {
-            "userDefinedRules": [
-                *closed,
-                {"name": "out", "actionValue": "ALLOW", "sourceFirewallIpAddresses": ["10.20.0.0/16"]},
-            ]
-        },
+        "firewallRules": {"userDefinedRules": user_rules},
         "natRules": [
             {
                 "name": "internet",
@@ -356,6 +341,22 @@ def _document() -> dict[str, object]:
             }
         ],
     }
+
+
+def _document() -> dict[str, object]:
+    """The edge of every case: ten firewall rules, the last of which lets everything out, and SNAT."""
+    closed: list[dict[str, object]] = [
+        {
+            "name": f"service-{number}",
+            "actionValue": "DROP",
+            "sourceFirewallIpAddresses": [f"10.20.{200 + number}.0/24"],
+            "destinationFirewallIpAddresses": [f"192.0.2.{number}"],
+            "rawPortProtocols": [{"layer4Item": {"protocol": "TCP", "destinationPorts": [str(8000 + number)]}}],
+        }
+        for number in range(9)
+    ]
+    out: dict[str, object] = {"name": "out", "actionValue": "ALLOW", "sourceFirewallIpAddresses": ["10.20.0.0/16"]}
+    return snat_document([*closed, out])
 
 
 # --- the machine ----------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ SECOND_NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class OptionTables:
-    """Switches as numbers; timers in the order of ``native/program.pxd``."""
+    """Switches as numbers; timers in the order of ``native/kinds.pxd``."""
 
     timers_ns: tuple[int, ...]
     blocked: tuple[list[tuple[int, int]], list[tuple[int, int]]]

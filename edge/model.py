@@ -82,6 +82,10 @@ PROVIDER_FILTER: tuple[BlockedPorts, ...] = (
 """The cloud's own list, as its user's manual gives it."""
 
 
+DEFAULT_SEED = 1
+"""What everything random starts from where neither the caller nor the options name a seed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """The emulator's own switches; ``docs/config.md`` says what each does."""

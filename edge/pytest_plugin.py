@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edge.printable import printable
+
 if TYPE_CHECKING:
     from edge.suite import StepFailure, Suite
     from edge.suite_file import EdgeTest
@@ -45,11 +47,11 @@ class EdgeTestFile(pytest.File):
         try:
             suite = load_suite(self.path, allow_unsupported=bool(self.config.getoption("--edge-allow-unsupported")))
         except (SuiteError, DocumentError) as error:
-            raise self.CollectError(str(error)) from error
+            raise self.CollectError(printable(str(error), lines=True)) from error
         for warning in suite.warnings:
-            self.warn(pytest.PytestCollectionWarning(str(warning)))
+            self.warn(pytest.PytestCollectionWarning(printable(str(warning))))
         for test in suite.file.tests:
-            yield EdgeTestItem.from_parent(self, name=test.name, suite=suite, test=test)
+            yield EdgeTestItem.from_parent(self, name=printable(test.name), suite=suite, test=test)
 
 
 class RuleSetFailure(Exception):  # noqa: N818 - not an error of the program: the test it carries has failed
@@ -79,7 +81,7 @@ class EdgeTestItem(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *args: object, **kwargs: object) -> str:
         """The failure as ``t1edge test`` prints it; a bug keeps its traceback."""
         if isinstance(excinfo.value, RuleSetFailure):
-            return excinfo.value.failure.text()
+            return printable(excinfo.value.failure.text(), lines=True)
         return str(super().repr_failure(excinfo, *args, **kwargs))  # type: ignore[arg-type]
 
     def reportinfo(self) -> tuple[Path, int, str]:

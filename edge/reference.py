@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from edge.firewall.config import Action
 from edge.firewall.reference import Question, first_match
-from edge.model import EdgeConfig, SessionsOnChange
+from edge.model import DEFAULT_SEED, EdgeConfig, SessionsOnChange
 from edge.nat.config import FirewallMatch, NatRule, NatType
 from edge.nat.reference import (
     choose_source,
@@ -32,8 +32,6 @@ from edge.reference_wire import RST, SYN, Flow, Kind, Packet, network_offset, pa
 from edge.routing.reference import Port, PortKind, Route, is_martian
 from edge.state import LogEvent, RuleCounters, SessionInfo, Stats
 from edge.verdicts import Outcome, Reason, Stage, Step, StepResult, Verdict
-
-DEFAULT_SEED = 1
 
 DEAD_ENDS: dict[StepResult, tuple[Reason, Answer | None]] = {
     StepResult.MULTICAST: (Reason.MULTICAST, None),

@@ -20,7 +20,7 @@ from edge.state import RuleCounters, Stats
 from edge.verdicts import Endpoints, Outcome, Reason, Stage, Step, StepResult, Verdict
 
 if TYPE_CHECKING:
-    from edge.reference_wire import Flow
+    from edge.packets import FlowKey
 
 PACKETS_PER_CALL = 65_536
 """How many records one native call handles: some hundredths of a second, so that progress and Ctrl-C are prompt."""
@@ -399,7 +399,7 @@ class _Comparison:
     """
 
     def __init__(self, first: EdgeConfig, second: EdgeConfig) -> None:
-        self.differences: dict[Flow, FlowDifference] = {}
+        self.differences: dict[FlowKey, FlowDifference] = {}
         self._drawn: tuple[dict[str, str], ...] = ({}, {})
         self._sides = tuple(
             (_rule_names(config), {rule.id: rule.external for rule in config.nat.rules}) for config in (first, second)
@@ -438,14 +438,12 @@ class _Comparison:
         )
 
     def _note(self, record: CapturedFrame, first: Answer, second: Answer) -> None:
-        from edge.packets import format_frame
-        from edge.reference_wire import Packet, parse
+        from edge.packets import flow_key, format_frame
 
-        packet = parse(record.frame)
-        if not isinstance(packet, Packet):  # what no edge can read, every edge drops for the same reason
+        flow = flow_key(record.frame)
+        if flow is None:  # what no edge can read, every edge drops for the same reason
             return
-        flow, back = packet.flow, packet.flow.reversed()
-        known = self.differences.get(flow) or self.differences.get(back)
+        known = self.differences.get(flow)
         if known is None:
             self.differences[flow] = FlowDifference(format_frame(record.frame), record.number, first, second)
         else:

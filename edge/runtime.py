@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from edge.compiler import Tables, compile_tables
 from edge.errors import NoPortError, ResourceError
-from edge.model import EdgeConfig, SessionsOnChange
+from edge.model import DEFAULT_SEED, EdgeConfig, SessionsOnChange
 from edge.routing.compile import PortKind
 from edge.state import LogEvent, RuleCounters, SessionInfo, Stats, state_text
 from edge.verdicts import Endpoints, Outcome, Output, Reason, Stage, Step, StepResult, Verdict
@@ -21,7 +21,6 @@ from native.capture import CaptureReader
 from native.engine import Engine
 from native.program import Program
 
-DEFAULT_SEED = 1
 RawEndpoints = tuple[int, int, int, int, int]
 RawStep = tuple[
     int, int, int | None, int | None, RawEndpoints | None, RawEndpoints | None, bool, int | None, int | None

@@ -6,20 +6,21 @@ from native.account cimport count_rule, fold_session, slot_of
 from native.classify cimport NO_RULE
 from native.decide cimport Decision, decide
 from native.engine cimport State
-from native.nat cimport NAT_SNAT, NatRule, pool_address
+from native.kinds cimport (
+    NAT_SNAT, TM_ICMP_ERROR_REPLY, TM_ICMP_FIRST, TM_OTHER, TM_TCP_CLOSED, TM_TCP_CLOSING, TM_TCP_ESTABLISHED,
+    TM_TCP_FIN_WAIT, TM_TCP_FIRST, TM_TCP_OPENING, TM_UDP_FIRST, TM_UDP_MULTIPLE, TM_UDP_SINGLE,
+)
+from native.nat cimport NatRule, pool_address
 from native.packet cimport (
     ACK, FIN, K_ICMP_OTHER, K_ICMP_QUERY, K_ICMP_REPLY, K_TCP, K_UDP, PARSED, RST, SYN,
     Key, Packet, key_dport, key_family, key_proto, key_side, key_sport, make_meta,
 )
-from native.program cimport (
-    TM_ICMP_ERROR_REPLY, TM_ICMP_FIRST, TM_OTHER, TM_TCP_CLOSED, TM_TCP_CLOSING, TM_TCP_ESTABLISHED,
-    TM_TCP_FIN_WAIT, TM_TCP_FIRST, TM_TCP_OPENING, TM_UDP_FIRST, TM_UDP_MULTIPLE, TM_UDP_SINGLE,
-    ProgramData, is_blocked,
-)
+from native.program cimport ProgramData, is_blocked
 from native.record cimport NO_SLOT
 from native.rewrite cimport plan_rewrite
 from native.session cimport (
     NONE, ORIGINAL, REPLY, TCP_CLOSING, TCP_ESTABLISHED, TCP_FIN_WAIT_2, TCP_SYN_SENT, TCP_TIME_WAIT,
+    UDP_MULTIPLE, UDP_SINGLE,
     Session, hash_key, is_half_open, key_reversed, lookup, same_key, table_add, wheel_link,
 )
 from native.stats cimport R_NAT_COLLISION, R_NAT_PORTS_EXHAUSTED, V_ALLOW
@@ -47,7 +48,9 @@ cdef inline int timer_of(const Session *session, bint first) noexcept nogil:
     if session.kind == K_UDP:
         if first:
             return TM_UDP_FIRST
-        return TM_UDP_MULTIPLE if session.state[0] == 2 and session.state[1] == 2 else TM_UDP_SINGLE
+        if session.state[0] == UDP_MULTIPLE and session.state[1] == UDP_MULTIPLE:
+            return TM_UDP_MULTIPLE
+        return TM_UDP_SINGLE
     if session.kind == K_ICMP_QUERY or session.kind == K_ICMP_REPLY or session.kind == K_ICMP_OTHER:
         return TM_ICMP_FIRST if first else TM_ICMP_ERROR_REPLY
     return TM_OTHER
@@ -186,7 +189,7 @@ cdef inline void open_session(
         else:
             session.state[0] = TCP_ESTABLISHED
     elif packet.kind == K_UDP:
-        session.state[0] = 1
+        session.state[0] = UDP_SINGLE
     if is_half_open(session):
         state.table.half_open += 1
     session.expires = state.now + timeout(program, session, True)

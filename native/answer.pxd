@@ -5,8 +5,9 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from native.packet cimport ACK, K_ICMP_ERROR, RST, Packet, end_of
+from native.kinds cimport ROUTE_BROADCAST
 from native.program cimport OwnAddress, ProgramData
-from native.route cimport NOWHERE, ROUTE_BROADCAST, is_multicast, map_lookup
+from native.route cimport NOWHERE, is_multicast, map_lookup
 from native.classify cimport not_above
 from native.wire cimport be16, be32, fold, put16, put32, put64, sum_bytes
 

@@ -4,6 +4,8 @@ from typing import NamedTuple, Self
 
 from typing_extensions import disjoint_base
 
+from native.stream import InputStream
+
 class CapturedFrame(NamedTuple):
     """One record: its number from 1, nanoseconds since 1970, the Ethernet frame, its length on the wire as the file
     states it, and the interface it was seen on (from 0 within its section)."""
@@ -15,14 +17,13 @@ class CapturedFrame(NamedTuple):
     interface: int
 
 @disjoint_base
-class CaptureReader(Iterator[CapturedFrame]):
+class CaptureReader(InputStream, Iterator[CapturedFrame]):
     """Iterates over a capture, compressed with gzip or zstd or not; takes over the descriptor.  ``number`` to
     ``interface`` tell of the last record, ``size`` is None for what is no regular file.  Raises CaptureError at the
     header or record that is no good."""
 
     number: int
     wire_length: int
-    captured_length: int
     interface: int
     size: int | None
     name: str
@@ -40,8 +41,5 @@ class CaptureReader(Iterator[CapturedFrame]):
         traceback: TracebackType | None,
         /,
     ) -> None: ...
-    def close(self) -> None:
-        """Close the descriptor; iterating ends here."""
-
     def raise_for_error(self) -> None:
         """Raise what ended the reading, if it was not the end of the file.  Raises CaptureError."""

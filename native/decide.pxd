@@ -6,22 +6,19 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.classify cimport DIRECTION_IN, DIRECTION_OUT, NO_RULE, Rules, first_match
-from native.nat cimport (
-    MATCH_BYPASS, MATCH_EXTERNAL, NAT_NO_DNAT, NAT_NO_SNAT, NAT_REFLEXIVE,
-    NatRule, dnat_port, least_used, pool_address, to_external, to_internal,
+from native.kinds cimport (
+    MATCH_BYPASS, MATCH_EXTERNAL, NAT_NO_DNAT, NAT_NO_SNAT, NAT_REFLEXIVE, PORT_DISTRIBUTED, PORT_ISOLATED,
+    PORT_SERVICE, PORT_UPLINK, ROUTE_BROADCAST, ROUTE_DEFAULT, ROUTE_GATEWAY, ROUTE_ISOLATED, ROUTE_OWNED,
+    ROUTE_PRIMARY, ROUTE_STATIC,
 )
+from native.nat cimport NatRule, dnat_port, least_used, pool_address, to_external, to_internal
 from native.packet cimport (
     ACK, FIN, K_ICMP_ERROR, K_ICMP_REPLY, K_TCP, RST, SYN,
     Key, Packet, is_odd, key_dport, key_family, key_proto, key_side, key_sport, make_meta,
 )
-from native.program cimport (
-    PORT_DISTRIBUTED, PORT_ISOLATED, PORT_SERVICE, PORT_UPLINK, FirewallRule, ProgramData, is_blocked,
-)
+from native.program cimport FirewallRule, ProgramData, is_blocked
 from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord, note, note_after
-from native.route cimport (
-    NOWHERE, ROUTE_BROADCAST, ROUTE_DEFAULT, ROUTE_GATEWAY, ROUTE_ISOLATED, ROUTE_OWNED,
-    ROUTE_PRIMARY, ROUTE_STATIC, Route, is_multicast, map_lookup,
-)
+from native.route cimport NOWHERE, Route, is_multicast, map_lookup
 from native.session cimport key_reversed
 from native.stats cimport *
 

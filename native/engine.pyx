@@ -5,26 +5,29 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
-from native.capture cimport C_FRAME, MAX_FRAME, CaptureReader
+from native.capture cimport CaptureReader
 from native.account cimport end_session, expire, fold_session
 from native.answer cimport ANSWER_SIZE
 from native.decide cimport is_local, is_owned
 from native.engine cimport BURST, LOG_ENTRIES, LogEntry, Result, State
+from native.kinds cimport PORT_ISOLATED, PORT_UPLINK, ROUTE_BROADCAST, ROUTE_ISOLATED
+from native.link cimport MAX_FRAME
 from native.machine cimport ticks
 from native.packet cimport (
     K_ICMP_ERROR, K_ICMP_OTHER, K_ICMP_QUERY, K_ICMP_REPLY, K_TCP, K_UDP, PARSED, Key, Packet, key_dport, key_family,
     key_proto, key_sport, parse,
 )
 from native.pipeline cimport pipeline
-from native.program cimport PORT_ISOLATED, PORT_UPLINK, Program, ProgramData
+from native.program cimport Program, ProgramData
 from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord
 from native.rewrite cimport rewrite_as
-from native.route cimport NOWHERE, ROUTE_BROADCAST, ROUTE_ISOLATED, map_lookup
+from native.route cimport NOWHERE, map_lookup
 from native.session cimport (
     NONE, ORIGINAL, REPLY, Session, hash_key, key_reversed, lookup, prefetch_bucket, prefetch_session,
     table_free, table_init, table_reserve,
 )
 from native.stats cimport REASONS, VERDICTS, V_ALLOW, RuleCounter, Totals
+from native.stream cimport C_FRAME
 from native.wire cimport unlikely
 
 cdef enum:

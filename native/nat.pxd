@@ -2,29 +2,13 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-
-cdef enum NatType:
-    NAT_DNAT = 0
-    NAT_SNAT = 1
-    NAT_NO_DNAT = 2
-    NAT_NO_SNAT = 3
-    NAT_REFLEXIVE = 4
-
-cdef enum FirewallMatch:
-    MATCH_INTERNAL = 0
-    MATCH_EXTERNAL = 1
-    MATCH_BYPASS = 2
-
-cdef enum PortMap:
-    PORT_KEPT = 0
-    PORT_ONE = 1            # to the first port of the target range
-    PORT_OFFSET = 2         # a range onto a range of the same length
+from native.kinds cimport PORT_OFFSET, PORT_ONE
 
 ctypedef struct NatRule:
-    uint8_t type
-    uint8_t firewall_match
+    uint8_t type            # a NatType
+    uint8_t firewall_match  # a FirewallMatch
     uint8_t logging
-    uint8_t port_map
+    uint8_t port_map        # a PortMap
     uint16_t matched_port   # first port of the range that is matched
     uint16_t target_port    # first port of the range it becomes
     uint32_t slot           # its counters

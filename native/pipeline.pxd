@@ -10,15 +10,16 @@ from native.classify cimport NO_RULE
 from native.decide cimport ANSWER_ICMP, ANSWER_RESET, Decision, decide, drop_expired, drop_too_big, is_owned, is_too_big
 from native.engine cimport Result, State
 from native.icmp cimport forward_error, parse_quote, related_flow
+from native.kinds cimport PORT_UPLINK, TM_TCP_ESTABLISHED
 from native.packet cimport (
     ACK, FIN, K_ICMP_ERROR, K_ICMP_QUERY, K_OTHER, K_TCP, K_UDP, PARSED, RST, SYN, Key, Packet,
 )
-from native.program cimport PORT_UPLINK, TM_TCP_ESTABLISHED, ProgramData
+from native.program cimport ProgramData
 from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord, note, note_after
 from native.rewrite cimport forward, plan_rewrite
 from native.session cimport (
-    NONE, RW_SRC, TCP_FIN_WAIT_2, Flow, Session, is_half_open, keep_alive, key_reversed, lookup,
-    stays_established, track,
+    NONE, RW_SRC, TCP_FIN_WAIT_2, UDP_MULTIPLE, UDP_NO_TRAFFIC, UDP_SINGLE, Flow, Session, is_half_open, keep_alive,
+    key_reversed, lookup, stays_established, track,
 )
 from native.stats cimport *
 from native.window cimport W_GOOD, W_STATE, W_STATE_CHALLENGE, W_WINDOW_CHALLENGE, judge
@@ -157,10 +158,10 @@ cdef inline void on_session(
             elif unlikely(not was_half_open and is_half_open(session)):
                 state.table.half_open += 1
     elif session.kind == K_UDP:
-        if session.state[direction] == 0:
-            session.state[direction] = 1
-        if session.state[1 - direction] == 1:
-            session.state[1 - direction] = 2
+        if session.state[direction] == UDP_NO_TRAFFIC:
+            session.state[direction] = UDP_SINGLE
+        if session.state[1 - direction] == UDP_SINGLE:
+            session.state[1 - direction] = UDP_MULTIPLE
         lifetime = timeout(program, session, False)
     else:
         lifetime = timeout(program, session, False)

@@ -3,29 +3,9 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.classify cimport Rules
+from native.kinds cimport TIMERS
 from native.nat cimport Nat
 from native.route cimport RangeMap, Route
-
-cdef enum PortKind:
-    PORT_UPLINK = 0
-    PORT_DISTRIBUTED = 1
-    PORT_SERVICE = 2
-    PORT_ISOLATED = 3
-
-cdef enum Timer:
-    TM_TCP_FIRST = 0
-    TM_TCP_OPENING = 1
-    TM_TCP_ESTABLISHED = 2
-    TM_TCP_FIN_WAIT = 3
-    TM_TCP_CLOSING = 4
-    TM_TCP_CLOSED = 5
-    TM_UDP_FIRST = 6
-    TM_UDP_SINGLE = 7
-    TM_UDP_MULTIPLE = 8
-    TM_ICMP_FIRST = 9
-    TM_ICMP_ERROR_REPLY = 10
-    TM_OTHER = 11
-    TIMERS = 12
 
 ctypedef struct FirewallRule:
     uint8_t action          # a Verdict
@@ -44,7 +24,7 @@ ctypedef struct OwnAddress:
     uint64_t lo
 
 ctypedef struct Port:
-    uint8_t kind
+    uint8_t kind            # a PortKind
     uint32_t first_address  # OwnAddress first_address .. last_address - 1
     uint32_t last_address
 

@@ -3,9 +3,10 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from native.classify cimport RuleTable
+from native.kinds cimport TIMERS
 from native.memory cimport block
 from native.nat cimport NatRule
-from native.program cimport TIMERS, FirewallRule, OwnAddress, Port
+from native.program cimport FirewallRule, OwnAddress, Port
 from native.route cimport RangeMap, Route
 
 

@@ -8,16 +8,6 @@ from native.classify cimport not_above
 cdef enum:
     NOWHERE = 0xffffffff
 
-cdef enum RouteKind:
-    ROUTE_CONNECTED = 0
-    ROUTE_STATIC = 1
-    ROUTE_DEFAULT = 2
-    ROUTE_GATEWAY = 3       # the edge's own address on a network
-    ROUTE_OWNED = 4         # an address allocated to the edge on an uplink
-    ROUTE_PRIMARY = 5       # the edge's own address on an uplink
-    ROUTE_ISOLATED = 6
-    ROUTE_BROADCAST = 7
-
 ctypedef struct RangeMap:
     uint32_t count
     uint64_t *start_hi      # value i holds from start i up to start i + 1
@@ -25,7 +15,7 @@ ctypedef struct RangeMap:
     uint32_t *value
 
 ctypedef struct Route:
-    uint8_t kind
+    uint8_t kind            # a RouteKind
     uint16_t port
 
 

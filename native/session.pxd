@@ -9,7 +9,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from native.packet cimport Key
+from native.packet cimport ACK, FIN, K_TCP, RST, SYN, Key
 from native.wire cimport likely, prefetch
 
 cdef enum:
@@ -19,13 +19,20 @@ cdef enum:
     ORIGINAL = 0
     REPLY = 1
 
-cdef enum TcpState:
+cpdef enum TcpState:
+    # Of one side, numbered as in BSD.
     TCP_CLOSED = 0
     TCP_SYN_SENT = 2
     TCP_ESTABLISHED = 4
     TCP_CLOSING = 7
     TCP_FIN_WAIT_2 = 9
     TCP_TIME_WAIT = 10
+
+cpdef enum UdpState:
+    # What one side has sent, as PF calls it.
+    UDP_NO_TRAFFIC = 0
+    UDP_SINGLE = 1
+    UDP_MULTIPLE = 2
 
 cdef enum Rewrite:
     RW_SRC = 1
@@ -57,7 +64,7 @@ ctypedef struct Session:
     uint64_t bytes[2]
     uint32_t seqlo[2]       # TCP, by side: the highest end of a segment seen
     uint32_t seqhi[2]       # the highest end that the other side's window lets it send
-    uint8_t state[2]
+    uint8_t state[2]        # a TcpState or UdpState each
     uint8_t kind            # native.packet Kind of the packet that made it
     uint8_t live
     uint32_t revision       # of the configuration that last admitted it
@@ -219,27 +226,28 @@ cdef inline void keep_alive(Table *table, uint32_t number, uint64_t expires) noe
 cdef inline void track(Session *session, int me, uint8_t flags) noexcept nogil:
     # One TCP packet from side `me`; the states are BSD's, the transitions those of a stateful filter without windows.
     cdef int peer = 1 - me
-    if flags & 4:
+    if flags & RST:
         session.state[0] = TCP_TIME_WAIT
         session.state[1] = TCP_TIME_WAIT
         return
-    if flags & 2 and session.state[me] < TCP_SYN_SENT:
+    if flags & SYN and session.state[me] < TCP_SYN_SENT:
         session.state[me] = TCP_SYN_SENT
-    if flags & 1 and session.state[me] < TCP_CLOSING:
+    if flags & FIN and session.state[me] < TCP_CLOSING:
         session.state[me] = TCP_CLOSING
-    if flags & 16:
+    if flags & ACK:
         if session.state[peer] == TCP_SYN_SENT:
             session.state[peer] = TCP_ESTABLISHED
         elif session.state[peer] == TCP_CLOSING:
             session.state[peer] = TCP_FIN_WAIT_2
-    if not flags & 2 and session.state[me] == TCP_CLOSED:
+    if not flags & SYN and session.state[me] == TCP_CLOSED:
         session.state[me] = TCP_ESTABLISHED
 
 
 cdef inline bint stays_established(const Session *session, uint8_t flags) noexcept nogil:
     # Would track() change nothing?
-    return session.state[0] == TCP_ESTABLISHED and session.state[1] == TCP_ESTABLISHED and not flags & 7
+    return (session.state[0] == TCP_ESTABLISHED and session.state[1] == TCP_ESTABLISHED
+            and not flags & (FIN | SYN | RST))
 
 
 cdef inline bint is_half_open(const Session *session) noexcept nogil:
-    return session.kind == 0 and (session.state[0] < TCP_ESTABLISHED or session.state[1] < TCP_ESTABLISHED)
+    return session.kind == K_TCP and (session.state[0] < TCP_ESTABLISHED or session.state[1] < TCP_ESTABLISHED)

@@ -6,7 +6,7 @@ from libc.string cimport memset
 from native.packet cimport Key
 from native.session cimport (
     NONE, REPLY, TICK_SHIFT, Bucket, Flow, Session, Table,
-    flow_at, hash_key, keep_alive, lookup, lowest, matching_tags, tag_of,
+    flow_at, hash_key, lowest, matching_tags, tag_of,
 )
 
 cdef extern from "sys/mman.h" nogil:
@@ -298,57 +298,3 @@ cdef uint32_t wheel_due(Table *table, uint64_t now) noexcept nogil:
     table.tick = last
     table.next_check = 0        # so that the next call sets the tick again: nothing is linked by an old one
     return NONE
-
-
-def wheel_self_test(seed: int, sessions: int, steps: int) -> int:
-    """Drive a table of ``sessions`` random deadlines through ``steps`` random advances of the clock, holding every
-    expiry against a plain list.  Returns how many expired; raises AssertionError on the first difference."""
-    cdef Table table
-    cdef Key original
-    cdef Key reply
-    cdef uint32_t number
-    import random
-    rng = random.Random(seed)
-    if table_init(&table, seed) != 0 or table_reserve(&table, sessions) != 0:
-        raise MemoryError
-    memset(&original, 0, sizeof(Key))
-    memset(&reply, 0, sizeof(Key))
-    expected: dict[int, int] = {}
-    now = rng.randrange(1 << 60)
-    expired = 0
-    try:
-        wheel_due(&table, now)
-        for step in range(steps):
-            while len(expected) < sessions:
-                original.src_lo = rng.getrandbits(63)
-                reply.src_lo = original.src_lo | (1 << 63)
-                number = table_add(&table, &original, &reply)
-                assert number != NONE, (seed, step)
-                table.sessions[number].expires = now + rng.randrange(1, 1 << rng.randrange(1, 56))
-                wheel_link(&table, number)
-                expected[number] = table.sessions[number].expires
-            for chosen in rng.sample(sorted(expected), min(8, len(expected))):
-                keep_alive(&table, chosen, now + rng.randrange(1, 1 << rng.randrange(1, 56)))
-                expected[chosen] = table.sessions[<uint32_t>chosen].expires
-            now += rng.randrange(1 << rng.randrange(1, 56))
-            due = {number for number, expires in expected.items() if expires <= now}
-            found = set()
-            while True:
-                number = wheel_due(&table, now)
-                if number == NONE:
-                    break
-                found.add(number)
-                table_remove(&table, number)
-            assert found == due, (seed, step, found ^ due)
-            expired += len(due)
-            for gone in due:
-                del expected[gone]
-            for chosen in expected:
-                number = chosen
-                original = table.sessions[number].flow[0].key
-                reply = table.sessions[number].flow[1].key
-                assert lookup(&table, &original, hash_key(&table, &original)) == number << 1, (seed, step, chosen)
-                assert lookup(&table, &reply, hash_key(&table, &reply)) == (number << 1 | REPLY), (seed, step, chosen)
-        return expired
-    finally:
-        table_free(&table)

@@ -154,6 +154,18 @@ def data() -> Path:
     return DATA
 
 
+@pytest.fixture
+def saved(tmp_path: Path) -> Callable[[bytes], Path]:
+    """``saved(data)`` writes a capture file and says where."""
+
+    def save(data: bytes) -> Path:
+        path = tmp_path / "test.cap"
+        path.write_bytes(data)
+        return path
+
+    return save
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The root of the source tree."""

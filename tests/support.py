@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
+from pathlib import Path
 
 from edge.addresses import AddressRange, PortRange
 from edge.firewall.config import (
@@ -31,6 +32,9 @@ from edge.routing.config import (
     Uplink,
     UplinkSubnet,
 )
+
+SAMPLE = (Path(__file__).parent / "data" / "edge.yaml").read_text(encoding="utf-8")
+"""tests/data/edge.yaml: T1-ACME with one uplink and one network, a web server that is published and a way out."""
 
 SECOND = 1_000_000_000
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmp6": 58}

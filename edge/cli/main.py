@@ -21,8 +21,6 @@ from edge.cli.common import ExitCode, discard_output, flush_output, message, wri
 from edge.errors import EdgeError
 from edge.printable import printable
 
-VERSION = "0.1.0"
-
 COMPLETE_VARIABLE = "_T1EDGE_COMPLETE"
 """Set by the completion scripts; its value says what the shell wants to know."""
 
@@ -119,7 +117,7 @@ def _show(error: click.ClickException) -> None:
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example:  t1edge trace acme.yaml 'tcp 198.51.100.99:40000 > 203.0.113.11:80 S'",
 )
-@click.version_option(VERSION, prog_name="t1edge", message="%(prog)s %(version)s")
+@click.version_option(package_name="t1edge", prog_name="t1edge", message="%(prog)s %(version)s")
 def cli() -> None:
     """Emulate an NSX-T tier-1 edge gateway as VMware Cloud Director shows it.
 

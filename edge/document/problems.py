@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
 
-from edge.errors import Problem, Severity, printable
+from edge.errors import Problem, Severity
+from edge.printable import printable
 
 Path = tuple[str | int, ...]
 """The keys and indexes that lead from the top of a document to a value, as its author wrote them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 from edge.addresses import ANY_PORT_RANGE, AddressRange, PortRange
 from edge.firewall.compile import PORT_PROTOCOLS, FlatService
@@ -16,7 +17,14 @@ MATCHES = {
     FirewallMatch.MATCH_EXTERNAL_ADDRESS: 1,
     FirewallMatch.BYPASS: 2,
 }
-PORT_KEPT, PORT_ONE, PORT_OFFSET = 0, 1, 2
+
+
+class PortMap(IntEnum):
+    """What a DNAT rule does to the destination port; numbers of ``native/kinds.pxd``."""
+
+    KEPT = 0
+    ONE = 1
+    OFFSET = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +39,7 @@ class NatRow:
     external: int
     internal: int
     one_to_one: bool
-    port_map: int
+    port_map: PortMap
     matched_port: int
     target_port: int
     pool_size: int
@@ -85,13 +93,13 @@ def source_services(rule: NatRule, port: SnatServicePort) -> tuple[FlatService, 
     return ((rule.profile.services[0].protocol, -1, -1, ANY_PORT_RANGE, ports or ANY_PORT_RANGE),)
 
 
-def port_translation(rule: NatRule) -> tuple[int, int, int]:
+def port_translation(rule: NatRule) -> tuple[PortMap, int, int]:
     """(port_map, first matched port, first target port) of a DNAT rule."""
     target = profile_ports(rule)
     if rule.type is not NatType.DNAT or target is None:
-        return PORT_KEPT, 0, 0
+        return PortMap.KEPT, 0, 0
     matched = matched_ports(rule)
-    return (PORT_OFFSET if matched.size == target.size else PORT_ONE), matched.first, target.first
+    return (PortMap.OFFSET if matched.size == target.size else PortMap.ONE), matched.first, target.first
 
 
 def nat_row(rule: NatRule) -> NatRow:

@@ -61,6 +61,9 @@ ICMP_V6 = MappingProxyType(
 QUERY_TYPES = MappingProxyType({4: frozenset({0, 8, 13, 14, 15, 16, 17, 18}), 6: frozenset({128, 129})})
 """Messages with an identifier and a sequence number, by IP version."""
 
+REQUEST_TYPES = MappingProxyType({4: {0: 8, 14: 13, 16: 15, 18: 17}, 6: {129: 128}})
+"""Type of a query's reply -> type of the query, by IP version."""
+
 ERROR_TYPES = MappingProxyType({4: frozenset({3, 4, 5, 11, 12}), 6: frozenset(range(128))})
 """Messages that quote the packet they are about."""
 

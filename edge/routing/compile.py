@@ -15,7 +15,7 @@ Interval = tuple[int, int]
 
 
 class PortKind(IntEnum):
-    """What a port is; numbers of ``native/program.pxd``."""
+    """What a port is; numbers of ``native/kinds.pxd``."""
 
     UPLINK = 0
     DISTRIBUTED = 1
@@ -24,7 +24,7 @@ class PortKind(IntEnum):
 
 
 class RouteKind(IntEnum):
-    """What a route leads to; numbers of ``native/route.pxd``."""
+    """What a route leads to; numbers of ``native/kinds.pxd``."""
 
     CONNECTED = 0
     STATIC = 1

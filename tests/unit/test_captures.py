@@ -76,16 +76,6 @@ def packet(
     return block(6, head + frame + bytes(-len(frame) & 3) + options, order)
 
 
-@pytest.fixture
-def saved(tmp_path: Path) -> Callable[[bytes], Path]:
-    def save(data: bytes) -> Path:
-        path = tmp_path / "test.cap"
-        path.write_bytes(data)
-        return path
-
-    return save
-
-
 # --- pcap -----------------------------------------------------------------------------------------------------------
 
 

@@ -60,16 +60,6 @@ PACKS: dict[str, Pack] = {"plain": unchanged, "gzip": gzip.compress, "zstd": wit
 COMPRESSED = pytest.mark.parametrize("name", ["gzip", "zstd"])
 
 
-@pytest.fixture
-def saved(tmp_path: Path) -> Callable[[bytes], Path]:
-    def save(data: bytes) -> Path:
-        path = tmp_path / "test.cap"
-        path.write_bytes(data)
-        return path
-
-    return save
-
-
 def read(path: str | Path) -> tuple[list[bytes], str]:
     """The frames that were delivered, and the message that ended it ('' at the end of the capture)."""
     frames: list[bytes] = []

@@ -10,7 +10,7 @@ import pty
 import signal
 import subprocess
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 from pathlib import Path
 
 import click
@@ -42,7 +42,7 @@ def shell(script: str) -> subprocess.CompletedProcess[str]:
 
 def test_version() -> None:
     result = CliRunner().invoke(cli, ["--version"])
-    assert (result.exit_code, result.output) == (0, "t1edge 0.1.0\n")
+    assert (result.exit_code, result.output) == (0, f"t1edge {version('t1edge')}\n")
 
 
 def test_no_command_shows_the_help_and_is_a_usage_error() -> None:

@@ -13,15 +13,15 @@ import pytest
 
 from edge.diff import Change, ChangeKind, diff, render
 from edge.document import from_data, load, loads
+from tests.support import SAMPLE
 
 DATA = Path(__file__).parent.parent / "data"
-TEXT = (DATA / "edge.yaml").read_text(encoding="utf-8")
 
 
 def changes(old: str, new: str) -> list[Change]:
     """What changes when a piece of tests/data/edge.yaml is replaced."""
-    assert old in TEXT
-    return diff(loads(TEXT), loads(TEXT.replace(old, new, 1)))
+    assert old in SAMPLE
+    return diff(loads(SAMPLE), loads(SAMPLE.replace(old, new, 1)))
 
 
 def rules(*names: str, **fields: Any) -> dict[str, Any]:

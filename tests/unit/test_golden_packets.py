@@ -18,38 +18,22 @@ from edge.reference import ReferenceEdge
 from edge.runtime import Edge
 from edge.trace import Tracer, TraceResult
 from edge.verdicts import Reason, Verdict
+from tests.support import SAMPLE
 
-SAMPLE = loads("""
-edgeGateway:
-  name: T1-ACME
-  edgeGatewayUplinks:
-    - uplinkName: INTERNET
-      subnets: {values: [{gateway: 203.0.113.1, prefixLength: 24, primaryIp: 203.0.113.10,
-                          ipRanges: {values: [{startAddress: 203.0.113.10, endAddress: 203.0.113.11}]}}]}
-orgVdcNetworks:
-  - {name: LAN-ACME, networkType: NAT_ROUTED, connection: {connectionTypeValue: INTERNAL},
-     subnets: {values: [{gateway: 10.20.0.1, prefixLength: 24}]}}
-  - {name: LAN-TWO, networkType: NAT_ROUTED, connection: {connectionTypeValue: INTERNAL},
-     subnets: {values: [{gateway: 10.20.1.1, prefixLength: 24}]}}
-firewallGroups:
-  - {name: web-srv, typeValue: IP_SET, ipAddresses: [10.20.0.10, 10.20.0.20-10.20.0.25]}
-  - {name: lan, typeValue: STATIC_MEMBERS, members: [LAN-ACME]}
-applicationPortProfiles:
-  - {name: web-8080, applicationPorts: [{protocol: TCP, destinationPorts: ["8080"]}]}
-  - {name: own-ftp, applicationPorts: [{protocol: TCP, destinationPorts: ["21"]}]}
-firewallRules:
-  userDefinedRules:
-    - {name: in-web, actionValue: ALLOW, ipProtocol: IPV4, destinationFirewallGroups: [web-srv],
-       applicationPortProfiles: [web-8080], logging: true}
-    - {name: out, actionValue: ALLOW, sourceFirewallGroups: [lan]}
-  defaultRules: [{name: default_rule, actionValue: DROP}]
-natRules:
-  - {name: pub-web, type: DNAT, externalAddresses: 203.0.113.11, dnatExternalPort: "80", internalAddresses: 10.20.0.10,
-     applicationPortProfile: web-8080, priority: 10}
-  - {name: vpn-exempt, type: NO_SNAT, internalAddresses: 10.20.0.0/24, snatDestinationAddresses: 192.168.50.0/24,
-     priority: 0}
-  - {name: internet, type: SNAT, externalAddresses: 203.0.113.10, internalAddresses: 10.20.0.0/24, priority: 100}
-""").document
+LAN_TWO = {
+    "name": "LAN-TWO",
+    "networkType": "NAT_ROUTED",
+    "connection": {"connectionTypeValue": "INTERNAL"},
+    "subnets": {"values": [{"gateway": "10.20.1.1", "prefixLength": 24}]},
+}
+OWN_FTP = {"name": "own-ftp", "applicationPorts": [{"protocol": "TCP", "destinationPorts": ["21"]}]}
+VPN_EXEMPT = {
+    "name": "vpn-exempt",
+    "type": "NO_SNAT",
+    "internalAddresses": "10.20.0.0/24",
+    "snatDestinationAddresses": "192.168.50.0/24",
+    "priority": 0,
+}
 
 WEB, EXEMPT, SNAT = 0, 1, 2  # places in natRules
 SYN_TO_WEB = "tcp 198.51.100.99:40000 > 203.0.113.11:80 S"
@@ -59,7 +43,12 @@ Trace = Callable[..., Tracer]
 
 @pytest.fixture
 def document() -> Any:
-    return copy.deepcopy(SAMPLE)
+    """The sample with a second network and an exemption from SNAT."""
+    data = loads(SAMPLE).document
+    data["orgVdcNetworks"].append(copy.deepcopy(LAN_TWO))
+    data["applicationPortProfiles"].append(copy.deepcopy(OWN_FTP))
+    data["natRules"].insert(EXEMPT, copy.deepcopy(VPN_EXEMPT))
+    return data
 
 
 @pytest.fixture(params=[Edge, ReferenceEdge], ids=["native", "reference"])

@@ -1,32 +1,75 @@
-"""The native tables against what they claim to be: a first match in order, a timer that fires when it is due."""
+"""The native tables against what they claim to be: the numbers that Python writes into them, a first match in order."""
 
 from __future__ import annotations
 
 import random
+from dataclasses import fields
+from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
+import native.kinds
+import native.session
 import native.stats
 from edge import verdicts
 from edge.addresses import AddressRange, PortRange
+from edge.compiler import SECOND_NS, timer_row
 from edge.flat import ANY_SET, FlatRules
+from edge.model import Timers
+from edge.nat.compile import MATCHES, TYPES, PortMap
+from edge.nat.config import FirewallMatch, NatType
+from edge.routing.compile import PortKind, RouteKind
+from edge.state import TCP_STATES, UDP_STATES
 from native.classify import RuleTable
-from native.session import wheel_self_test
+
+COUNTS = {"VERDICTS", "REASONS", "TIMERS"}
+"""How many there are of what is counted: members of native enumerations that stand for nothing themselves."""
 
 
-@pytest.mark.parametrize("name", ["Verdict", "Reason", "Stage", "StepResult"])
-def test_native_and_python_number_results_alike(name: str) -> None:
-    counts = {"VERDICTS", "REASONS"}
-    native_names = {
-        member.name.split("_", 1)[1]: int(member) for member in getattr(native.stats, name) if member.name not in counts
+def numbers(enumeration: type[IntEnum]) -> dict[str, int]:
+    """Names, without the prefix that they bear in native code, and numbers."""
+    return {member.name.split("_", 1)[1]: int(member) for member in enumeration if member.name not in COUNTS}
+
+
+@pytest.mark.parametrize(
+    ("native_names", "names"),
+    [
+        (native.stats.Verdict, verdicts.Verdict),
+        (native.stats.Reason, verdicts.Reason),
+        (native.stats.Stage, verdicts.Stage),
+        (native.stats.StepResult, verdicts.StepResult),
+        (native.kinds.PortKind, PortKind),
+        (native.kinds.RouteKind, RouteKind),
+        (native.kinds.PortMap, PortMap),
+    ],
+)
+def test_native_and_python_number_alike(native_names: type[IntEnum], names: type[IntEnum]) -> None:
+    assert numbers(native_names) == {member.name: int(member) for member in names}
+
+
+def test_native_and_python_number_nat_rules_alike() -> None:
+    assert numbers(native.kinds.NatType) == {kind.name: number for kind, number in TYPES.items()}
+    assert TYPES.keys() == set(NatType)
+    assert numbers(native.kinds.FirewallMatch) == {
+        match.name.removeprefix("MATCH_").removesuffix("_ADDRESS"): number for match, number in MATCHES.items()
     }
-    assert native_names == {member.name: int(member) for member in getattr(verdicts, name)}
+    assert MATCHES.keys() == set(FirewallMatch)
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_timer_wheel_expires_exactly_what_is_due(seed: int) -> None:
-    assert wheel_self_test(seed, 200, 200) > 1000
+def test_native_and_python_number_timers_alike() -> None:
+    names = [field.name for field in fields(Timers)]
+    drawn = Timers(**{name: 1000 + place for place, name in enumerate(names)})
+    row = timer_row(drawn)
+    assert len(row) == native.kinds.Timer.TIMERS
+    assert {name: row[number] for name, number in numbers(native.kinds.Timer).items()} == {
+        name.upper(): getattr(drawn, name) * SECOND_NS for name in names
+    }
+
+
+def test_native_and_python_number_states_of_sessions_alike() -> None:
+    assert numbers(native.session.TcpState).items() <= {name: number for number, name in TCP_STATES.items()}.items()
+    assert numbers(native.session.UdpState) == {name: number for number, name in UDP_STATES.items()}
 
 
 Entry = tuple[int, int, int, PortRange, PortRange]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge import reference_wire
 from edge.addresses import AddressRange
 from edge.errors import PacketSyntaxError
-from edge.packets import Conversation, build_frame, format_endpoints, format_frame, parse_packet, reply_to
+from edge.packets import Conversation, build_frame, flow_key, format_endpoints, format_frame, parse_packet, reply_to
 from edge.verdicts import Endpoints
 from tests.packet_texts import packet_texts
 
@@ -253,3 +255,44 @@ def test_no_answer(frame: str, text: str, message: str) -> None:
 def test_nothing_answers_what_is_no_packet() -> None:
     with pytest.raises(PacketSyntaxError, match="nothing answers"):
         reply_to(bytes(60))
+
+
+def test_a_flow_is_a_packet_and_what_answers_it() -> None:
+    texts = [
+        "tcp 10.0.0.1:4000 > 10.0.0.2:80 S",
+        "tcp 10.0.0.2:80 > 10.0.0.1:4000 SA",
+        "tcp 10.0.0.2:4000 > 10.0.0.1:80 S",
+        "udp 10.0.0.1:4000 > 10.0.0.2:80",
+        "icmp 10.0.0.1 > 10.0.0.2 echo-request id=8 seq=1",
+        "icmp 10.0.0.2 > 10.0.0.1 echo-reply id=8 seq=1",
+        "icmp 10.0.0.2 > 10.0.0.1 echo-request id=8 seq=1",
+        "icmp 10.0.0.1 > 10.0.0.2 timestamp-request id=8 seq=1",
+        "icmp 10.0.0.1 > 10.0.0.2 redirect",
+        "icmp6 2001:db8::1 > 2001:db8::2 echo-request id=8 seq=2",
+        "icmp6 2001:db8::2 > 2001:db8::1 echo-reply id=8 seq=2",
+        "icmp6 2001:db8::2 > 2001:db8::1 router-solicitation",
+        "esp 10.0.0.1 > 10.0.0.2",
+        "esp 10.0.0.2 > 10.0.0.1",
+    ]
+    keys = [flow_key(build_frame(parse_packet(text))) for text in texts]
+    numbers = {key: number for number, key in reversed(list(enumerate(keys)))}
+    assert [numbers[key] for key in keys] == [0, 0, 2, 3, 4, 4, 6, 7, 8, 9, 9, 11, 12, 12]
+
+
+@given(packet_texts(), packet_texts())
+def test_flows_are_those_of_the_reference(one: str, other: str) -> None:
+    frames = [build_frame(parse_packet(text)) for text in (one, other)]
+    with contextlib.suppress(PacketSyntaxError):  # not everything can be answered
+        frames.append(build_frame(reply_to(frames[0], "SA" if one.startswith("tcp") else "")))
+    packets = [reference_wire.parse(frame) for frame in frames]
+    for number, packet in enumerate(packets):
+        assert isinstance(packet, reference_wire.Packet)
+        both_ways = (packet.flow, packet.flow.reversed())
+        for frame, another in zip(frames, packets, strict=True):
+            assert isinstance(another, reference_wire.Packet)
+            assert (flow_key(frames[number]) == flow_key(frame)) == (another.flow in both_ways)
+
+
+def test_what_is_no_packet_has_no_flow() -> None:
+    assert flow_key(b"") is None
+    assert flow_key(bytes(12) + b"\x08\x06" + bytes(28)) is None

@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from edge.benchmarks import udp_frame
 from edge.captures import CapturedFrame, PcapngWriter, open_capture
 from edge.cli.main import cli
-from edge.document import from_data
+from edge.document import from_data, loads
 from edge.errors import LinkTypeUnsupportedError
 from edge.model import EdgeConfig
 from edge.reference import ReferenceEdge
@@ -30,60 +30,31 @@ from edge.verdicts import Reason, Verdict
 START_NS = 1_600_000_000_000_000_000
 SECOND = 10**9
 
-DOCUMENT: dict[str, Any] = {
-    "edgeGateway": {
-        "name": "T1-TEST",
-        "edgeGatewayUplinks": [
-            {
-                "uplinkName": "INTERNET",
-                "subnets": [
-                    {
-                        "gateway": "203.0.113.1",
-                        "prefixLength": 24,
-                        "primaryIp": "203.0.113.10",
-                        "ipRanges": [{"startAddress": "203.0.113.10", "endAddress": "203.0.113.12"}],
-                    }
-                ],
-            }
-        ],
-    },
-    "orgVdcNetworks": [
-        {
-            "name": "LAN",
-            "networkType": "NAT_ROUTED",
-            "connection": {"connectionTypeValue": "INTERNAL"},
-            "subnets": [{"gateway": "10.20.0.1", "prefixLength": 24}],
-        }
-    ],
-    "applicationPortProfiles": [
-        {"name": "dns-5353", "applicationPorts": [{"protocol": "UDP", "destinationPorts": ["5353"]}]}
-    ],
-    "firewallRules": {
-        "userDefinedRules": [
-            {"name": "in-dns", "actionValue": "ALLOW", "destinationFirewallIpAddresses": ["10.20.0.53"]},
-            {"name": "out", "actionValue": "ALLOW", "sourceFirewallIpAddresses": ["10.20.0.0/24"]},
-        ],
-        "defaultRules": [{"name": "default_rule", "actionValue": "DROP"}],
-    },
-    "natRules": [
-        {
-            "name": "pub-dns",
-            "type": "DNAT",
-            "externalAddresses": "203.0.113.11",
-            "dnatExternalPort": "53",
-            "internalAddresses": "10.20.0.53",
-            "applicationPortProfile": "dns-5353",
-            "priority": 10,
-        },
-        {
-            "name": "internet",
-            "type": "SNAT",
-            "externalAddresses": "203.0.113.10",
-            "internalAddresses": "10.20.0.0/24",
-            "priority": 100,
-        },
-    ],
-}
+DOCUMENT: dict[str, Any] = loads("""
+edgeGateway:
+  name: T1-TEST
+  edgeGatewayUplinks:
+    - uplinkName: INTERNET
+      subnets:
+        - {gateway: 203.0.113.1, prefixLength: 24, primaryIp: 203.0.113.10,
+           ipRanges: [{startAddress: 203.0.113.10, endAddress: 203.0.113.12}]}
+orgVdcNetworks:
+  - name: LAN
+    networkType: NAT_ROUTED
+    connection: {connectionTypeValue: INTERNAL}
+    subnets: [{gateway: 10.20.0.1, prefixLength: 24}]
+applicationPortProfiles:
+  - {name: dns-5353, applicationPorts: [{protocol: UDP, destinationPorts: ["5353"]}]}
+firewallRules:
+  userDefinedRules:
+    - {name: in-dns, actionValue: ALLOW, destinationFirewallIpAddresses: [10.20.0.53]}
+    - {name: out, actionValue: ALLOW, sourceFirewallIpAddresses: [10.20.0.0/24]}
+  defaultRules: [{name: default_rule, actionValue: DROP}]
+natRules:
+  - {name: pub-dns, type: DNAT, externalAddresses: 203.0.113.11, dnatExternalPort: "53", internalAddresses: 10.20.0.53,
+     applicationPortProfile: dns-5353, priority: 10}
+  - {name: internet, type: SNAT, externalAddresses: 203.0.113.10, internalAddresses: 10.20.0.0/24, priority: 100}
+""").document
 
 
 def address(text: str) -> int:

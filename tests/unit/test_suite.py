@@ -401,6 +401,16 @@ def test_pytest_reports_a_broken_file_as_a_collection_error(mixed: Path) -> None
     assert "Traceback" not in done.stdout
 
 
+def test_pytest_shows_names_of_tests_without_their_control_characters(tmp_path: Path) -> None:
+    path = write_suite(tmp_path, f"- send: {OUT}\n  expect: {{verdict: DROP}}")
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("the test", '"a\\e[31mb\\nc"'), encoding="utf-8")
+    done = run_pytest(tmp_path, "-v")
+    assert done.returncode == 1, done.stdout
+    assert "a.edgetest.yaml::a\\x1b[31mb\\nc FAILED" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+
+
 def test_pytest_takes_the_switch_for_what_is_not_emulated(tmp_path: Path) -> None:
     write_suite(tmp_path, f"- send: {OUT}")
     (tmp_path / "edge.yaml").write_text(EDGE + "dns: {enabled: true}\n", encoding="utf-8")

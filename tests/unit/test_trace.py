@@ -17,34 +17,18 @@ from edge.model import EdgeConfig
 from edge.runtime import Edge
 from edge.trace import TraceError, Tracer, TraceResult, new_edge, render, trace_packets
 from edge.verdicts import Reason, Stage, StepResult, Verdict
+from tests.support import SAMPLE
 
-EDGE = """
-edgeGateway:
-  name: T1-ACME
-  edgeGatewayUplinks:
-    - uplinkName: INTERNET
-      subnets: {values: [{gateway: 203.0.113.1, prefixLength: 24, primaryIp: 203.0.113.10,
-                          ipRanges: {values: [{startAddress: 203.0.113.10, endAddress: 203.0.113.11}]}}]}
-orgVdcNetworks:
-  - {name: LAN-ACME, networkType: NAT_ROUTED, connection: {connectionTypeValue: INTERNAL},
-     subnets: {values: [{gateway: 10.20.0.1, prefixLength: 24}]}}
-firewallGroups:
-  - {name: web-srv, typeValue: IP_SET, ipAddresses: [10.20.0.10]}
-  - {name: lan, typeValue: STATIC_MEMBERS, members: [LAN-ACME]}
-applicationPortProfiles:
-  - {name: web-8080, applicationPorts: [{protocol: TCP, destinationPorts: ["8080"]}]}
-  - {name: smtp, applicationPorts: [{protocol: TCP, destinationPorts: ["25"]}]}
-firewallRules:
-  userDefinedRules:
-    - {name: in-web, actionValue: ALLOW, destinationFirewallGroups: [web-srv], applicationPortProfiles: [web-8080],
-       logging: true}
-    - {name: no-mail, actionValue: REJECT, sourceFirewallGroups: [lan], applicationPortProfiles: [smtp]}
-    - {name: out, actionValue: ALLOW, sourceFirewallGroups: [lan]}
-natRules:
-  - {name: pub-web, type: DNAT, externalAddresses: 203.0.113.11, dnatExternalPort: "80", internalAddresses: 10.20.0.10,
-     applicationPortProfile: web-8080}
-  - {name: internet, type: SNAT, externalAddresses: 203.0.113.10, internalAddresses: 10.20.0.0/24}
-"""
+EDGE = SAMPLE.replace(
+    "    - {name: out,",
+    "    - {name: no-mail, actionValue: REJECT, sourceFirewallGroups: [lan], applicationPortProfiles: [smtp]}\n"
+    "    - {name: out,",
+).replace(
+    "applicationPortProfiles:\n",
+    'applicationPortProfiles:\n  - {name: smtp, applicationPorts: [{protocol: TCP, destinationPorts: ["25"]}]}\n',
+    1,
+)
+"""The sample with a rule that rejects mail."""
 CLIENT = "tcp 198.51.100.99:40000 > 203.0.113.11:80 S"
 DELIVERED = "tcp 198.51.100.99:40000 > 10.20.0.10:8080 S"
 
@@ -232,7 +216,7 @@ def test_answers_of_the_edge_are_packets_of_their_own(tracer: Tracer) -> None:
 
 
 def test_nat_rules_that_log_say_so_when_an_event_was_made(config: EdgeConfig) -> None:
-    text = EDGE.replace("internalAddresses: 10.20.0.0/24}", "internalAddresses: 10.20.0.0/24, logging: true}")
+    text = EDGE.replace("priority: 100}", "priority: 100, logging: true}")
     edge = Edge(loads(text).config)
     admitted, rejected = trace_packets(
         edge, ["udp 10.20.0.10:4000 > 8.8.8.8:53", "tcp 10.20.0.10:40000 > 192.0.2.25:25 S"]

@@ -1,0 +1,1 @@
+"""What the compiler writes into a program, by number, as native code has it."""

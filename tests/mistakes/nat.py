@@ -1,0 +1,116 @@
+"""Mistakes in NAT rules; see tests/unit/test_document_problems.py."""
+
+from __future__ import annotations
+
+MISTAKES: list[tuple[str, ...]] = [
+    ("negative priority", "priority: 10", "priority: -1", "25:81 natRules[0].priority OUT_OF_RANGE"),
+    ("priority past the last", "priority: 10", "priority: 2147481600", "25:81 natRules[0].priority OUT_OF_RANGE"),
+    ("priority as text", "priority: 10", 'priority: "10"', "25:81 natRules[0].priority WRONG_TYPE"),
+    ("priority as fraction", "priority: 10", "priority: 1.5", "25:81 natRules[0].priority WRONG_TYPE"),
+    (
+        "port as number",
+        'dnatExternalPort: "80"',
+        "dnatExternalPort: 80",
+        "24:84 natRules[0].dnatExternalPort WRONG_TYPE",
+    ),
+    (
+        "ports backwards",
+        'dnatExternalPort: "80"',
+        'dnatExternalPort: "90-80"',
+        "24:84 natRules[0].dnatExternalPort INVALID_VALUE",
+    ),
+    (
+        "port past the last",
+        'dnatExternalPort: "80"',
+        'dnatExternalPort: "90000"',
+        "24:84 natRules[0].dnatExternalPort OUT_OF_RANGE",
+    ),
+    (
+        "port by name",
+        'dnatExternalPort: "80"',
+        "dnatExternalPort: http",
+        "24:84 natRules[0].dnatExternalPort INVALID_VALUE",
+    ),
+    ("profile with two ports in NAT", '"8080"', '"8080", "9090"', "25:61 natRules[0].applicationPortProfile CONFLICT"),
+    (
+        "shipped profile with two ports in NAT",
+        "applicationPortProfile: web-8080",
+        "applicationPortProfile: DNS IN",
+        "25:61 natRules[0].applicationPortProfile CONFLICT",
+    ),
+    (
+        "DNAT onto a range",
+        "internalAddresses: 10.20.0.10",
+        "internalAddresses: 10.20.0.10-10.20.0.11",
+        "25:25 natRules[0].internalAddresses INVALID_VALUE",
+    ),
+    (
+        "DNAT onto more than it matches",
+        "internalAddresses: 10.20.0.10,",
+        "internalAddresses: 10.20.0.0/29,",
+        "25:25 natRules[0].internalAddresses CONFLICT",
+    ),
+    (
+        "DNAT of an inside address",
+        "externalAddresses: 203.0.113.11",
+        "externalAddresses: 10.20.0.77",
+        "24:52 natRules[0].externalAddresses CONFLICT",
+    ),
+    ("DNAT without target", "internalAddresses: 10.20.0.10, ", "", "24:5 natRules[0].internalAddresses MISSING_FIELD"),
+    (
+        "DNAT with a destination",
+        "type: DNAT",
+        "type: DNAT, snatDestinationAddresses: 10.0.0.1",
+        "24:59 natRules[0].snatDestinationAddresses CONFLICT",
+    ),
+    (
+        "SNAT with a port",
+        "type: SNAT",
+        'type: SNAT, dnatExternalPort: "80"',
+        "26:52 natRules[1].dnatExternalPort CONFLICT",
+    ),
+    (
+        "SNAT without source",
+        ", internalAddresses: 10.20.0.0/24",
+        "",
+        "26:5 natRules[1].internalAddresses MISSING_FIELD",
+    ),
+    ("NO_SNAT with an external address", "type: SNAT", "type: NO_SNAT", "26:56 natRules[1].externalAddresses CONFLICT"),
+    ("NO_DNAT with an internal address", "type: SNAT", "type: NO_DNAT", "26:89 natRules[1].internalAddresses CONFLICT"),
+    ("REFLEXIVE of unequal sizes", "type: SNAT", "type: REFLEXIVE", "26:91 natRules[1].internalAddresses CONFLICT"),
+    (
+        "REFLEXIVE with a profile",
+        "type: DNAT",
+        "type: REFLEXIVE",
+        "24:89 natRules[0].dnatExternalPort CONFLICT",
+        "25:61 natRules[0].applicationPortProfile CONFLICT",
+    ),
+    ("no NAT type", "type: SNAT, ", "", "26:5 natRules[1].type MISSING_FIELD"),
+    (
+        "two NAT types",
+        "type: SNAT",
+        "ruleType: SNAT, type: NO_SNAT",
+        "26:44 natRules[1].type CONFLICT",
+        "26:72 natRules[1].externalAddresses CONFLICT",
+    ),
+    ("unknown NAT type", "type: SNAT", "type: PAT", "26:28 natRules[1].type INVALID_VALUE"),
+    ("old port field", "type: DNAT", 'type: DNAT, internalPort: "8080"', "24:47 natRules[0].internalPort NOT_EMULATED"),
+    (
+        "VPN mode",
+        "type: DNAT",
+        "type: DNAT, policyBasedVpnMode: MATCH",
+        "24:53 natRules[0].policyBasedVpnMode NOT_EMULATED",
+    ),
+    (
+        "families mixed",
+        "internalAddresses: 10.20.0.0/24",
+        'internalAddresses: "2001:db8::/64"',
+        "26:5 natRules[1] CONFLICT",
+    ),
+    (
+        "pool too large",
+        "externalAddresses: 203.0.113.10",
+        "externalAddresses: 203.0.0.0/8",
+        "26:53 natRules[1].externalAddresses LIMIT_EXCEEDED",
+    ),
+]
