@@ -500,7 +500,8 @@ cdef class CaptureReader:
                     status = self.need(4, b"the file ends inside this block")
                 if status > 0 and load32(self.buffer + self.position, self.foreign) != size:
                     status = self.fail(C_INVALID, b"the block's two lengths differ: it begins with {value}", size)
-                self.position += 4
+                if status > 0:
+                    self.position += 4
             if status < 0:
                 return status
 
