@@ -255,7 +255,10 @@ def rewrite_upper(data: bytearray, at: int, kind: Kind, old: Flow, new: Flow, ad
             data[checksum : checksum + 2] = b"\xff\xff"  # RFC 768: zero would say that there is none
     elif kind in ICMP_KINDS:
         identifier = replace(data, at + 4, struct.pack("!H", new_identifier(old, new, u16(data, at + 4))))
-        update(data, at + 2, identifier if version == 4 else addresses + identifier)
+        changes = identifier if version == 4 else addresses + identifier
+        update(data, at + 2, changes)
+        if kind is Kind.ICMP_REPLY and changes and u16(data, at + 2) == 0:
+            data[at + 2 : at + 4] = b"\xff\xff"  # zero would be wrong for an echo reply of nothing but zeros
 
 
 def new_identifier(old: Flow, new: Flow, present: int) -> int:

@@ -266,7 +266,8 @@ cdef inline int skip_block(InputStream stream, uint32_t size) noexcept nogil:
         status = stream.need(4, b"the file ends inside this block")
     if status > 0 and load32(stream.buffer + stream.position, stream.foreign) != size:
         status = lengths_differ(stream, size)
-    stream.position += 4
+    if status > 0:
+        stream.position += 4
     return status
 
 

@@ -77,7 +77,9 @@ cdef inline void rewrite_transport(const Packet *packet, const Flow *flow) noexc
     if flow.l4_delta == 0:
         return
     put16(checksum, updated(be16(checksum), flow.l4_delta))
-    if packet.kind == K_UDP and be16(checksum) == 0:
+    # Zero and all ones are one number to whoever sums up, but zero means that UDP has no checksum, and is wrong for an
+    # echo reply of nothing but zeros.
+    if (packet.kind == K_UDP or packet.kind == K_ICMP_REPLY) and be16(checksum) == 0:
         put16(checksum, 0xffff)
 
 

@@ -39,6 +39,8 @@ class Headers:
     @property
     def header_complete(self) -> bool:
         """True when enough is there to show more than a number of bytes: ports, or type, code and what follows."""
+        if self.protocol == TCP and (self.length < 20 or (len(self.rest) > 12 and self.rest[12] >> 4 < 5)):
+            return False  # a header that is, or says it is, shorter than one can be; a quote is cut, its length is not
         needed = 8 if self.is_icmp or self.protocol in (TCP, UDP) else 0
         return not self.fragment and min(len(self.rest), self.length) >= needed
 

@@ -336,6 +336,16 @@ def test_a_lie_is_a_clean_error(saved: Callable[[bytes], Path], data: bytes, del
     assert count == delivered
 
 
+def test_no_more_is_read_than_there_is(saved: Callable[[bytes], Path]) -> None:
+    skipped = NG + block(0x0BAD, bytes(20))
+    for size in range(len(NG), len(skipped)):
+        with open_capture(saved(skipped[:size])) as reader:
+            if size > len(NG):
+                with pytest.raises(CaptureError, match="ends inside"):
+                    next(reader)
+            assert reader.bytes_read <= size
+
+
 def test_an_error_stays(saved: Callable[[bytes], Path]) -> None:
     path = saved(pcap(FRAME)[:-1])
     with open_capture(path) as reader:

@@ -319,6 +319,17 @@ def test_a_udp_checksum_of_zero_stays_zero(make: Make, config: EdgeConfig) -> No
     assert left[40:42] == b"\0\0"
 
 
+def test_an_echo_reply_of_nothing_but_zeros_keeps_a_right_checksum(make: Make, config: EdgeConfig) -> None:
+    edge = make(config)
+    message = struct.pack("!BBHHH", 8, 0, 0xF7FF, 0, 0)
+    asked = only_output(edge.process("LAN", ipv4(1, MACHINE, CLIENT, message), 0))
+    identifier = struct.unpack_from("!H", asked, 38)[0]
+    assert identifier != 0
+    answer = struct.pack("!BBHHH", 0, 0, ~identifier & 0xFFFF, identifier, 0)
+    left = only_output(edge.process("INTERNET", ipv4(1, CLIENT, "203.0.113.10", answer), 0))
+    assert left[34:] == b"\0\0\xff\xff\0\0\0\0"
+
+
 def test_the_same_seed_gives_the_same_bytes(make: Make) -> None:
     def run(seed: int) -> list[bytes]:
         edge = make(changed(options={"seed": seed}))

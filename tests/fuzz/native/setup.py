@@ -1,0 +1,26 @@
+"""Builds the driver of the frame targets beside its source: ``python tests/fuzz/native/setup.py build_ext --inplace``,
+in the root of a tree whose `native/` is built with the same T1EDGE_CFLAGS."""
+
+import os
+import shlex
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+FLAGS = shlex.split(os.environ.get("T1EDGE_CFLAGS", "-O3 -std=gnu11 -fno-strict-aliasing"))
+
+setup(
+    ext_modules=cythonize(
+        [
+            Extension(
+                "tests.fuzz.native.storm",
+                ["tests/fuzz/native/storm.pyx"],
+                include_dirs=["native"],
+                extra_compile_args=FLAGS,
+                extra_link_args=FLAGS,
+            )
+        ],
+        build_dir="build/cython",
+        compiler_directives={"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True},
+    )
+)
