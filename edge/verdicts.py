@@ -99,6 +99,7 @@ class StepResult(IntEnum):
     MARTIAN = 24
     ENDED = 25
     TOO_BIG = 26
+    HAIRPIN = 29  # 27 and 28 are reserved for fragments
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,3 +79,4 @@ class StepResult(IntEnum):
     T_MARTIAN = 24
     T_ENDED = 25
     T_TOO_BIG = 26
+    T_HAIRPIN = 29
