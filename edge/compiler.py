@@ -31,6 +31,10 @@ class OptionTables:
     snat_count: int
     max_sessions: int
     max_half_open: int
+    max_sessions_per_source: int
+    """0: no limit."""
+    endpoint_independent: bool
+    hairpin_inside: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,9 @@ def compile_options(options: Options) -> OptionTables:
         snat_count=options.snat_port_range.size,
         max_sessions=options.max_sessions,
         max_half_open=options.max_half_open,
+        max_sessions_per_source=options.max_sessions_per_source or 0,
+        endpoint_independent=options.endpoint_independent,
+        hairpin_inside=options.hairpin_inside,
     )
 
 

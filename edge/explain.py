@@ -31,7 +31,8 @@ SENTENCES = MappingProxyType(
         Reason.BAD_CHECKSUM: "the checksum of its IPv4 header is wrong",
         Reason.FRAGMENT_HELD: "it is a fragment that waits for the rest of its packet",
         Reason.FRAGMENT_ERROR: "it is a fragment that does not fit the others, or they never came",
-        Reason.SESSION_LIMIT: "the edge holds as many sessions as it may (options.maxSessions, options.maxHalfOpen)",
+        Reason.SESSION_LIMIT: "the edge holds as many sessions as it may (options.maxSessions, options.maxHalfOpen,"
+        " options.maxSessionsPerSource)",
         Reason.NAT_PORTS_EXHAUSTED: "no source port is left on the external addresses of the SNAT rule {rule}",
         Reason.NAT_COLLISION: "another session already owns the tuple that its replies would bear",
         Reason.NOT_IP: "it carries neither IPv4 nor IPv6",

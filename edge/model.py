@@ -14,6 +14,13 @@ from edge.nat.config import NatConfig
 from edge.routing.config import RoutingConfig
 
 
+class Profile(StrEnum):
+    """Whose NAT the edge is: NSX's, or one that keeps the best current practice of RFC 4787, 5382 and 5508."""
+
+    NSX = "nsx"
+    STRICT_RFC = "strict-rfc"
+
+
 class SessionsOnChange(StrEnum):
     """What a configuration change does to sessions that are open."""
 
@@ -46,6 +53,23 @@ class Timers:
     icmp_first: int = 6
     icmp_error_reply: int = 6
     other: int = 60
+
+
+STRICT_RFC_TIMERS = Timers(
+    tcp_first=240,
+    tcp_opening=240,
+    tcp_established=7440,
+    tcp_fin_wait=240,
+    tcp_closing=240,
+    tcp_closed=240,
+    udp_first=300,
+    udp_single=300,
+    udp_multiple=300,
+    icmp_first=60,
+    icmp_error_reply=60,
+)
+"""Idle timeouts of the profile strict-rfc: two hours and four minutes for an open connection and four minutes for any
+other state of TCP (RFC 5382 REQ-5), five minutes for UDP (RFC 4787 REQ-5), one for ICMP queries (RFC 5508 REQ-2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +114,7 @@ DEFAULT_SEED = 1
 class Options:
     """The emulator's own switches; ``docs/config.md`` says what each does."""
 
+    profile: Profile = Profile.NSX
     limits: str = "vcd"
     tcp_strict: bool = True
     timers: Timers = field(default_factory=Timers)
@@ -102,8 +127,19 @@ class Options:
     icmp_error_rate: int = 1000  # a second; 0: no limit
     snat_port_range: PortRange = PortRange(1024, 65535)
     max_sessions: int = 1_000_000
+    max_sessions_per_source: int | None = None
     max_half_open: int = 100_000
     seed: int | None = None
+
+    @property
+    def endpoint_independent(self) -> bool:
+        """Does an internal endpoint keep its external one towards every far end (RFC 4787 REQ-1)?"""
+        return self.profile is Profile.STRICT_RFC
+
+    @property
+    def hairpin_inside(self) -> bool:
+        """Does a packet that leaves for an address of the edge enter again at once (RFC 4787 REQ-9)?"""
+        return self.profile is Profile.STRICT_RFC
 
 
 @dataclass(frozen=True, slots=True)

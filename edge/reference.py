@@ -14,16 +14,11 @@ from edge.firewall.config import Action
 from edge.firewall.reference import Question, first_match
 from edge.model import DEFAULT_SEED, EdgeConfig, SessionsOnChange
 from edge.nat.config import FirewallMatch, NatRule, NatType
-from edge.nat.reference import (
-    choose_source,
-    inbound_match,
-    outbound_match,
-    pool,
-    translate_destination,
-    translate_source_in_place,
-)
+from edge.nat.reference import inbound_match, outbound_match, translate_destination, translate_source_in_place
 from edge.reference_account import REASON_OF_SECTION, admission, admit, note_hit, reason_of, record
-from edge.reference_answers import Answer, Ruling, outputs
+from edge.reference_answers import Answer, Ruling
+from edge.reference_hairpin import journey
+from edge.reference_mapping import allocate, draws_port, external_address, mapped, mapping_key
 from edge.reference_related import error_inwards, error_outwards, quoted_session, related, stateless_error
 from edge.reference_sessions import ORIGINAL, REPLY, Session
 from edge.reference_trip import Policy, SplitMix64, State, Trip
@@ -280,7 +275,7 @@ def source_nat(trip: Trip) -> Ruling | None:
         return None
     trip.flow = translate_source_in_place(trip.snat, trip.flow)
     if trip.snat.type is NatType.SNAT:
-        trip.pool_choice = pool(trip.snat, trip.state.sessions.holders)[0]
+        trip.pool_choice = external_address(trip, trip.snat)
     after = trip.shown(trip.flow) if trip.snat.type is NatType.REFLEXIVE else None
     trip.note(Stage.NAT, StepResult[trip.snat.type.name], rule_id=trip.snat.id, after=after)
     return None
@@ -408,7 +403,10 @@ def session_limits(trip: Trip) -> Ruling | None:
     """There is no room for one more."""
     options, sessions = trip.policy.options, trip.state.sessions
     full = len(sessions) >= options.max_sessions
-    if full or (trip.packet.kind is Kind.TCP and sessions.half_open() >= options.max_half_open):
+    too_many_half_open = trip.packet.kind is Kind.TCP and sessions.half_open() >= options.max_half_open
+    per_source = options.max_sessions_per_source
+    too_many_of_source = per_source is not None and sessions.of_source(trip.packet.flow.src) >= per_source
+    if full or too_many_half_open or too_many_of_source:
         trip.note(Stage.SESSION, StepResult.DROP)
         return Ruling(Verdict.DROP, Reason.SESSION_LIMIT)
     return None
@@ -421,11 +419,14 @@ def new_session(trip: Trip) -> Ruling:
     if translated is None:
         rule = trip.snat or trip.dnat
         trip.note(Stage.NAT, StepResult.DROP, rule_id=None if rule is None else rule.id)
-        exhausted = by_snat and draws_port(trip.packet)
+        exhausted = by_snat and draws_port(trip.packet) and mapped(trip) is None
         return Ruling(Verdict.DROP, Reason.NAT_PORTS_EXHAUSTED if exhausted else Reason.NAT_COLLISION)
     if by_snat:
         after = trip.shown(translated)
-        trip.steps = [replace(step, after=after) if step.result is StepResult.SNAT else step for step in trip.steps]
+        trip.steps = [  # an earlier pass has its own
+            replace(step, after=after) if step.result is StepResult.SNAT and step.after is None else step
+            for step in trip.steps
+        ]
     session = Session(
         kind=trip.packet.kind,
         icmp_type=trip.packet.icmp_type,
@@ -433,6 +434,7 @@ def new_session(trip: Trip) -> Ruling:
         translated=translated,
         ports=(trip.entered, trip.out),
         pool_address=translated.src if by_snat else None,
+        mapping=mapping_key(trip),
         created_ns=trip.state.clock_ns,
         admission=admission(trip),
         packets=[1, 0],
@@ -442,32 +444,6 @@ def new_session(trip: Trip) -> Ruling:
     trip.state.sessions.add(session)
     admit(trip)
     return Ruling(Verdict.ALLOW, reason_of(trip), forward=(trip.out, translated))
-
-
-def allocate(trip: Trip) -> Flow | None:
-    """The flow as it leaves, with answers that can be told from those to every other session; None if there is none."""
-    policy, state, flow = trip.policy, trip.state, trip.flow
-
-    def usable(candidate: Flow) -> bool:
-        original, reply = (trip.packet.flow, trip.entered.side), (candidate.reversed(), trip.out.side)
-        return state.sessions.can_hold(original, reply)
-
-    if trip.snat is None or trip.snat.type is not NatType.SNAT:
-        return flow if usable(flow) else None
-    return choose_source(
-        flow,
-        pool(trip.snat, state.sessions.holders),
-        draws_port=draws_port(trip.packet),
-        ports=policy.options.snat_port_range,
-        blocked=lambda port: policy.blocks(flow.protocol, port),
-        usable=usable,
-        draw=state.draw,
-    )
-
-
-def draws_port(packet: Packet) -> bool:
-    """Does SNAT give it a new source port, or an ICMP query a new identifier?"""
-    return packet.kind in (Kind.TCP, Kind.UDP, Kind.ICMP_REQUEST)
 
 
 # --- the edge -------------------------------------------------------------------------------------------------------
@@ -504,9 +480,7 @@ class ReferenceEdge:
             outcome = Outcome(Verdict.DROP, packet, (Step(Stage.PARSE, StepResult.DROP),), ())
         else:
             trip = Trip(self._policy, state, entered, packet, packet.flow, unsegmented=unsegmented)
-            ruling = pipeline(trip)
-            left = outputs(trip, ruling)
-            outcome = Outcome(ruling.verdict, ruling.reason, tuple(trip.steps), left)
+            outcome = journey(trip, pipeline)
         state.verdicts[outcome.verdict] += 1
         state.reasons[outcome.reason] += 1
         return outcome

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NamedTuple
 
 from edge.addresses import IPAddress
 from edge.model import Timers
@@ -18,6 +19,23 @@ SECOND = 1_000_000_000
 
 Key = tuple[Flow, int]
 """A flow and the side (:attr:`Port.side`) that its packets enter by."""
+
+
+class MappingKey(NamedTuple):
+    """Whose mapping: an endpoint inside (for ICMP queries with the identifier as its port) under an SNAT rule."""
+
+    protocol: int
+    address: IPAddress
+    port: int
+    rule_id: str
+
+
+class External(NamedTuple):
+    """What an endpoint is mapped to."""
+
+    protocol: int
+    address: IPAddress
+    port: int
 
 
 class TcpState(IntEnum):
@@ -56,8 +74,8 @@ class Session:
     """One session.  Pairs are (original direction, replies).
 
     ``original`` entered by ``ports[0]``; ``translated`` is what left by ``ports[1]``.  ``pool_address`` is the SNAT
-    address that it holds.  ``windows`` is None where sequence numbers are not checked: without TCP, and where the
-    beginning was not seen.
+    address that it holds, ``mapping`` the endpoint-independent mapping that it is of.  ``windows`` is None where
+    sequence numbers are not checked: without TCP, and where the beginning was not seen.
     """
 
     kind: Kind
@@ -70,6 +88,7 @@ class Session:
     admission: Admission
     expires_ns: int = 0
     windows: Windows | None = None
+    mapping: MappingKey | None = None
     states: list[int] = field(default_factory=lambda: [0, 0])
     packets: list[int] = field(default_factory=lambda: [0, 0])
     bytes: list[int] = field(default_factory=lambda: [0, 0])
@@ -199,12 +218,21 @@ def tcp_timer(states: list[int], timers: Timers) -> int:
     return timers.tcp_closing if max(states) >= TcpState.CLOSING else timers.tcp_established
 
 
+@dataclass(slots=True)
+class Mapping:
+    """An external endpoint, and how many live sessions use it: with the last of them it is gone."""
+
+    external: External
+    sessions: int = 0
+
+
 class SessionTable:
-    """Live sessions by both of their keys."""
+    """Live sessions by both of their keys, and the mappings that they make."""
 
     def __init__(self) -> None:
         self._by_key: dict[Key, tuple[Session, int]] = {}
         self._sessions: dict[int, Session] = {}  # by id(), in order of creation
+        self._mappings: dict[MappingKey, Mapping] = {}  # in order of creation
         self.created = 0
         self.peak = 0
 
@@ -227,6 +255,9 @@ class SessionTable:
         for direction, key in enumerate(session.keys):
             self._by_key[key] = (session, direction)
         self._sessions[id(session)] = session
+        if session.mapping is not None:
+            external = External(session.mapping.protocol, session.translated.src, session.translated.sport)
+            self._mappings.setdefault(session.mapping, Mapping(external)).sessions += 1
         self.created += 1
         self.peak = max(self.peak, len(self))
 
@@ -235,6 +266,11 @@ class SessionTable:
         for key in session.keys:
             del self._by_key[key]
         del self._sessions[id(session)]
+        if session.mapping is not None:
+            mapping = self._mappings[session.mapping]
+            mapping.sessions -= 1
+            if mapping.sessions == 0:
+                del self._mappings[session.mapping]
 
     def expire(self, now_ns: int) -> None:
         """End every session whose time is over."""
@@ -249,3 +285,22 @@ class SessionTable:
     def holders(self, address: IPAddress) -> int:
         """How many sessions hold an SNAT address."""
         return sum(session.pool_address == address for session in self)
+
+    def of_source(self, address: IPAddress) -> int:
+        """How many sessions an address began."""
+        return sum(session.original.src == address for session in self)
+
+    def mapped(self, key: MappingKey) -> External | None:
+        """What an endpoint is mapped to."""
+        mapping = self._mappings.get(key)
+        return None if mapping is None else mapping.external
+
+    def paired(self, address: IPAddress, rule_id: str) -> IPAddress | None:
+        """The external address of the oldest mapping of an internal one under a rule."""
+        whose = ((key.address, key.rule_id) for key in self._mappings)
+        found = zip(whose, self._mappings.values(), strict=True)
+        return next((mapping.external.address for who, mapping in found if who == (address, rule_id)), None)
+
+    def is_mapped_to(self, external: External) -> bool:
+        """True when some mapping has this external endpoint."""
+        return any(mapping.external == external for mapping in self._mappings.values())

@@ -231,13 +231,28 @@ def rewrite_addresses(data: bytearray, at: int, flow: Flow, hops: int = 0) -> Wo
     """Change the IP header at an offset; the words of the addresses that other checksums cover too."""
     size, first, ttl = (4, 12, 8) if flow.src.version == 4 else (16, 8, 7)
     addresses = replace(data, at + first, flow.src.packed) + replace(data, at + first + size, flow.dst.packed)
-    word = at + ttl - ttl % 2
-    aged = bytearray(data[word : word + 2])
-    aged[ttl % 2] -= hops
-    hop_limit = replace(data, word, bytes(aged))
+    hop_limit = take_hops(data, at + ttl, hops)
     if flow.src.version == 4:
         update(data, at + 10, addresses + hop_limit)
     return addresses
+
+
+def take_hops(data: bytearray, at: int, hops: int) -> Words:
+    """Change a TTL or hop limit at an offset; the word that it is in."""
+    word = at - at % 2
+    aged = bytearray(data[word : word + 2])
+    aged[at % 2] -= hops
+    return replace(data, word, bytes(aged))
+
+
+def one_hop_back(ip: bytes) -> bytes:
+    """The IP packet with a hop more to go: it has been forwarded, but not to anybody else."""
+    data = bytearray(ip)
+    version = ip[0] >> 4
+    hop_limit = take_hops(data, 8 if version == 4 else 7, -1)
+    if version == 4:
+        update(data, 10, hop_limit)
+    return bytes(data)
 
 
 def rewrite_upper(data: bytearray, at: int, kind: Kind, old: Flow, new: Flow, addresses: Words) -> None:

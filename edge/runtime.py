@@ -103,20 +103,24 @@ class Edge:
     def _install(self, config: EdgeConfig, tables: Tables) -> None:
         if not config.ports:
             raise NoPortError(f"the edge {config.name!r} has neither uplinks nor networks: no packet can enter it")
-        old = self._running
+        old, options = self._running, config.options
         revision = 1 if old is None else old.revision + 1
         addresses = tables.pool_addresses()
         self._bind(tables.rule_ids(), addresses)
         try:
             self._engine.reserve(
-                len(self._slot_ids), len(self._usage) + len(self._free_usage), config.options.max_sessions
+                len(self._slot_ids),
+                len(self._usage) + len(self._free_usage),
+                options.max_sessions,
+                mappings=options.max_sessions if options.endpoint_independent else 0,
+                sources=options.max_sessions_per_source is not None,
             )
             program = Program(tables, self._slots, self._usage, revision)
         except MemoryError as error:
             raise ResourceError(f"no memory for this configuration: {str(error) or 'its tables'}") from error
         running = Running(config, revision, dict(zip(config.ports, tables.routing.port_kinds, strict=True)), addresses)
         port_map = [] if old is None else [running.number_of_kind(name, kind) for name, kind in old.kinds.items()]
-        flush = config.options.sessions_on_change is SessionsOnChange.FLUSH
+        flush = options.sessions_on_change is SessionsOnChange.FLUSH
         self._engine.swap(program, port_map, flush)
         self._running = running
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 from edge.errors import EdgeError
@@ -12,6 +13,7 @@ from edge.model import EdgeConfig
 from edge.packets import Conversation, PacketText, build_frame, format_endpoints, format_frame, parse_packet, reply_to
 from edge.packets.build import DEFAULT_TTL
 from edge.packets.decode import decode_frame
+from edge.packets.show import format_endpoint
 from edge.printable import printable
 from edge.runtime import Edge
 from edge.state import SessionInfo
@@ -27,6 +29,9 @@ MAX_CLOCK_S = 9_000_000_000
 
 _ANY_PROTOCOL = 253
 """For experiments (RFC 3692): a packet of it has no further header that could be wrong."""
+
+_GOES_ON = frozenset({StepResult.HIT, StepResult.ALLOW, StepResult.BYPASS, StepResult.REFLEXIVE})
+"""What the last stage of a packet that leaves by an uplink says."""
 
 _ANSWER_NUMBERS = frozenset({"seq", "ack"})
 
@@ -111,7 +116,8 @@ class TraceResult:
     """One pass of one packet through the edge.  ``hairpin``: the provider's router sent it back in.
 
     ``firewall_rule`` is (name, id) of the firewall rule that decided, ``nat_rules`` those of the NAT rules that were
-    hit, in order: now, or when the session began.
+    hit, in order: now, or when the session began.  Under the profile strict-rfc a hairpin is part of one result: the
+    firewall rule is that of the last time through the stages.
     """
 
     packet: str
@@ -203,10 +209,13 @@ class Tracer:
 
     def _result(self, entered: Output, outcome: Outcome, keys: frozenset[str]) -> TraceResult:
         admitted = outcome.verdict is Verdict.ALLOW
-        steps = tuple(self._step(step, entered.frame, keys, admitted=admitted) for step in outcome.steps)
         output_keys = keys if admitted else _keys_of_answer(keys)
+        own, of_answer = _of_packet_and_answer(outcome.steps)
+        steps = tuple(self._step(step, entered.frame, keys, admitted=admitted) for step in own)
         deciding_stage = Stage.NAT if outcome.reason is Reason.NAT_PORTS_EXHAUSTED else Stage.FIREWALL
         decided_by = next((step.rule for step in reversed(steps) if step.stage is deciding_stage), None)
+        answer = outcome.outputs[0].frame if outcome.outputs else None
+        steps += tuple(self._step(step, answer, output_keys, admitted=answer is not None) for step in of_answer)
         return TraceResult(
             packet=format_frame(entered.frame, keys | _ttl_key(entered)),
             in_port=entered.port,
@@ -223,12 +232,12 @@ class Tracer:
             firewall_rule=next(
                 (
                     (self._firewall_names[step.rule_id], step.rule_id)
-                    for step in outcome.steps
+                    for step in reversed(own)
                     if step.stage in (Stage.SESSION, Stage.FIREWALL) and step.rule_id in self._firewall_names
                 ),
                 None,
             ),
-            nat_rules=tuple(rule for step in outcome.steps for rule in self._nat_rules(step)),
+            nat_rules=tuple(rule for step in own for rule in self._nat_rules(step)),
         )
 
     def _nat_rules(self, step: Step) -> tuple[tuple[str, str], ...]:
@@ -248,7 +257,7 @@ class Tracer:
                 return TraceSession(info.state, idle_timeout_s, info.packets, info.bytes)
         return None
 
-    def _step(self, step: Step, frame: bytes, keys: frozenset[str], *, admitted: bool) -> TraceStep:
+    def _step(self, step: Step, frame: bytes | None, keys: frozenset[str], *, admitted: bool) -> TraceStep:
         # A NAT rule logs what it translates, or leaves as it is, once the packet is admitted.
         nat_logged = admitted and step.stage is Stage.NAT and step.rule_id in self._nat_logging
         return TraceStep(
@@ -257,11 +266,29 @@ class Tracer:
             rule=None if step.rule_id is None else self._names.get(step.rule_id),
             rule_id=step.rule_id,
             port=step.port,
-            after=None if step.after is None else format_endpoints(frame, step.after, keys),
-            saw=None if step.saw is None else format_endpoints(frame, step.saw, keys),
+            after=None if step.after is None else _shown(frame, step.after, keys),
+            saw=None if step.saw is None else _shown(frame, step.saw, keys),
             logged=step.logged or nat_logged,
             nat_rules=self._nat_rules(step) if step.stage is Stage.SESSION else (),
         )
+
+
+def _shown(frame: bytes | None, ends: Endpoints, keys: frozenset[str]) -> str:
+    """A packet with the endpoints that a stage saw or left; just these of an answer of which nothing left the edge."""
+    if frame is not None:
+        return format_endpoints(frame, ends, keys)
+    return f"{format_endpoint(ends.src, ends.sport or None)} > {format_endpoint(ends.dst, ends.dport or None)}"
+
+
+def _of_packet_and_answer(steps: Sequence[Step]) -> tuple[Sequence[Step], Sequence[Step]]:
+    """The steps of a packet with all its passes, and those of the edge's answer to it, if that entered again.
+
+    A pass whose packet went on ends in one of ``_GOES_ON``; any other that is followed by a hairpin made an answer.
+    """
+    for at, (before, step) in enumerate(pairwise(steps), 1):
+        if step.result is StepResult.HAIRPIN and before.result not in _GOES_ON:
+            return steps[:at], steps[at:]
+    return steps, ()
 
 
 def _keys_of_answer(keys: frozenset[str]) -> frozenset[str]:

@@ -99,6 +99,7 @@ class StepResult(IntEnum):
     MARTIAN = 24
     ENDED = 25
     TOO_BIG = 26
+    HAIRPIN = 29  # 27 and 28 are reserved for fragments
     LIMITED = 30  # an ICMP error that the edge would have sent
 
 

@@ -2,13 +2,15 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from native.addresses cimport AddressEntry, address_find, address_put, address_remove
 from native.classify cimport NO_RULE
 from native.decide cimport Decision
 from native.engine cimport LOG_ENTRIES, LogEntry, State
-from native.packet cimport Key, Packet
+from native.mapping cimport release_mapping
+from native.packet cimport Key, Packet, key_family
 from native.program cimport ProgramData
 from native.record cimport NO_SLOT
-from native.session cimport NONE, Session, is_half_open, table_remove, wheel_due
+from native.session cimport NONE, ORIGINAL, REPLY, RW_MAPPED, Session, is_half_open, table_remove, wheel_due
 from native.stats cimport V_ALLOW
 from native.wire cimport likely
 
@@ -31,11 +33,38 @@ cdef inline void fold_session(State *state, Session *session) noexcept nogil:
     session.folded_bytes += size
 
 
+cdef inline uint32_t sessions_of(const State *state, const Key *original) noexcept nogil:
+    # How many live sessions have this source; only asked while a program limits them.
+    cdef const AddressEntry *entry
+    entry = address_find(&state.sources, original.src_hi, original.src_lo, key_family(original))
+    return 0 if entry == NULL else entry.first
+
+
+cdef inline bint count_source(State *state, const Key *original) noexcept nogil:
+    # One session more; False when there is no room to count it.
+    cdef AddressEntry *entry = address_put(&state.sources, original.src_hi, original.src_lo, key_family(original), 0)
+    if entry == NULL:
+        return False
+    entry.first += 1
+    return True
+
+
+cdef inline void discount_source(State *state, const Key *original) noexcept nogil:
+    cdef AddressEntry *entry = address_find(&state.sources, original.src_hi, original.src_lo, key_family(original))
+    entry.first -= 1
+    if entry.first == 0:
+        address_remove(&state.sources, entry)
+
+
 cdef inline void end_session(State *state, uint32_t number) noexcept nogil:
     cdef Session *session = &state.table.sessions[number]
     fold_session(state, session)
     if session.usage_slot != NONE:
         state.usage[session.usage_slot] -= 1
+    if session.flow[ORIGINAL].rewrite & RW_MAPPED:
+        release_mapping(&state.mappings, &session.flow[REPLY].key)
+    if state.sources.entries != NULL:
+        discount_source(state, &session.flow[ORIGINAL].key)
     if is_half_open(session):
         state.table.half_open -= 1
     table_remove(&state.table, number)

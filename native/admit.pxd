@@ -2,26 +2,28 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from native.account cimport count_rule, fold_session, slot_of
+from native.account cimport count_rule, count_source, discount_source, fold_session, slot_of
 from native.classify cimport NO_RULE
-from native.decide cimport Decision, decide
+from native.decide cimport Decision, decide, is_owned
 from native.engine cimport State
 from native.kinds cimport (
-    NAT_SNAT, TM_ICMP_ERROR_REPLY, TM_ICMP_FIRST, TM_OTHER, TM_TCP_CLOSED, TM_TCP_CLOSING, TM_TCP_ESTABLISHED,
-    TM_TCP_FIN_WAIT, TM_TCP_FIRST, TM_TCP_OPENING, TM_UDP_FIRST, TM_UDP_MULTIPLE, TM_UDP_SINGLE,
+    NAT_SNAT, PORT_UPLINK, TM_ICMP_ERROR_REPLY, TM_ICMP_FIRST, TM_OTHER, TM_TCP_CLOSED, TM_TCP_CLOSING,
+    TM_TCP_ESTABLISHED, TM_TCP_FIN_WAIT, TM_TCP_FIRST, TM_TCP_OPENING, TM_UDP_FIRST, TM_UDP_MULTIPLE, TM_UDP_SINGLE,
 )
-from native.nat cimport NatRule, pool_address
+from native.mapping cimport draws_port, external_of, hold_mapping, is_mapped_to
+from native.nat cimport NatRule, place_in_pool
 from native.packet cimport (
     ACK, FIN, K_ICMP_OTHER, K_ICMP_QUERY, K_ICMP_REPLY, K_TCP, K_UDP, PARSED, RST, SYN,
     Key, Packet, key_dport, key_family, key_proto, key_side, key_sport, make_meta,
 )
+from native.pool cimport next_address
 from native.program cimport ProgramData, is_blocked
 from native.record cimport NO_SLOT
 from native.rewrite cimport plan_rewrite
 from native.session cimport (
-    NONE, ORIGINAL, REPLY, TCP_CLOSING, TCP_ESTABLISHED, TCP_FIN_WAIT_2, TCP_SYN_SENT, TCP_TIME_WAIT,
-    UDP_MULTIPLE, UDP_SINGLE,
-    Session, hash_key, is_half_open, key_reversed, lookup, same_key, table_add, wheel_link,
+    NONE, ORIGINAL, REPLY, RW_HAIRPIN, RW_MAPPED, TCP_CLOSING, TCP_ESTABLISHED, TCP_FIN_WAIT_2, TCP_SYN_SENT,
+    TCP_TIME_WAIT, UDP_MULTIPLE, UDP_SINGLE, Flow, Session, hash_key, is_half_open, key_reversed, lookup, same_key,
+    table_add, table_remove, wheel_link,
 )
 from native.stats cimport R_NAT_COLLISION, R_NAT_PORTS_EXHAUSTED, V_ALLOW
 from native.window cimport open_windows
@@ -75,22 +77,6 @@ cdef inline bint is_free(const State *state, const Key *original, const Key *rep
     return not same_key(original, reply) and lookup(&state.table, reply, hash_key(&state.table, reply)) == NONE
 
 
-cdef inline bint next_in_pool(
-    const NatRule *rule, const uint32_t *slots, const uint32_t *usage, uint32_t *index
-) noexcept nogil:
-    # The pool address that comes after *index in the order (usage, address); False: it was the last.
-    cdef uint32_t present = usage[slots[index[0]]]
-    cdef uint32_t best = NONE
-    cdef uint32_t used
-    cdef uint32_t i
-    for i in range(rule.pool_size):
-        used = usage[slots[i]]
-        if (used > present or (used == present and i > index[0])) and (best == NONE or used < usage[slots[best]]):
-            best = i
-    index[0] = best
-    return best != NONE
-
-
 cdef inline bint allocate_port(
     State *state, const ProgramData *program, const Packet *packet, Decision *decision, uint8_t side, Key *reply
 ) noexcept nogil:
@@ -103,11 +89,29 @@ cdef inline bint allocate_port(
         port = <uint16_t>(program.snat_first + (first + i) % program.snat_count)
         if is_blocked(program, packet.proto, port):
             continue
+        if program.endpoint_independent and packet.kind == K_UDP and (port ^ key_sport(&packet.key)) & 1:
+            continue        # RFC 4787, REQ-4
         key.meta = make_meta(port, key_dport(key), packet.proto, packet.family, key_side(key))
         key_reversed(key, side, reply)
+        if program.endpoint_independent and is_mapped_to(&state.mappings, reply):
+            continue        # RFC 4787, REQ-3
         if is_free(state, &packet.key, reply):
             return True
     return False
+
+
+cdef inline uint8_t reuse_mapping(
+    State *state, const Packet *packet, Decision *decision, uint8_t side, Key *reply, uint32_t *usage_slot
+) noexcept nogil:
+    # The external endpoint that the source has already.
+    cdef Key *key = &decision.key
+    cdef uint16_t port = key_sport(external_of(&state.mappings, decision.source.mapping))
+    key.meta = make_meta(port, key_dport(key), packet.proto, packet.family, key_side(key))
+    key_reversed(key, side, reply)
+    if not is_free(state, &packet.key, reply):
+        return R_NAT_COLLISION
+    usage_slot[0] = state.mappings.table.sessions[decision.source.mapping].usage_slot
+    return PARSED
 
 
 cdef inline uint8_t allocate(
@@ -116,15 +120,15 @@ cdef inline uint8_t allocate(
 ) noexcept nogil:
     # Completes decision.key and makes the reply key; PARSED, or the reason why there is none.
     cdef const NatRule *rule
-    cdef const uint32_t *slots
-    cdef bint ports = packet.kind == K_TCP or packet.kind == K_UDP or packet.kind == K_ICMP_QUERY
+    cdef bint ports = draws_port(packet.kind)
     cdef bint found
     usage_slot[0] = NONE
     if decision.snat == NO_RULE or program.nat.rules[decision.snat].type != NAT_SNAT:
         key_reversed(&decision.key, side, reply)
         return PARSED if is_free(state, &packet.key, reply) else R_NAT_COLLISION
+    if decision.source.mapping != NONE:
+        return reuse_mapping(state, packet, decision, side, reply, usage_slot)
     rule = &program.nat.rules[decision.snat]
-    slots = program.nat.pool_slots + rule.pool_usage
     while True:
         if ports:
             found = allocate_port(state, program, packet, decision, side, reply)
@@ -132,11 +136,10 @@ cdef inline uint8_t allocate(
             key_reversed(&decision.key, side, reply)
             found = is_free(state, &packet.key, reply)
         if found:
-            usage_slot[0] = slots[decision.pool_index]
+            usage_slot[0] = program.nat.pool_slots[rule.pool_usage + decision.source.index]
             return PARSED
-        if not next_in_pool(rule, slots, state.usage, &decision.pool_index):
+        if not next_address(state, program, rule, &decision.source, &decision.key.src_hi, &decision.key.src_lo):
             return R_NAT_PORTS_EXHAUSTED if ports else R_NAT_COLLISION
-        pool_address(rule, decision.pool_index, &decision.key.src_hi, &decision.key.src_lo)
 
 
 cdef inline void adopt(const ProgramData *program, Session *session, const Decision *decision) noexcept nogil:
@@ -146,6 +149,32 @@ cdef inline void adopt(const ProgramData *program, Session *session, const Decis
     session.snat_slot = slot_of(program, decision.snat)
     session.admitted_slot = session.fw_slot if decision.bypass == NO_RULE else slot_of(program, decision.bypass)
     session.revision = program.revision
+
+
+cdef inline bint account_for(
+    State *state, const ProgramData *program, const Packet *packet, const Decision *decision, const Key *reply,
+    uint32_t usage_slot, Session *session
+) noexcept nogil:
+    # What a new session holds beside its place in the table; False when there is no room for that.
+    if state.sources.entries != NULL and not count_source(state, &packet.key):
+        return False
+    if program.endpoint_independent and usage_slot != NONE and draws_port(packet.kind):
+        if not hold_mapping(&state.mappings, &packet.key, program.nat.rules[decision.snat].slot, reply, usage_slot):
+            if state.sources.entries != NULL:
+                discount_source(state, &packet.key)
+            return False
+        session.flow[ORIGINAL].rewrite |= RW_MAPPED
+    return True
+
+
+cdef inline void foresee_hairpin(const ProgramData *program, Session *session, int direction) noexcept nogil:
+    # Will packets that leave in this direction come back?  See native.hairpin.
+    cdef Flow *flow = &session.flow[direction]
+    cdef const Key *answers = &session.flow[1 - direction].key
+    flow.rewrite &= ~RW_HAIRPIN
+    if program.ports[flow.out_port].kind == PORT_UPLINK and is_owned(
+            program, key_family(answers), answers.src_hi, answers.src_lo):
+        flow.rewrite |= RW_HAIRPIN
 
 
 cdef inline void open_session(
@@ -160,12 +189,17 @@ cdef inline void open_session(
     if number == NONE:
         return
     session = &state.table.sessions[number]
-    made[0] = session
     key_reversed(&packet.key, 0, &answered)
     plan_rewrite(&session.flow[0], &packet.key, &decision.key)
     plan_rewrite(&session.flow[1], reply, &answered)
+    if not account_for(state, program, packet, decision, reply, usage_slot, session):
+        table_remove(&state.table, number)
+        return
+    made[0] = session
     session.flow[0].out_port = decision.out_port
     session.flow[1].out_port = in_port
+    foresee_hairpin(program, session, ORIGINAL)
+    foresee_hairpin(program, session, REPLY)
     session.kind = packet.kind
     session.created = state.now
     session.usage_slot = usage_slot
@@ -205,10 +239,6 @@ cdef inline bint still_admitted(State *state, const ProgramData *program, uint32
     cdef Decision decision
     cdef Packet first
     cdef const Key *reply = &session.flow[REPLY].key
-    cdef const NatRule *rule
-    cdef uint64_t hi
-    cdef uint64_t lo
-    cdef uint32_t index
     first.key = session.flow[ORIGINAL].key
     first.family = key_family(&first.key)
     first.proto = key_proto(&first.key)
@@ -221,19 +251,14 @@ cdef inline bint still_admitted(State *state, const ProgramData *program, uint32
     first.icmp_code = <uint8_t>key_dport(&first.key)
     if session.kind == K_ICMP_REPLY:
         first.icmp_type = <uint8_t>(key_sport(&first.key) >> 8)
-    decide(program, state.usage, &first, NULL, session.flow[REPLY].out_port, &decision, NULL)
+    decide(state, program, &first, NULL, session.flow[REPLY].out_port, &decision, NULL)
     if (decision.verdict != V_ALLOW or decision.east_west or decision.stateless
             or decision.out_port != session.flow[ORIGINAL].out_port
             or decision.key.dst_hi != reply.src_hi or decision.key.dst_lo != reply.src_lo
             or key_dport(&decision.key) != key_sport(reply)):
         return False
     if decision.snat != NO_RULE and program.nat.rules[decision.snat].type == NAT_SNAT:
-        rule = &program.nat.rules[decision.snat]
-        for index in range(rule.pool_size):
-            pool_address(rule, index, &hi, &lo)
-            if hi == reply.dst_hi and lo == reply.dst_lo:
-                break
-        else:
+        if place_in_pool(&program.nat.rules[decision.snat], reply.dst_hi, reply.dst_lo) == NONE:
             return False
     elif (decision.key.src_hi != reply.dst_hi or decision.key.src_lo != reply.dst_lo
             or key_sport(&decision.key) != key_dport(reply)):

@@ -1,21 +1,23 @@
 # The miss path up to the firewall's answer: the order of stages, without side effects.
 #
-# decide() is a function of (program, usage counters, packet, port): the same for a packet that is there, for a session
-# that is judged again, and for a trace.
+# decide() is a function of (program, usage counters and mappings, packet, port): the same for a packet that is there,
+# for a session that is judged again, and for a trace.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.classify cimport DIRECTION_IN, DIRECTION_OUT, NO_RULE, Rules, first_match
+from native.engine cimport State
 from native.kinds cimport (
     MATCH_BYPASS, MATCH_EXTERNAL, NAT_NO_DNAT, NAT_NO_SNAT, NAT_REFLEXIVE, PORT_DISTRIBUTED, PORT_ISOLATED,
     PORT_SERVICE, PORT_UPLINK, ROUTE_BROADCAST, ROUTE_DEFAULT, ROUTE_GATEWAY, ROUTE_ISOLATED, ROUTE_OWNED,
     ROUTE_PRIMARY, ROUTE_STATIC,
 )
-from native.nat cimport NatRule, dnat_port, least_used, pool_address, to_external, to_internal
+from native.nat cimport NatRule, dnat_port, to_external, to_internal
 from native.packet cimport (
     ACK, FIN, K_ICMP_ERROR, K_ICMP_REPLY, K_TCP, RST, SYN,
     Key, Packet, is_odd, key_dport, key_family, key_proto, key_side, key_sport, make_meta,
 )
+from native.pool cimport PoolChoice, choose_address
 from native.program cimport FirewallRule, ProgramData, is_blocked
 from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord, note, note_after
 from native.route cimport NOWHERE, Route, is_multicast, map_lookup
@@ -42,7 +44,7 @@ ctypedef struct Decision:
     uint32_t dnat           # into Nat.rules; NO_RULE
     uint32_t snat
     uint32_t bypass         # the NAT rule that let it past the firewall; NO_RULE
-    uint32_t pool_index     # SNAT: the address chosen from the pool
+    PoolChoice source       # SNAT: where the address is from
     Key key                 # the packet's tuple as it will leave, but for the port that SNAT still has to allocate
     Key saw                 # what the firewall was asked about; of a related error, about the packet that it quotes
     Key quoted              # of a related error: the tuple that its quote will bear
@@ -178,7 +180,7 @@ cdef inline void destination_nat(
 
 
 cdef inline void source_nat(
-    const ProgramData *program, const uint32_t *usage, const Packet *packet, Decision *decision, Recorder *recorder
+    const State *state, const ProgramData *program, const Packet *packet, Decision *decision, Recorder *recorder
 ) noexcept nogil:
     cdef const NatRule *rule
     cdef Key *key = &decision.key
@@ -193,8 +195,7 @@ cdef inline void source_nat(
         to_external(rule, &key.src_hi, &key.src_lo)
         note_after(note(recorder, S_NAT, T_REFLEXIVE, rule.slot, NO_PORT), key)
     else:
-        decision.pool_index = least_used(&program.nat, rule, usage)
-        pool_address(rule, decision.pool_index, &key.src_hi, &key.src_lo)
+        choose_address(state, program, packet, rule, &decision.source, &key.src_hi, &key.src_lo)
         decision.snat_step = note(recorder, S_NAT, T_SNAT, rule.slot, NO_PORT)
 
 
@@ -372,7 +373,7 @@ cdef inline uint8_t route_result(uint8_t kind) noexcept nogil:
 
 
 cdef inline void decide(
-    const ProgramData *program, const uint32_t *usage, const Packet *packet, const Packet *quote, uint16_t in_port,
+    const State *state, const ProgramData *program, const Packet *packet, const Packet *quote, uint16_t in_port,
     Decision *decision, Recorder *recorder
 ) noexcept nogil:
     # `quote` is what an ICMP error quotes, NULL for everything else and where REFLEXIVE shall not see it.
@@ -454,7 +455,7 @@ cdef inline void decide(
             return
     if is_border(program, route.port):
         if packet.kind != K_ICMP_ERROR:
-            source_nat(program, usage, packet, decision, recorder)
+            source_nat(state, program, packet, decision, recorder)
         elif decision.related == NULL and in_kind != PORT_UPLINK:
             error_outwards(program, packet, quote, decision, recorder)
     if decision.related != NULL:

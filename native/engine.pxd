@@ -2,7 +2,9 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+from native.addresses cimport AddressTable
 from native.capture cimport CaptureReader
+from native.mapping cimport Mappings
 from native.packet cimport Key, Packet
 from native.program cimport Program, ProgramData
 from native.session cimport Table
@@ -22,6 +24,8 @@ ctypedef struct LogEntry:
 
 ctypedef struct State:
     Table table
+    Mappings mappings       # with memory once a program with endpoint_independent has run
+    AddressTable sources    # live sessions by original source, with entries while a program limits them
     uint64_t now
     uint64_t random
     uint64_t next_error     # when the ICMP errors sent so far will have had their time, each its interval
@@ -56,6 +60,8 @@ cdef class Engine:
     cdef uint16_t *in_ports
     cdef uint64_t *times
 
+    cdef int _reserve_mappings(self, uint32_t mappings) except -1
+    cdef int _count_sources(self) except -1
     cdef int _idle(self) except -1
     cdef int _port(self, port) except -1
     cdef int _load(self, const unsigned char[::1] frame, uint64_t now_ns) except -1

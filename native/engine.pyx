@@ -6,8 +6,10 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from native.capture cimport CaptureReader
-from native.account cimport end_session, expire, fold_session
-from native.answer cimport ANSWER_SIZE
+from native.account cimport count_source, end_session, expire, fold_session
+from native.addresses cimport addresses_free, addresses_init
+from native.admit cimport foresee_hairpin
+from native.answer cimport ANSWER_ROOM
 from native.decide cimport is_local, is_owned
 from native.engine cimport BURST, LOG_ENTRIES, LogEntry, Result, State
 from native.kinds cimport PORT_ISOLATED, PORT_UPLINK, ROUTE_BROADCAST, ROUTE_ISOLATED
@@ -32,7 +34,6 @@ from native.wire cimport unlikely
 
 cdef enum:
     ARENA = 1 << 20             # bytes of frames in one burst
-    ANSWER_ROOM = MAX_FRAME + ANSWER_SIZE
 
 assert sizeof(Key) == 40
 
@@ -110,6 +111,9 @@ cdef class Engine:
 
     def __dealloc__(self):
         table_free(&self.state.table)
+        table_free(&self.state.mappings.table)
+        addresses_free(&self.state.mappings.holders)
+        addresses_free(&self.state.sources)
         free(self.state.counters)
         free(self.state.usage)
         free(self.state.log)
@@ -123,8 +127,10 @@ cdef class Engine:
 
     # -------------------------------------------------------------- programs
 
-    def reserve(self, uint32_t slots, uint32_t usage, uint32_t sessions) -> None:
-        """Make room for so many counter slots, usage slots and sessions; what is there stays.
+    def reserve(self, uint32_t slots, uint32_t usage, uint32_t sessions, uint32_t mappings=0,
+                bint sources=False) -> None:
+        """Make room for so many counter slots, usage slots, sessions and endpoint-independent mappings, and from now on
+        count sessions by source if ``sources``; what is there stays.
 
         Raises MemoryError, the engine being as before or roomier.
         """
@@ -134,6 +140,10 @@ cdef class Engine:
             self._idle()
         if table_reserve(&self.state.table, sessions) != 0:
             raise MemoryError(f"no address space for {sessions} sessions")
+        if mappings:
+            self._reserve_mappings(mappings)
+        if sources and self.state.sources.entries == NULL:
+            self._count_sources()
         if slots > self.state.slot_count:
             counters = <RuleCounter *>realloc(self.state.counters, slots * sizeof(RuleCounter))
             if counters == NULL:
@@ -148,6 +158,28 @@ cdef class Engine:
             memset(used + self.state.usage_count, 0, <size_t>(usage - self.state.usage_count) * 4)
             self.state.usage = used
             self.state.usage_count = usage
+
+    cdef int _reserve_mappings(self, uint32_t mappings) except -1:
+        cdef uint64_t seed = self.state.table.seed[0]
+        if self.state.mappings.table.buckets == NULL and table_init(&self.state.mappings.table, seed) != 0:
+            raise MemoryError("no memory for mappings")
+        if self.state.mappings.holders.entries == NULL and addresses_init(&self.state.mappings.holders, seed) != 0:
+            raise MemoryError("no memory for the addresses of mappings")
+        if table_reserve(&self.state.mappings.table, mappings) != 0:
+            raise MemoryError(f"no address space for {mappings} mappings")
+        return 0
+
+    cdef int _count_sources(self) except -1:
+        cdef uint32_t number
+        cdef const Session *session
+        if addresses_init(&self.state.sources, self.state.table.seed[1]) != 0:
+            raise MemoryError("no memory for the sources of sessions")
+        for number in range(self.state.table.top):
+            session = &self.state.table.sessions[number]
+            if session.live and not count_source(&self.state, &session.flow[ORIGINAL].key):
+                addresses_free(&self.state.sources)
+                raise MemoryError("no memory for the sources of sessions")
+        return 0
 
     def swap(self, Program program not None, list port_map, bint flush) -> None:
         """Run ``program`` from the next packet on.
@@ -175,6 +207,11 @@ cdef class Engine:
                 session.flow[REPLY].out_port = in_port
                 if not survives(&old.data, &program.data, session):
                     end_session(&self.state, number)
+                    continue
+                foresee_hairpin(&program.data, session, ORIGINAL)
+                foresee_hairpin(&program.data, session, REPLY)
+        if not program.data.max_sessions_per_source:
+            addresses_free(&self.state.sources)
         self.program = program
 
     # -------------------------------------------------------------- packets
@@ -196,8 +233,9 @@ cdef class Engine:
         recorder.count = 0
         set_and_parse(&self.state, program, packet, self.arena, <uint32_t>frame.shape[0], port)
         packet.unsegmented = unsegmented
+        recorder.kind = packet.kind
         pipeline(&self.state, program, packet, port, self.answers, &result, &recorder if record else NULL)
-        steps = [step_tuple(&recorder.steps[i], packet.kind) for i in range(recorder.count)]
+        steps = [step_tuple(&recorder.steps[i]) for i in range(recorder.count)]
         if result.out_port == NO_PORT:
             return result.verdict, result.reason, steps, None
         output = PyBytes_FromStringAndSize(<char *>result.frame, result.length)
@@ -535,13 +573,13 @@ cdef tuple endpoints(const Key *key, uint8_t kind):
     return key_family(key), wide(key.src_hi, key.src_lo), sport, wide(key.dst_hi, key.dst_lo), dport
 
 
-cdef object step_tuple(const StepRecord *step, uint8_t kind):
+cdef object step_tuple(const StepRecord *step):
     return (
         step.stage, step.result,
         None if step.slot == NO_SLOT else step.slot,
         None if step.port == NO_PORT else step.port,
-        endpoints(&step.after, kind) if step.has_after else None,
-        endpoints(&step.saw, kind) if step.has_saw else None,
+        endpoints(&step.after, step.kind) if step.has_after else None,
+        endpoints(&step.saw, step.kind) if step.has_saw else None,
         bool(step.logged),
         slot_or_none(step.dnat_slot),
         slot_or_none(step.snat_slot),

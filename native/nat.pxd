@@ -3,6 +3,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.kinds cimport PORT_OFFSET, PORT_ONE
+from native.session cimport NONE
 
 ctypedef struct NatRule:
     uint8_t type            # a NatType
@@ -58,15 +59,12 @@ cdef inline void pool_address(const NatRule *rule, uint32_t index, uint64_t *hi,
     plus_offset(rule.external_hi, rule.external_lo, 0, index, 0, 0, hi, lo)
 
 
-cdef inline uint32_t least_used(const Nat *nat, const NatRule *rule, const uint32_t *usage) noexcept nogil:
-    # Index of the pool's least used address, the lowest among equals.
-    cdef const uint32_t *slots = nat.pool_slots + rule.pool_usage
-    cdef uint32_t best = 0
-    cdef uint32_t i
-    for i in range(1, rule.pool_size):
-        if usage[slots[i]] < usage[slots[best]]:
-            best = i
-    return best
+cdef inline uint32_t place_in_pool(const NatRule *rule, uint64_t hi, uint64_t lo) noexcept nogil:
+    # The index of an address, NONE where the pool does not have it.
+    cdef uint64_t place_hi
+    cdef uint64_t place_lo
+    plus_offset(0, 0, hi, lo, rule.external_hi, rule.external_lo, &place_hi, &place_lo)
+    return <uint32_t>place_lo if place_hi == 0 and place_lo < rule.pool_size else <uint32_t>NONE
 
 
 cdef inline uint16_t dnat_port(const NatRule *rule, uint16_t port) noexcept nogil:

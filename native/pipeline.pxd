@@ -3,12 +3,13 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from native.account cimport count_decision, end_session, expire, log_firewall, log_nat, slot_of
+from native.account cimport count_decision, end_session, expire, log_firewall, log_nat, sessions_of, slot_of
 from native.admit cimport allocate, open_session, still_admitted, timeout
 from native.answer cimport answerable, echo_reply, icmp_error, reset, segment
 from native.classify cimport NO_RULE
-from native.decide cimport ANSWER_ICMP, ANSWER_RESET, Decision, decide, drop_expired, drop_too_big, is_owned, is_too_big
+from native.decide cimport ANSWER_ICMP, ANSWER_RESET, Decision, decide, drop_expired, drop_too_big, is_too_big
 from native.engine cimport Result, State
+from native.hairpin cimport Journey, begin_journey, end_journey, enter_again, mark_hairpin
 from native.icmp cimport forward_error, parse_quote, related_flow
 from native.kinds cimport PORT_UPLINK, TM_TCP_ESTABLISHED
 from native.packet cimport (
@@ -18,8 +19,8 @@ from native.program cimport ProgramData
 from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord, note, note_after
 from native.rewrite cimport forward, plan_rewrite
 from native.session cimport (
-    NONE, RW_SRC, TCP_FIN_WAIT_2, UDP_MULTIPLE, UDP_NO_TRAFFIC, UDP_SINGLE, Flow, Session, is_half_open, keep_alive,
-    key_reversed, lookup, stays_established, track,
+    NONE, RW_HAIRPIN, RW_SRC, RW_TUPLE, TCP_FIN_WAIT_2, UDP_MULTIPLE, UDP_NO_TRAFFIC, UDP_SINGLE, Flow, Session,
+    is_half_open, keep_alive, key_reversed, lookup, stays_established, track,
 )
 from native.stats cimport *
 from native.window cimport W_GOOD, W_STATE, W_STATE_CHALLENGE, W_WINDOW_CHALLENGE, judge
@@ -36,14 +37,6 @@ cdef inline StepRecord *note_hit(Recorder *recorder, const Session *session, uin
         step.dnat_slot = session.dnat_slot
         step.snat_slot = session.snat_slot
     return step
-
-
-cdef inline void mark_hairpin(
-    const ProgramData *program, uint8_t family, uint64_t dst_hi, uint64_t dst_lo, Result *result
-) noexcept nogil:
-    # Addressed to this edge and leaving by an uplink: the provider's router will send it straight back.
-    if program.ports[result.out_port].kind == PORT_UPLINK and is_owned(program, family, dst_hi, dst_lo):
-        result.hairpin = True
 
 
 cdef inline void answer_with(
@@ -174,10 +167,9 @@ cdef inline void on_session(
     forward(packet, flow, &after, result)
     if recorder != NULL:
         step = note_hit(recorder, session, flow.out_port)
-        if flow.rewrite:
+        if flow.rewrite & RW_TUPLE:
             note_after(step, &after)
-    if program.ports[flow.out_port].kind == PORT_UPLINK:
-        mark_hairpin(program, packet.family, after.dst_hi, after.dst_lo, result)
+    result.hairpin = flow.rewrite & RW_HAIRPIN != 0
 
 
 cdef inline void relate(
@@ -212,14 +204,14 @@ cdef inline void relate(
         # Whoever found the error may be a private router, whose address must not show (RFC 5508, REQ-4 and REQ-5).
         outer.src_hi = leaving.src_hi
         outer.src_lo = leaving.src_lo
-    if flow.rewrite:
+    if flow.rewrite & RW_TUPLE:
         note_after(step, &outer)
     session.packets[direction] += 1
     session.bytes[direction] += packet.ip_len
     result.verdict = V_ALLOW
     result.reason = R_RELATED
     forward_error(packet, quote, &outer, &quoted, flow.out_port, result)
-    mark_hairpin(program, packet.family, outer.dst_hi, outer.dst_lo, result)
+    result.hairpin = flow.rewrite & RW_HAIRPIN != 0
 
 
 cdef inline void serve_locally(
@@ -255,7 +247,8 @@ cdef inline void admit(
     cdef uint8_t side = 1 if program.ports[decision.out_port].kind == PORT_UPLINK else 0
     cdef uint32_t blamed
     if state.table.count >= program.max_sessions or (
-            packet.kind == K_TCP and state.table.half_open >= program.max_half_open):
+            packet.kind == K_TCP and state.table.half_open >= program.max_half_open) or (
+            program.max_sessions_per_source and sessions_of(state, &packet.key) >= program.max_sessions_per_source):
         note(recorder, S_SESSION, T_DROP, NO_SLOT, NO_PORT)
         result.verdict = V_DROP
         result.reason = R_SESSION_LIMIT
@@ -278,7 +271,7 @@ cdef inline void admit(
     log_nat(state, program, packet, decision.dnat)
     log_nat(state, program, packet, decision.snat)
     forward(packet, &session.flow[0], &decision.key, result)
-    mark_hairpin(program, packet.family, decision.key.dst_hi, decision.key.dst_lo, result)
+    result.hairpin = session.flow[0].rewrite & RW_HAIRPIN != 0
 
 
 cdef inline void on_miss(
@@ -287,7 +280,7 @@ cdef inline void on_miss(
 ) noexcept nogil:
     cdef Decision decision
     cdef Flow flow
-    decide(program, state.usage, packet, quote, in_port, &decision, recorder)
+    decide(state, program, packet, quote, in_port, &decision, recorder)
     result.verdict = decision.verdict
     result.reason = decision.reason
     if decision.verdict == V_ALLOW and decision.related != NULL:
@@ -339,18 +332,16 @@ cdef inline void on_icmp_error(
     on_miss(state, program, packet, &quote if readable else NULL, in_port, buffer, result, recorder)
 
 
-cdef inline void pipeline(
+cdef inline void one_pass(
     State *state, const ProgramData *program, Packet *packet, uint16_t in_port,
     uint8_t *buffer, Result *result, Recorder *recorder
 ) noexcept nogil:
-    # One parsed packet, packet.hash set, the clock in state.now.  `buffer` takes an answer of the edge's own.
     cdef uint32_t found
     result.verdict = V_DROP
     result.hairpin = False
     result.out_port = NO_PORT
     result.frame = NULL
     result.length = 0
-    expire(state)
     if unlikely(packet.error != PARSED):
         note(recorder, S_REASSEMBLY if packet.reassembly else S_PARSE, T_DROP, NO_SLOT, NO_PORT)
         result.reason = packet.error
@@ -368,5 +359,23 @@ cdef inline void pipeline(
                 note(recorder, S_SESSION, T_ENDED, NO_SLOT, NO_PORT)
                 end_session(state, found >> 1)
             on_miss(state, program, packet, NULL, in_port, buffer, result, recorder)
+
+
+cdef inline void pipeline(
+    State *state, const ProgramData *program, Packet *packet, uint16_t in_port,
+    uint8_t *answers, Result *result, Recorder *recorder
+) noexcept nogil:
+    # One parsed packet, packet.hash set, the clock in state.now.  The edge writes frames of its own to `answers`, which
+    # has ANSWER_ROOM bytes, twice that where packets hairpin inside.
+    cdef Journey journey
+    begin_journey(&journey, answers)
+    expire(state)
+    while True:
+        one_pass(state, program, packet, in_port, journey.buffer, result, recorder)
+        if likely(not result.hairpin) or not program.hairpin_inside:
+            break
+        if not enter_again(state, &journey, answers, packet, &in_port, result, recorder):
+            break
+    end_journey(&journey, result)
     state.totals.verdicts[result.verdict] += 1
     state.totals.reasons[result.reason] += 1

@@ -55,6 +55,9 @@ ctypedef struct ProgramData:
     uint32_t snat_count
     uint32_t max_sessions
     uint32_t max_half_open
+    uint32_t max_sessions_per_source    # 0: no limit
+    bint endpoint_independent
+    bint hairpin_inside
 
 
 cdef inline bint is_blocked(const ProgramData *program, uint8_t proto, uint16_t port) noexcept nogil:

@@ -144,4 +144,7 @@ cdef class Program:
         self.data.snat_count = options.snat_count
         self.data.max_sessions = options.max_sessions
         self.data.max_half_open = options.max_half_open
+        self.data.max_sessions_per_source = options.max_sessions_per_source
+        self.data.endpoint_independent = options.endpoint_independent
+        self.data.hairpin_inside = options.hairpin_inside
         return 0

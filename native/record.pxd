@@ -7,7 +7,7 @@ from native.packet cimport Key
 cdef enum:
     NO_SLOT = 0xffffffff
     NO_PORT = 0xffff
-    STEPS = 16
+    STEPS = 48              # of four passes
 
 ctypedef struct StepRecord:
     uint8_t stage
@@ -15,6 +15,7 @@ ctypedef struct StepRecord:
     uint8_t logged
     uint8_t has_after
     uint8_t has_saw
+    uint8_t kind            # native.packet Kind of the packet that it is about
     uint16_t port
     uint32_t slot           # of the rule that decided
     uint32_t dnat_slot      # of a session: the NAT rules that translate it
@@ -24,6 +25,7 @@ ctypedef struct StepRecord:
 
 ctypedef struct Recorder:
     uint32_t count
+    uint8_t kind            # of the packet that is under way
     StepRecord steps[STEPS]
 
 
@@ -41,6 +43,7 @@ cdef inline StepRecord *note(
     step.logged = 0
     step.has_after = 0
     step.has_saw = 0
+    step.kind = recorder.kind
     step.slot = slot
     step.dnat_slot = NO_SLOT
     step.snat_slot = NO_SLOT

@@ -8,7 +8,7 @@ from native.packet cimport (
     K_ICMP_ERROR, K_ICMP_OTHER, K_ICMP_QUERY, K_ICMP_REPLY, K_TCP, K_UDP,
     Key, Packet, key_dport, key_family, key_proto, key_sport,
 )
-from native.session cimport RW_DPORT, RW_DST, RW_SPORT, RW_SRC, Flow
+from native.session cimport RW_DPORT, RW_DST, RW_SPORT, RW_SRC, RW_TUPLE, Flow
 from native.wire cimport be16, change16, change32, change64, fold, put16, put32, put64, updated
 
 
@@ -136,7 +136,7 @@ cdef inline void forward(const Packet *packet, const Flow *flow, const Key *afte
         lifetime = be16(l3 + 8)
         change = change16(lifetime, lifetime - 0x100)
         l3[8] -= 1
-        if flow.rewrite:
+        if flow.rewrite & RW_TUPLE:
             change += flow.l3_delta
             put32(l3 + 12, flow.new_src)
             put32(l3 + 16, flow.new_dst)
@@ -149,6 +149,6 @@ cdef inline void forward(const Packet *packet, const Flow *flow, const Key *afte
         if flow.rewrite & RW_DST:
             put64(l3 + 24, after.dst_hi)
             put64(l3 + 32, after.dst_lo)
-    if flow.rewrite:
+    if flow.rewrite & RW_TUPLE:
         rewrite_transport(packet, flow)
     send(packet, flow.out_port, result)

@@ -39,6 +39,9 @@ cdef enum Rewrite:
     RW_DST = 2
     RW_SPORT = 4
     RW_DPORT = 8
+    RW_TUPLE = 15           # any of those
+    RW_HAIRPIN = 16         # it leaves by an uplink to an address of the edge itself
+    RW_MAPPED = 32          # of the original direction: the session holds an endpoint-independent mapping
 
 ctypedef struct Flow:
     # 64 bytes: a key and, for IPv4, everything that is written into a packet that bears it.  (IPv6 addresses are read
@@ -51,7 +54,7 @@ ctypedef struct Flow:
     uint16_t l3_delta       # folded RFC 1624 sums; 0 where nothing changes
     uint16_t l4_delta
     uint16_t out_port
-    uint8_t rewrite
+    uint8_t rewrite         # Rewrite bits
     uint8_t scales          # TCP, see native.window: this side's window scale, the other side's << 4
     uint16_t own_win        # largest window that this side has advertised, 0 as long as nothing is known
     uint16_t peer_win

@@ -81,6 +81,7 @@ cpdef enum StepResult:
     T_MARTIAN = 24
     T_ENDED = 25
     T_TOO_BIG = 26
+    T_HAIRPIN = 29      # 27 and 28 are reserved for fragments
     T_LIMITED = 30
 
 ctypedef struct RuleCounter:

@@ -79,4 +79,5 @@ class StepResult(IntEnum):
     T_MARTIAN = 24
     T_ENDED = 25
     T_TOO_BIG = 26
+    T_HAIRPIN = 29
     T_LIMITED = 30

@@ -1,19 +1,30 @@
-"""The readable edge on a bench: packets in as text, what became of them as short words."""
+"""An edge on a bench, the readable one if nobody says: packets in as text, what became of them as short words."""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 from edge.model import EdgeConfig
 from edge.packets import Conversation, build_frame, format_frame, parse_packet, reply_to
 from edge.reference import ReferenceEdge
+from edge.runtime import Edge
 from edge.verdicts import Outcome
 from tests.support import SECOND
+
+AnyEdge = Edge | ReferenceEdge
+
+
+class MakeEdge(Protocol):
+    """Either edge."""
+
+    def __call__(self, config: EdgeConfig, *, seed: int | None = None) -> AnyEdge: ...
 
 
 class Bench:
     """An edge with a clock, fed with packets in text."""
 
-    def __init__(self, config: EdgeConfig, seed: int | None = None) -> None:
-        self.edge = ReferenceEdge(config, seed=seed)
+    def __init__(self, config: EdgeConfig, seed: int | None = None, make: MakeEdge = ReferenceEdge) -> None:
+        self.edge = make(config, seed=seed)
         self.now_ns = 0
         self.conversation = Conversation()
         self.last: Outcome | None = None

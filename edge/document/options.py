@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from edge.addresses import PortRange
@@ -10,7 +10,15 @@ from edge.document import schema
 from edge.document.context import Context
 from edge.document.problems import Path
 from edge.document.values import PROTOCOLS, Values
-from edge.model import BlockedPorts, Options, SessionsOnChange, SnatServicePort, Timers
+from edge.model import (
+    STRICT_RFC_TIMERS,
+    BlockedPorts,
+    Options,
+    Profile,
+    SessionsOnChange,
+    SnatServicePort,
+    Timers,
+)
 
 _AS_WRITTEN = (
     "limits",
@@ -20,6 +28,7 @@ _AS_WRITTEN = (
     "mtu",
     "icmp_error_rate",
     "max_sessions",
+    "max_sessions_per_source",
     "max_half_open",
     "seed",
 )
@@ -32,9 +41,9 @@ def resolve_options(item: schema.Options | None, path: Path, context: Context, v
     context.check_fields(item, path)
     given: dict[str, Any] = {name: getattr(item, name) for name in _AS_WRITTEN if getattr(item, name) is not None}
     context.limits_are_errors = item.limits != "report"
-    if item.timers is not None:
-        written = {field.name: getattr(item.timers, field.name) for field in fields(Timers)}
-        given["timers"] = Timers(**{name: value for name, value in written.items() if value is not None})
+    if item.profile is not None:
+        given["profile"] = Profile(item.profile)
+    given["timers"] = _timers(item.timers, given.get("profile", Profile.NSX))
     if item.sessions_on_change is not None:
         given["sessions_on_change"] = SessionsOnChange(item.sessions_on_change)
     if item.snat_service_port is not None:
@@ -51,6 +60,15 @@ def resolve_options(item: schema.Options | None, path: Path, context: Context, v
     elif isinstance(item.provider_filter, list):
         given["provider_filter"] = _provider_filter(item.provider_filter, (*path, "providerFilter"), values)
     return Options(**given)
+
+
+def _timers(item: schema.Timers | None, profile: Profile) -> Timers:
+    """What the document says of each timer over what the profile does."""
+    defaults = STRICT_RFC_TIMERS if profile is Profile.STRICT_RFC else Timers()
+    if item is None:
+        return defaults
+    written = {field.name: getattr(item, field.name) for field in fields(Timers)}
+    return replace(defaults, **{name: value for name, value in written.items() if value is not None})
 
 
 def _provider_filter(items: list[schema.BlockedPorts], path: Path, values: Values) -> tuple[BlockedPorts, ...]:

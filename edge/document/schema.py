@@ -467,9 +467,7 @@ class Options(Item):
     seed: Annotated[int, Field(ge=0, le=2**64 - 1)] | None = None
 
     NOT_EMULATED = {
-        "profile": ("nsx",),
         "fragment_timeout": (30,),
-        "max_sessions_per_source": (),
         "max_fragments": (4096,),
     }
 

@@ -113,11 +113,12 @@ def translate_source_in_place(rule: NatRule | None, flow: Flow) -> Flow:
     return flow._replace(src=same_place(flow.src, given(rule.internal), given(rule.external)))
 
 
-def pool(rule: NatRule, users: Callable[[IPAddress], int]) -> list[IPAddress]:
-    """The addresses of an SNAT rule in the order in which they are tried: the least used first, then the lowest."""
+def pool(rule: NatRule, users: Callable[[IPAddress], int], paired: IPAddress | None = None) -> list[IPAddress]:
+    """The addresses of an SNAT rule in the order in which they are tried: the ``paired`` one if the rule has it, then
+    the least used, then the lowest."""
     external = given(rule.external)
     addresses = [external.first + place for place in range(external.size)]
-    return sorted(addresses, key=lambda address: (users(address), int(address)))
+    return sorted(addresses, key=lambda address: (address != paired, users(address), int(address)))
 
 
 def choose_source(

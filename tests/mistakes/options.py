@@ -4,13 +4,13 @@ from __future__ import annotations
 
 MISTAKES: list[tuple[str, ...]] = [
     ("unknown limits", "options: {}", "options: {limits: none}", "31:19 options.limits INVALID_VALUE"),
-    ("strict-rfc", "options: {}", "options: {profile: strict-rfc}", "31:20 options.profile NOT_EMULATED"),
+    ("unknown profile", "options: {}", "options: {profile: strict}", "31:20 options.profile INVALID_VALUE"),
     ("mtu", "options: {}", "options: {mtu: 1279}", "31:16 options.mtu OUT_OF_RANGE"),
     (
         "sessions per source",
         "options: {}",
-        "options: {maxSessionsPerSource: 10}",
-        "31:33 options.maxSessionsPerSource NOT_EMULATED",
+        "options: {maxSessionsPerSource: 0}",
+        "31:33 options.maxSessionsPerSource OUT_OF_RANGE",
     ),
     ("fragments", "options: {}", "options: {maxFragments: 5}", "31:25 options.maxFragments NOT_EMULATED"),
     ("fragment timeout", "options: {}", "options: {fragmentTimeout: 31}", "31:28 options.fragmentTimeout NOT_EMULATED"),

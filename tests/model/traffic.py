@@ -12,7 +12,7 @@ from edge.verdicts import Outcome, Reason, Verdict
 from tests.model.frames import Parts, frame, icmp, mutated, parts_of, tcp, udp
 from tests.model.mishaps import ERRORS, error_about
 from tests.model.talk import SCALE_OPTIONS, Said, Talk, tcp_ends
-from tests.model.universe import ODD, PORTS, Universe, changed_universe
+from tests.model.universe import ODD, PORTS, Universe, changed_universe, slightly_changed_universe
 from tests.support import SECOND
 
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
@@ -55,8 +55,10 @@ class Traffic:
         self._left: deque[tuple[str, bytes]] = deque(maxlen=24)
         self._hairpin: deque[tuple[str, bytes]] = deque()
         self._storm: deque[Parts] = deque()
+        self._unsettled = 0  # packets that are to come of old endpoints, after a change
         self._forwarded: deque[tuple[str, bytes]] = deque(maxlen=24)
         self._translated: deque[tuple[str, bytes]] = deque(maxlen=12)
+        self._translated_from: deque[tuple[str, bytes]] = deque(maxlen=6)
         self._talks: deque[Talk] = deque(maxlen=4)
         self._said: tuple[Talk, Said] | None = None
 
@@ -72,6 +74,8 @@ class Traffic:
                     before is not None and after is not None and (after.src, after.dst) != (before.src, before.dst)
                 )
                 (self._translated if changed else self._forwarded).append((output.port, output.frame))
+                if changed and outcome.reason is not Reason.SESSION:
+                    self._translated_from.append((event.port, event.frame))
                 self._listen(outcome.reason, output.port, after, changed=changed)
             if output.hairpin:
                 self._hairpin.append((output.port, output.frame))
@@ -96,8 +100,10 @@ class Traffic:
         """The next thing to happen.  ``deadlines``: when sessions end, moments that time likes to stop at."""
         random = self.random
         self._said = None
-        if random.random() < 0.006:
-            self.universe = changed_universe(random, self.universe)
+        if random.random() < 0.012:
+            change = random.choice((changed_universe, slightly_changed_universe))
+            self.universe = change(random, self.universe)
+            self._unsettled = random.choice((0, 8))
             return ChangeEvent(self.universe)
         self._let_time_pass(deadlines)
         if self._hairpin:
@@ -135,6 +141,9 @@ class Traffic:
         if self._storm:
             parts = self._storm.popleft()
             return self._natural_port(parts), frame(parts)
+        if self._unsettled and self._translated_from:
+            self._unsettled -= 1
+            return self._elsewhere() if self.random.random() < 0.5 else self._recent(self._translated_from)
         drawn = self.random.random()
         if drawn < 0.3:
             return self._conversation()
@@ -150,8 +159,10 @@ class Traffic:
             answer = self._answer(data)
             if answer is not None:
                 return port, self._dressed(answer)
-        if drawn < 0.77 and self._sent:
+        if drawn < 0.72 and self._sent:
             return self._again()
+        if drawn < 0.82 and self._translated_from:
+            return self._elsewhere()
         parts = self._fresh()
         return self._natural_port(parts), self._dressed(parts)
 
@@ -172,14 +183,23 @@ class Traffic:
         return port, frame(parts) if random.random() < 0.8 else self._dressed(parts)
 
     def _many(self) -> list[Parts]:
-        """Sessions from one machine to one service, more than there may be room for."""
+        """Sessions from one machine to one service, more than there may be room for, or from one socket to many."""
         src, dst = self._addresses()
         dport, numbers = self.random.choice(PORTS), range(5000, 5000 + self.random.choice((3, 6, 10)))
-        match self.random.randrange(3):
+        match self.random.randrange(4):
             case 0:
                 return [self._udp(src, dst, number, dport) for number in numbers]
             case 1:
                 return [self._tcp(src, dst, number, dport, SYN) for number in numbers]
+            case 2:
+                sport = self.random.choice(SOURCE_PORTS)
+                far = [item.packed for item in self.universe.addresses if len(item.packed) == len(src)]
+                return [
+                    self._udp(src, self.random.choice(far), sport, number)
+                    if self.random.random() < 0.7
+                    else self._tcp(src, self.random.choice(far), sport, number, SYN)
+                    for number in numbers
+                ]
         echo = 8 if len(src) == 4 else 128
         return [icmp(src, dst, echo, 0, number, 1) for number in numbers]
 
@@ -199,6 +219,22 @@ class Traffic:
                 parts.src, parts.dst, sport, dport, random.choice((ACK, ACK, PSH | ACK, FIN | ACK, RST, SYN))
             )
         return port, self._dressed(parts)
+
+    def _elsewhere(self) -> tuple[str, bytes]:
+        """A packet from an endpoint that was translated before, to another far end."""
+        random = self.random
+        port, data = self._recent(self._translated_from)
+        parts = parts_of(data)
+        if parts is None or parts.protocol not in (6, 17, 1, 58) or len(parts.payload) < 8:
+            return port, data
+        places = random.choice((self.universe.outside, self.universe.outside, self.universe.owned))
+        far = [item.packed for item in places if len(item.packed) == len(parts.src)]
+        dst, sport = random.choice(far or [parts.dst]), int.from_bytes(parts.payload[:2], "big")
+        if parts.protocol == 6:
+            return port, self._dressed(self._tcp(parts.src, dst, sport, random.choice(PORTS), SYN))
+        if parts.protocol == 17:
+            return port, self._dressed(self._udp(parts.src, dst, sport, random.choice(PORTS)))
+        return port, self._dressed(Parts(parts.protocol, parts.src, dst, parts.payload))
 
     def _answer(self, data: bytes) -> Parts | None:
         """What the other end makes of a packet that left."""
@@ -262,6 +298,8 @@ class Traffic:
             src, targets = random.choice(place.inside), place.outside
         elif drawn < 0.5 and place.owned:
             src, targets = random.choice(place.outside), place.owned
+        elif drawn < 0.6 and place.inside and place.owned:
+            src, targets = random.choice(place.inside), place.owned
         else:
             src, targets = random.choice(place.addresses), place.addresses
         same = [item for item in targets if item.version == src.version]

@@ -8,7 +8,16 @@ from random import Random
 
 from edge.addresses import AddressRange, IPAddress, PortRange
 from edge.firewall.config import Action, ApplicationPortProfile, Direction, FirewallRule, IpProtocol, Section, Service
-from edge.model import PROVIDER_FILTER, BlockedPorts, EdgeConfig, Options, SessionsOnChange, SnatServicePort, Timers
+from edge.model import (
+    PROVIDER_FILTER,
+    BlockedPorts,
+    EdgeConfig,
+    Options,
+    Profile,
+    SessionsOnChange,
+    SnatServicePort,
+    Timers,
+)
 from edge.nat.config import FirewallMatch, NatRule, NatType
 from edge.routing.config import Network, StaticRoute, Uplink
 from tests.support import default_rule, edge_config, network, service, static_route, uplink
@@ -100,6 +109,36 @@ def changed_universe(random: Random, old: Universe, *, everything: bool = False)
     return replace(around, config=replace(config, routing=routing, firewall=firewall, nat=nat, options=chosen))
 
 
+def slightly_changed_universe(random: Random, old: Universe) -> Universe:
+    """The same place with another profile, or with some rules of SNAT that have other pools or are other rules."""
+    config = old.config
+    modes = (SessionsOnChange.KEEP, SessionsOnChange.RECHECK)
+    chosen = replace(config.options, sessions_on_change=random.choice(modes))
+    if random.random() < 0.5:
+        chosen = replace(chosen, profile=next(item for item in Profile if item is not chosen.profile))
+    rules = config.nat.rules
+    if random.random() < 0.6:
+        uplinks = config.routing.uplinks
+        owned = [item for up in uplinks for subnet in up.subnets for item in subnet.ranges]
+        rules = tuple(other_snat(random, rule, owned) if rule.type is NatType.SNAT else rule for rule in rules)
+    return replace(old, config=replace(config, nat=replace(config.nat, rules=rules), options=chosen))
+
+
+def other_snat(random: Random, rule: NatRule, owned: list[AddressRange]) -> NatRule:
+    drawn = random.random()
+    if drawn < 0.3:
+        other = f"{rule.id}-again" if not rule.id.endswith("again") else rule.id.removesuffix("-again")
+        return replace(rule, id=other, name=other)
+    ranges = [item for item in owned if rule.external is not None and item.version == rule.external.version]
+    if drawn < 0.7 and ranges:
+        pool = random.choice(ranges)
+        last = pool.first + (pool.size - 1)
+        return replace(
+            rule, external=random.choice((pool, AddressRange(pool.first, pool.first), AddressRange(last, last)))
+        )
+    return rule
+
+
 def some_networks(random: Random) -> list[Network]:
     chosen = [item for item in NETWORKS if random.random() < (0.3 if item[0] == "CAGE" else 0.7)] or [NETWORKS[0]]
     kinds = ("DISTRIBUTED", "INTERNAL", "NON_DISTRIBUTED", "NON_DISTRIBUTED")
@@ -168,8 +207,10 @@ def options(random: Random) -> Options:
         PortRange(1024, 65535),
         PortRange(134, 141),
         PortRange(4000, 4000),
+        PortRange(4000, 4009),
     )
     return Options(
+        profile=random.choice((Profile.NSX, Profile.NSX, Profile.STRICT_RFC, Profile.STRICT_RFC)),
         tcp_strict=random.random() < 0.7,
         timers=timers,
         provider_filter=random.choice(filters),
@@ -182,6 +223,7 @@ def options(random: Random) -> Options:
         snat_port_range=random.choice(pools),
         max_sessions=random.choice((3, 8, 30, 1_000_000)),
         max_half_open=random.choice((2, 6, 100_000)),
+        max_sessions_per_source=random.choice((None, None, None, 1, 2, 5)),
         seed=random.choice((None, None, 0, 7, 2**64 - 1)),
     )
 
@@ -254,7 +296,26 @@ def nat_rules(random: Random, uplinks: tuple[Uplink, ...], networks: tuple[Netwo
     owned = [item for up in uplinks for subnet in up.subnets for item in subnet.ranges]
     owned = owned or [AddressRange.parse("203.0.113.6")]
     inside = [subnet.network for net in networks for subnet in net.subnets]
-    return [one_nat_rule(random, f"nat-{number}", owned, inside) for number in range(random.choice((0, 1, 3, 5, 8)))]
+    rules = [one_nat_rule(random, f"nat-{number}", owned, inside) for number in range(random.choice((0, 1, 3, 5, 8)))]
+    return [*rules, *ways_out(random, owned, inside)] if random.random() < 0.4 else rules
+
+
+def ways_out(random: Random, owned: list[AddressRange], inside: list) -> list[NatRule]:  # type: ignore[type-arg]
+    """SNAT of every network, onto all the addresses of one range."""
+    match = random.choice(tuple(FirewallMatch))
+    return [
+        NatRule(
+            f"out-{number}",
+            f"out {number}",
+            NatType.SNAT,
+            random.choice([item for item in owned if item.version == subnet.version]),
+            AddressRange.of_network(subnet),
+            firewall_match=match,
+            priority=1,
+        )
+        for number, subnet in enumerate(inside)
+        if any(item.version == subnet.version for item in owned)
+    ]
 
 
 def one_nat_rule(random: Random, name: str, owned: list[AddressRange], inside: list) -> NatRule:  # type: ignore[type-arg]
@@ -284,6 +345,8 @@ def one_nat_rule(random: Random, name: str, owned: list[AddressRange], inside: l
         internal = AddressRange(first, first)
     else:
         internal = random.choice((AddressRange.of_network(subnet), AddressRange(first, first)))
+        if random.random() < 0.15:
+            internal = random.choice([item for item in owned if item.version == external.version] or [internal])
     destination = None
     if kind in (NatType.SNAT, NatType.NO_SNAT) and random.random() < 0.3:
         cidr = "192.0.2.0/31" if external.version == 4 else "2001:db8:beef::/127"

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import uuid
+from dataclasses import asdict, replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from edge.document.context import NAMESPACE, generated_id
 from edge.errors import DocumentError
 from edge.firewall.config import Action, Direction, IpProtocol, Section, Service
 from edge.firewall.system_profiles import system_profile, system_profile_names
-from edge.model import PROVIDER_FILTER, BlockedPorts, Options, SessionsOnChange, SnatServicePort
+from edge.model import PROVIDER_FILTER, BlockedPorts, Options, Profile, SessionsOnChange, SnatServicePort, Timers
 from edge.nat.config import FirewallMatch, NatType
 from edge.routing.config import ConnectionType, NetworkType
 
@@ -336,7 +337,7 @@ UNSUPPORTED = [
     (edge(dhcpForwarder={"enabled": True}), "dhcpForwarder"),
     (edge(**{"l2vpn/tunnels": [{"name": "t"}]}), "l2vpn/tunnels[0]"),
     (edge(loadBalancer={"virtualServices": [{"name": "vs"}]}), "loadBalancer"),
-    (edge(options={"profile": "strict-rfc"}), "options.profile"),
+    (edge(options={"maxFragments": 9000}), "options.maxFragments"),
 ]
 
 
@@ -365,6 +366,7 @@ INERT = [
             "maxSessionsPerSource": None,
         }
     ),
+    edge(options={"profile": "strict-rfc", "maxSessionsPerSource": 10}),
     rules({"appliedTo": None, "networkContextProfiles": [], "sourceGroupsExcluded": False, "version": {"version": 1}}),
     edge(natRules=[NAT | {"type": "SNAT", "internalPort": "", "policyBasedVpnMode": "BYPASS"}]),
     edge(bundle="x", apiVersion="39.0", usedIpAddresses=[{"ipAddress": "203.0.113.10"}], securityTags={"values": [{}]}),
@@ -405,6 +407,40 @@ def test_options() -> None:
     assert (found.max_sessions, found.max_half_open, found.seed) == (10, 5, 2**64 - 1)
     assert from_data(edge(options={"providerFilter": False})).config.options.provider_filter == ()
     assert from_data(edge(options={"providerFilter": True})).config.options.provider_filter == PROVIDER_FILTER
+
+
+def test_the_profile_strict_rfc_brings_its_timers() -> None:
+    plain = from_data(edge()).config.options
+    assert (plain.profile, plain.timers, plain.endpoint_independent, plain.hairpin_inside) == (
+        *(Profile.NSX, Timers(), False, False),
+    )
+    found = from_data(edge(options={"profile": "strict-rfc"})).config.options
+    assert (found.profile, found.endpoint_independent, found.hairpin_inside) == (Profile.STRICT_RFC, True, True)
+    assert asdict(found.timers) == {
+        "tcp_first": 240,
+        "tcp_opening": 240,
+        "tcp_established": 7440,
+        "tcp_fin_wait": 240,
+        "tcp_closing": 240,
+        "tcp_closed": 240,
+        "udp_first": 300,
+        "udp_single": 300,
+        "udp_multiple": 300,
+        "icmp_first": 60,
+        "icmp_error_reply": 60,
+        "other": 60,
+    }
+    # What the document says of a timer holds, even the value of nsx.
+    options = {"profile": "strict-rfc", "timers": {"udpFirst": 30, "other": 5}}
+    some = from_data(edge(options=options)).config.options.timers
+    assert some == replace(found.timers, udp_first=30, other=5)
+    assert from_data(edge(options={"profile": "nsx"})).config.options.timers == Timers()
+
+
+def test_sessions_per_source() -> None:
+    assert from_data(edge()).config.options.max_sessions_per_source is None
+    found = from_data(edge(options={"maxSessionsPerSource": 10})).config.options
+    assert found.max_sessions_per_source == 10
 
 
 def test_static_routes() -> None:

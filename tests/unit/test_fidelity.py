@@ -89,6 +89,29 @@ def test_every_emulated_behaviour_has_a_test(fidelity: str) -> None:
     assert untested == []
 
 
+NAT_BEHAVIOUR = "tests/unit/test_nat_behaviour.py"
+REQUIREMENTS = {
+    "RFC 4787 REQ-": range(1, 15),
+    "RFC 5382 REQ-": range(1, 11),
+    "RFC 5508 REQ-": range(1, 12),
+    "RFC 6888 REQ-": (*range(1, 9), 11, 13, 15),
+    "RFC 7857 §": range(2, 13),
+}
+
+
+def test_every_requirement_of_nat_has_a_row_and_a_test_of_its_own(fidelity: str, root: Path) -> None:
+    table = rows(fidelity, "requirement")
+    assert [f"{name}{n}" for name, numbers in REQUIREMENTS.items() for n in numbers if f"{name}{n}" not in table] == []
+    named = [TEST_ID.findall(cells[-1]) for cells in table.values()]
+    assert all(len(tests) == 1 for tests in named)
+    tests_there = functions(ast.parse((root / NAT_BEHAVIOUR).read_text(encoding="utf-8")), "")
+    assert [test for (test,) in named] == [(NAT_BEHAVIOUR, name) for name in tests_there if name.startswith("test_")]
+    # A test's name says whose it is: test_4787_req_3a_... is of RFC 4787 REQ-3a.
+    for requirement, ((_, name),) in zip(table, named, strict=True):
+        words = re.sub(r"[^a-z0-9]+", "_", requirement.lower().replace("§", "").removeprefix("rfc "))
+        assert name.startswith(f"test_{words}_"), requirement
+
+
 @pytest.mark.parametrize("name", MISSING)
 def test_what_is_missing_is_named(fidelity: str, name: str) -> None:
     named = {part.strip() for match in NOT_EMULATED.findall(fidelity) for part in match.split(",")}

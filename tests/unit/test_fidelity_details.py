@@ -213,9 +213,7 @@ NOT_EMULATED: dict[str, dict[str, Any]] = {
     "SUBINTERFACE": {"orgVdcNetworks": [{**NETWORK, "connection": {"connectionTypeValue": "SUBINTERFACE"}}]},
     "policyBasedVpnMode": {"natRules": [{**NAT_RULE, "policyBasedVpnMode": "MATCH"}]},
     "appliedTo": {"natRules": [{**NAT_RULE, "appliedTo": {"name": "LAN"}}]},
-    "strict-rfc": {"options": {"profile": "strict-rfc"}},
     "fragments": {"options": {"maxFragments": 9000}},
-    "per-source limits": {"options": {"maxSessionsPerSource": 10}},
 }
 
 

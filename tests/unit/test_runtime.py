@@ -136,6 +136,27 @@ def test_too_little_memory_is_an_error_with_a_name() -> None:
     assert resource.getrlimit(resource.RLIMIT_AS)[0] != 1 << 30
 
 
+def test_too_little_memory_for_mappings_leaves_the_edge_as_it_was() -> None:
+    program = (
+        "import resource; from tests.support import acme, with_options; from edge.runtime import Edge\n"
+        "from edge.errors import ResourceError; from edge.model import Profile; from edge.packets import *\n"
+        "plain = with_options(acme(), max_sessions=4_000_000)\n"
+        "edge = Edge(plain)\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (3 << 29, resource.getrlimit(resource.RLIMIT_AS)[1]))\n"
+        "try:\n    edge.apply(with_options(plain, profile=Profile.STRICT_RFC, max_sessions_per_source=1))\n"
+        "except ResourceError as error:\n    print(error.reason, error)\n"
+        "for far in ('8.8.8.8', '8.8.4.4'):\n"
+        "    frame = build_frame(parse_packet(f'udp 10.20.0.10:4000 > {far}:53'))\n"
+        "    print(edge.revision, edge.process('LAN', frame, 0).verdict.name)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.splitlines() == [
+        "RESOURCE_EXHAUSTED no memory for this configuration: no address space for 4000000 mappings",
+        "1 ALLOW",
+        "1 ALLOW",
+    ]
+
+
 def test_room_for_more_sessions_keeps_those_that_are_open() -> None:
     edge = Edge(acme())
     edge.process("LAN", frame("udp 10.20.0.10:4000 > 8.8.8.8:53"), 0)
