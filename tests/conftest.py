@@ -57,6 +57,21 @@ def _missing_netns() -> str | None:
     return None
 
 
+NAT_TABLE = "table ip t { chain c { type nat hook prerouting priority 0; ct state new dnat to 192.0.2.1; }; }"
+
+
+def _missing_nft() -> str | None:
+    if os.geteuid() != 0:
+        return "only root can load rules into a network namespace"
+    if missing := _missing_command("nft"):
+        return f"{missing} (package nftables)"
+    if not Path("/dev/net/tun").exists():
+        return "there is no /dev/net/tun"
+    command = ["unshare", "--net", "nft", "-f", "-"]
+    done = subprocess.run(command, input=NAT_TABLE, capture_output=True, text=True, check=False)
+    return None if done.returncode == 0 else f"nft in a network namespace: {done.stderr.strip()}"
+
+
 def _missing_module(name: str) -> str | None:
     return None if find_spec(name) else f"the Python package {name} is not installed"
 
@@ -68,6 +83,7 @@ def _missing_command(name: str) -> str | None:
 CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "data": _missing_data,
     "netns": _missing_netns,
+    "nft": _missing_nft,
     "scapy": functools.partial(_missing_module, "scapy"),
     "tshark": functools.partial(_missing_command, "tshark"),
 }

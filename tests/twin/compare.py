@@ -1,0 +1,364 @@
+"""The engine and its twin side by side: one packet to both, and what comes out of each held against the other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, field, fields, replace
+from ipaddress import ip_address
+from random import Random
+
+from edge.model import EdgeConfig
+from edge.nat.config import NatRule
+from edge.runtime import Edge
+from edge.verdicts import Outcome, Reason, StepResult, Verdict
+from tests.model.traffic import PacketEvent
+from tests.twin.bijection import Bijection
+from tests.twin.places import Packets, place
+from tests.twin.ruleset import ruleset
+from tests.twin.twin import Twin
+from tests.twin.wire import ACK, RST, SYN, TCP, UDP, Datagram, End, checksums_right, dissect
+
+Flow = tuple[int, frozenset[End]]
+LINGER = 20
+"""Milliseconds that a twin is watched when all is over."""
+
+LOSSES = (Reason.TTL_EXPIRED, Reason.TOO_BIG, Reason.FRAGMENT_NOT_EMULATED)
+Explain = Callable[["Difference"], str | None]
+Rewrite = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A packet that left by a port."""
+
+    port: str
+    packet: Datagram
+
+
+@dataclass(slots=True)
+class Heard:
+    """What one end of a TCP session got through: the flags of the first segment and of all, the number behind the
+    furthest byte, its last window, unscaled, and the furthest number that this leaves room for."""
+
+    next: int
+    first: int
+    flags: set[int] = field(default_factory=set)
+    window: int = 0
+    room: int | None = None
+
+
+@dataclass(slots=True)
+class Past:
+    """A session as its packets that the engine forwarded tell of it: the first one's flags and source, all flows that
+    it goes by, its ends, each by the names that it has on both sides, and its ICMP codes.  ``parted``: the two know
+    different numbers, because one of its packets died by its TTL or size, was a SYN or reset that was refused, was a
+    second SYN, or left the window, taken unscaled."""
+
+    begins: int = 0
+    origin: frozenset[End] = frozenset()
+    flows: set[Flow] = field(default_factory=set)
+    ends: dict[End, Heard] = field(default_factory=dict)
+    codes: set[int] = field(default_factory=set)
+    parted: bool = False
+
+    @property
+    def reset(self) -> bool:
+        """An end has reset it."""
+        return any(flags & RST for end in self.ends.values() for flags in end.flags)
+
+    @property
+    def shaken(self) -> bool:
+        """The handshake was SYN, SYN with ACK, ACK."""
+        return self.answered and any(flags & ACK for end in self.origin for flags in self.ends[end].flags)
+
+    @property
+    def answered(self) -> bool:
+        """A SYN was answered by SYN with ACK."""
+        return self.begins == SYN and any(end.first == SYN | ACK for end in self.ends.values())
+
+    def note(self, packet: Datagram, here: Datagram) -> None:
+        """A TCP segment as it came and as it left."""
+        peer = self.ends.get(packet.dst)
+        if peer is not None and peer.room is not None and 0 < (packet.behind - peer.room) % 2**32 < 2**31:
+            self.parted = True
+        if packet.flags & SYN and packet.src in self.ends and peer is not None:
+            self.parted = True
+        if peer is not None and peer.room is None and packet.flags & SYN:
+            peer.room = packet.behind + max(1, peer.window)
+        for end in {packet.src, here.src}:
+            heard = self.ends.setdefault(end, Heard(packet.behind, packet.flags, window=packet.window))
+            heard.flags.add(packet.flags)
+            heard.window = packet.window if heard.room else min(packet.window, heard.window)
+            if packet.flags & ACK:
+                heard.room = packet.ack + max(1, packet.window)
+            if not packet.flags & RST and (packet.behind - heard.next) % 2**32 < 2**31:
+                heard.next = packet.behind
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What came of one packet on both sides.  ``edge`` and ``kernel`` are what left, the latter in the engine's ports;
+    ``fields`` names what the two differ in.  ``strays``: packets between the same ends have come in on the other side,
+    uplinks or not; ``visited``: such packets have been for the edge itself, or between distributed networks."""
+
+    config: EdgeConfig
+    event: PacketEvent
+    packet: Datagram
+    outcome: Outcome
+    edge: tuple[Sent, ...]
+    kernel: tuple[Sent, ...]
+    fields: frozenset[str]
+    past: Past
+    strays: bool
+    visited: bool
+
+    @property
+    def results(self) -> frozenset[StepResult]:
+        """What the stages of the engine said."""
+        return frozenset(step.result for step in self.outcome.steps)
+
+    @property
+    def kernel_silent(self) -> bool:
+        """Nothing came out of the twin, but out of the engine."""
+        return bool(self.edge) and not self.kernel
+
+    @property
+    def edge_silent(self) -> bool:
+        """Nothing came out of the engine, but out of the twin."""
+        return bool(self.kernel) and not self.edge
+
+    @property
+    def kernel_forwards(self) -> bool:
+        """The twin sent one packet, and that is the one that came in, one hop older."""
+        if len(self.kernel) != 1:
+            return False
+        out = self.kernel[0].packet
+        return out.body == self.packet.body and out.ttl == self.packet.ttl - 1
+
+    @property
+    def kernel_keeps(self) -> bool:
+        """The twin forwarded nothing; it may have sent an answer."""
+        return all(answers(item, self.packet) for item in self.kernel)
+
+    @property
+    def hit(self) -> bool:
+        """The engine found a session."""
+        return StepResult.HIT in self.results
+
+
+class Pair:
+    """An engine and its twin, and what has been learned about them."""
+
+    def __init__(self, config: EdgeConfig, twin: Twin) -> None:
+        self.config = config
+        self.edge, self.twin = Edge(config), twin
+        self.ports = Bijection()
+        self.rules = {rule.id: rule for rule in config.nat.rules}
+        self.past: dict[Flow, Past] = {}
+        self.sides: dict[tuple[int, End, End], set[int]] = {}
+        self.over: set[Flow] = set()
+        self.visits: set[Flow] = set()
+
+    def feed(self, event: PacketEvent) -> tuple[Outcome, Difference | None]:
+        """One packet to both."""
+        ip = event.frame[14:]
+        packet, there = dissect(ip), self.ports.there(ip)
+        outcome = self.edge.process(event.port, event.frame, 0)
+        arrived = [(port, data) for port, data in self.twin.process(event.port, there)]
+        edge = tuple(Sent(output.port, dissect(output.frame[14:])) for output in outcome.outputs)
+        raw = tuple(Sent(port, dissect(data)) for port, data in arrived)
+        known = self.learn(packet, dissect(there), outcome, edge, raw)
+        kernel = tuple(Sent(item.port, self.ports.here(item.packet)) for item in raw)
+        past = self.past.get(packet.flow, Past())
+        differing = set() if known else {"source"}
+        if len(edge) == len(kernel) == 1:
+            differing |= unlike(edge[0], kernel[0], made=outcome.verdict is not Verdict.ALLOW)
+        elif len(edge) != len(kernel):
+            differing |= {"number"}
+        right = [checksums_right(output.frame[14:]) for output in outcome.outputs]
+        if not all(right):
+            differing |= {"checksum"}
+        difference = None
+        if differing:
+            difference = Difference(
+                self.config,
+                event,
+                packet,
+                outcome,
+                edge,
+                kernel,
+                frozenset(differing),
+                deepcopy(past),
+                self.strays(event.port, packet) or any(self.strays(sent.port, sent.packet, out=True) for sent in edge),
+                bool(self.visits & {packet.flow, *(sent.packet.flow for sent in edge)}),
+            )
+        self.remember(event, packet, outcome, edge)
+        return outcome, difference
+
+    def learn(
+        self, before: Datagram, before_there: Datagram, outcome: Outcome, edge: tuple[Sent, ...], raw: tuple[Sent, ...]
+    ) -> bool:
+        """Take note of the source that SNAT gave on each side; False if the twin had none to give."""
+        if outcome.verdict is not Verdict.ALLOW or len(edge) != 1 or len(raw) != 1 or before.is_error:
+            return True
+        here, there = edge[0].packet, raw[0].packet
+        if here.src == there.src or here.protocol != there.protocol or here.dst != self.ports.here(there).dst:
+            return True
+        if here.src == before.src and there.src == before_there.src:
+            return self.ports.learn(here.protocol, here.src, there.src, here.dst)
+        if self.ports.here(there).src == here.src:
+            return True
+        snat = next((step for step in outcome.steps if step.result is StepResult.SNAT), None)
+        if snat is None:
+            return True
+        rule = self.rules[snat.rule_id or ""]
+        if not may_have(self.config, rule, there):
+            return False
+        self.ports.learn(here.protocol, here.src, there.src, here.dst)
+        return True
+
+    def remember(self, event: PacketEvent, packet: Datagram, outcome: Outcome, edge: tuple[Sent, ...]) -> None:
+        """What got through in a session, under both of its flows."""
+        self.sides.setdefault((packet.protocol, packet.src, packet.dst), set()).add(self.side(event.port))
+        if outcome.reason in (Reason.LOCAL_SERVICE, Reason.EAST_WEST):
+            self.visits.add(packet.flow)
+        refused = outcome.reason is Reason.TCP_WINDOW and packet.flags & (SYN | RST)
+        if (outcome.reason in LOSSES or refused) and packet.flow in self.past:
+            self.past[packet.flow].parted = True
+        if outcome.verdict is not Verdict.ALLOW or outcome.reason is Reason.RELATED:
+            return
+        here = edge[0].packet
+        past = self.past.get(packet.flow)
+        if past is None or outcome.steps[0].result is not StepResult.HIT:
+            codes = set() if past is None else past.codes
+            past = Past(packet.flags, frozenset((packet.src, here.src)), codes=codes)
+        self.past[packet.flow] = self.past[here.flow] = past
+        past.flows |= {packet.flow, here.flow}
+        past.codes |= set() if packet.icmp is None else {packet.icmp[1]}
+        self.sides.setdefault((packet.protocol, here.dst, here.src), set()).add(self.side(edge[0].port))
+        if packet.protocol == TCP:
+            past.note(packet, here)
+
+    def strays(self, port: str, packet: Datagram, *, out: bool = False) -> bool:
+        """Has a packet between these ends been on both sides, or an error's on another than those it is about?"""
+        what, (src, dst) = packet, (packet.src, packet.dst)
+        if packet.quote is not None:
+            what, (src, dst) = packet.quote, (packet.quote.dst, packet.quote.src)
+        there, back = (self.sides.get((what.protocol, *ends), set()) for ends in ((src, dst), (dst, src)))
+        if out:
+            return bool(back - {self.side(port)})
+        return bool(there - {self.side(port)}) or len(back) > 1
+
+    def side(self, port: str) -> int:
+        """1 for an uplink."""
+        return int(any(uplink.name == port for uplink in self.config.routing.uplinks))
+
+    def is_over(self, packet: Datagram) -> bool:
+        """May the two sides know different things of this flow, or does it go to a port that only the twin gave?"""
+        return packet.flow in self.over or self.ports.is_guess(packet)
+
+    def give_up(self, difference: Difference) -> None:
+        """No more packets of this flow."""
+        self.over |= difference.past.flows | {difference.packet.flow}
+        after = self.past.get(difference.packet.flow)
+        self.over |= after.flows if after is not None else set()
+        self.over.update(item.packet.flow for item in (*difference.edge, *difference.kernel))
+
+
+def may_have(config: EdgeConfig, rule: NatRule, packet: Datagram) -> bool:
+    """Is this a source that the SNAT rule may give?"""
+    address, port = packet.src
+    ports = config.options.snat_port_range
+    drawn = packet.protocol in (TCP, UDP)
+    return rule.external is not None and ip_address(address) in rule.external and (not drawn or port in ports)
+
+
+def unlike(edge: Sent, kernel: Sent, *, made: bool) -> set[str]:
+    """The names of what differs.  ``made``: the box itself wrote the packet, and chooses its IP identification, type of
+    service and DF, which nobody compares; nor is compared how old what it quotes was by then."""
+    found = {"port"} if edge.port != kernel.port else set()
+    one, other = edge.packet, kernel.packet
+    if made:
+        one, other = stripped(one), stripped(other)
+    for name in ("protocol", "src", "dst", "ttl", "head", "body"):
+        if getattr(one, name) != getattr(other, name):
+            found.add(name)
+    if one.quote != other.quote:
+        if one.quote is None or other.quote is None:
+            return found | {"quote"}
+        found |= {
+            f"quoted {item.name}"
+            for item in fields(Datagram)
+            if getattr(one.quote, item.name) != getattr(other.quote, item.name)
+        }
+    return found
+
+
+def stripped(packet: Datagram) -> Datagram:
+    """Without what is not compared in packets that the box itself wrote."""
+    quote = None if packet.quote is None else replace(packet.quote, ttl=0)
+    return replace(packet, head=b"", quote=quote)
+
+
+def answers(sent: Sent, packet: Datagram) -> bool:
+    """Did a box write this itself, to the packet's sender: an ICMP error, or a reset in the name of whom it called?"""
+    out = sent.packet
+    if out.dst[0] != packet.src[0]:
+        return False
+    return (out.is_error and out.quote is not None) or (bool(out.flags & RST) and out.src == packet.dst)
+
+
+@dataclass(frozen=True, slots=True)
+class Odd:
+    """A difference that nothing explains, and all that happened in its place before."""
+
+    seed: str
+    config: EdgeConfig
+    events: tuple[PacketEvent, ...]
+    difference: Difference
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a run came to.  ``skipped`` packets were not sent, because the two know different things of their flows;
+    ``late`` ones left the twin when nobody expected any more."""
+
+    packets: int = 0
+    skipped: int = 0
+    late: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    explained: Counter[str] = field(default_factory=Counter)
+    odd: list[Odd] = field(default_factory=list)
+
+
+def explore(seed: str, packets: int, explain: Explain, tally: Tally, text: Rewrite = str) -> None:
+    """One place with at most so many packets.  ``text`` changes the rule set of the twin, for tests of this test."""
+    random = Random(seed)
+    start = place(random)
+    traffic = Packets(random, start)
+    events: list[PacketEvent] = []
+    with Twin(start.config, text=text(ruleset(start.config))) as twin:
+        pair = Pair(start.config, twin)
+        for _ in range(4 * packets):
+            event = traffic.packet()
+            if len(events) == packets:
+                break
+            if pair.is_over(dissect(event.frame[14:])):
+                tally.skipped += 1
+                continue
+            events.append(event)
+            outcome, difference = pair.feed(event)
+            traffic.saw(event, outcome)
+            tally.packets += 1
+            tally.outcomes[f"{outcome.verdict.name} {outcome.reason.name}"] += 1
+            if difference is None:
+                continue
+            pair.give_up(difference)
+            name = explain(difference)
+            if name is not None:
+                tally.explained[name] += 1
+            else:
+                tally.odd.append(Odd(seed, start.config, tuple(events), difference))
+        tally.late += len(twin.late(LINGER))

@@ -1,0 +1,106 @@
+"""What explanations ask about a difference."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+from edge.model import EdgeConfig
+from edge.verdicts import Reason
+from tests.twin.compare import Difference
+from tests.twin.wire import ACK, TCP, Datagram
+
+
+def is_reply(packet: Datagram) -> bool:
+    """An ICMP message that answers a query."""
+    return packet.icmp is not None and packet.icmp[0] in ((0, 14, 16, 18) if packet.version == 4 else (129,))
+
+
+def broadcasts(config: EdgeConfig) -> set[bytes]:
+    """The broadcast addresses of what is attached."""
+    networks = [subnet.network for item in config.routing.uplinks for subnet in item.subnets]
+    networks += [subnet.network for item in config.routing.networks for subnet in item.subnets]
+    return {net.broadcast_address.packed for net in networks if isinstance(net, IPv4Network) and net.prefixlen <= 30}
+
+
+def own_addresses(config: EdgeConfig) -> set[bytes]:
+    """The addresses of the edge on all its ports."""
+    own = [subnet.primary for item in config.routing.uplinks for subnet in item.subnets]
+    own += [subnet.gateway for item in config.routing.networks for subnet in item.subnets]
+    ranges = [item for uplink in config.routing.uplinks for subnet in uplink.subnets for item in subnet.ranges]
+    return {address.packed for address in own if address is not None} | {
+        (item.first + place).packed for item in ranges for place in range(item.size)
+    }
+
+
+def is_other_icmp(packet: Datagram) -> bool:
+    """ICMP that is neither query nor reply nor error."""
+    if packet.icmp is None or packet.is_error:
+        return False
+    queries = (0, 8, 13, 14, 15, 16, 17, 18) if packet.version == 4 else (128, 129)
+    return packet.icmp[0] not in queries
+
+
+def tcp_of_session(d: Difference) -> bool:
+    """TCP in a session, forwarded by one of the two and not by the other, or another way."""
+    if d.packet.protocol != TCP or not d.hit:
+        return False
+    kept = (d.kernel_keeps or d.fields == {"port"} or as_it_came(d)) and d.outcome.reason is Reason.SESSION
+    return kept or (d.edge_silent and d.kernel_forwards and d.outcome.reason in (Reason.TCP_WINDOW, Reason.TCP_STATE))
+
+
+def is_martian(*addresses: bytes) -> bool:
+    """Is one of them an address that no router forwards to or from?"""
+    return any(
+        item[0] in (0, 127) or item[0] >= 240 or item[:2] == bytes((169, 254))
+        if len(item) == 4
+        else item[:15] == bytes(15)
+        for item in addresses
+    )
+
+
+def fits(d: Difference) -> bool:
+    """Does a TCP segment fit the window of the other end, taken unscaled?"""
+    own, peer = d.past.ends.get(d.packet.src), d.past.ends.get(d.packet.dst)
+    if own is None or peer is None:
+        return True
+    room = own.next + max(1, peer.window) if peer.room is None else peer.room
+    return ahead(d.packet.behind, room) <= 0
+
+
+def in_turn(d: Difference) -> bool:
+    """Does a TCP segment begin where the last one ended, and acknowledge all that was sent, if anything?"""
+    own, peer = d.past.ends.get(d.packet.src), d.past.ends.get(d.packet.dst)
+    continues = own is None or d.packet.seq == own.next
+    return continues and d.packet.flags & ACK != 0 and peer is not None and d.packet.ack == peer.next
+
+
+def ahead(one: int, other: int) -> int:
+    """``one - other`` on the circle of sequence numbers."""
+    return (one - other + 2**31) % 2**32 - 2**31
+
+
+def own_addresses_on(config: EdgeConfig, port: str) -> set[bytes]:
+    """The addresses of the edge on one of its ports."""
+    routing = config.routing
+    own = [subnet.primary for item in routing.uplinks if item.name == port for subnet in item.subnets]
+    own += [subnet.gateway for item in routing.networks if item.name == port for subnet in item.subnets]
+    return {address.packed for address in own if address is not None}
+
+
+def has_own_address(d: Difference) -> bool:
+    """Has the edge an address of the packet's family on the port where that came in?"""
+    return any(len(own) == len(d.packet.src[0]) for own in own_addresses_on(d.config, d.event.port))
+
+
+def as_it_came(d: Difference) -> bool:
+    """Did the twin forward the packet without a translation?"""
+    if not d.kernel_forwards:
+        return False
+    out = d.kernel[0].packet
+    return (out.src, out.dst) == (d.packet.src, d.packet.dst)
+
+
+def error_about_tcp(d: Difference) -> bool:
+    """An ICMP error about a TCP session of the engine's, which the twin does not know any more."""
+    about_tcp = d.packet.quote is not None and d.packet.quote.protocol == TCP
+    return about_tcp and d.outcome.reason is Reason.RELATED and d.kernel_keeps
