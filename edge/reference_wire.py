@@ -45,7 +45,8 @@ class Kind(Enum):
 class Flow(NamedTuple):
     """What the packets of one direction of a session have in common.
 
-    ICMP requests bear (identifier, type << 8) in place of ports and their replies (request type << 8, identifier), so
+    ICMP requests bear (identifier, asked) in place of ports and their replies (asked, identifier), ``asked`` being the
+    request's type in a form that no identifier has (see :func:`asked_end`), so
     that swapping the sides of a flow gives the flow of its answers whatever the protocol.  Other ICMP messages bear
     (0, type << 8 | code), other protocols (0, 0).
     """
@@ -204,13 +205,18 @@ def icmp_ports(version: int, icmp_type: int, code: int, identifier: int) -> tupl
     """The kind of an ICMP message and what it bears in place of ports."""
     queries = QUERIES_V4 if version == 4 else QUERIES_V6
     if icmp_type in queries:
-        return Kind.ICMP_REQUEST, identifier, icmp_type << 8
+        return Kind.ICMP_REQUEST, identifier, asked_end(icmp_type)
     for request, reply in queries.items():
         if icmp_type == reply:
-            return Kind.ICMP_REPLY, request << 8, identifier
+            return Kind.ICMP_REPLY, asked_end(request), identifier
     if icmp_type in ERRORS_V4 if version == 4 else icmp_type < 128:
         return Kind.ICMP_ERROR, 0, 0
     return Kind.ICMP_OTHER, 0, icmp_type << 8 | code
+
+
+def asked_end(request: int) -> int:
+    """What the end that is asked has in place of a port: beyond 16 bits, so that it is nobody's identifier."""
+    return 1 << 16 | request << 8
 
 
 # --- on -------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from native.mapping cimport draws_port, external_of, hold_mapping, is_mapped_to
 from native.nat cimport NatRule, place_in_pool
 from native.packet cimport (
     ACK, FIN, K_ICMP_OTHER, K_ICMP_QUERY, K_ICMP_REPLY, K_TCP, K_UDP, PARSED, RST, SYN,
-    Key, Packet, key_dport, key_family, key_proto, key_side, key_sport, make_meta,
+    Key, Packet, key_dport, key_family, key_proto, key_sport, set_ports,
 )
 from native.pool cimport next_address
 from native.program cimport ProgramData, is_blocked
@@ -91,7 +91,7 @@ cdef inline bint allocate_port(
             continue
         if program.endpoint_independent and packet.kind == K_UDP and (port ^ key_sport(&packet.key)) & 1:
             continue        # RFC 4787, REQ-4
-        key.meta = make_meta(port, key_dport(key), packet.proto, packet.family, key_side(key))
+        set_ports(key, port, key_dport(key))
         key_reversed(key, side, reply)
         if program.endpoint_independent and is_mapped_to(&state.mappings, reply):
             continue        # RFC 4787, REQ-3
@@ -106,7 +106,7 @@ cdef inline uint8_t reuse_mapping(
     # The external endpoint that the source has already.
     cdef Key *key = &decision.key
     cdef uint16_t port = key_sport(external_of(&state.mappings, decision.source.mapping))
-    key.meta = make_meta(port, key_dport(key), packet.proto, packet.family, key_side(key))
+    set_ports(key, port, key_dport(key))
     key_reversed(key, side, reply)
     if not is_free(state, &packet.key, reply):
         return R_NAT_COLLISION

@@ -15,7 +15,7 @@ from native.kinds cimport (
 from native.nat cimport NatRule, dnat_port, to_external, to_internal
 from native.packet cimport (
     ACK, FIN, K_ICMP_ERROR, K_ICMP_REPLY, K_TCP, RST, SYN,
-    Key, Packet, is_odd, key_dport, key_family, key_proto, key_side, key_sport, make_meta,
+    Key, Packet, is_odd, key_dport, key_family, key_proto, key_sport, set_ports,
 )
 from native.pool cimport PoolChoice, choose_address
 from native.program cimport FirewallRule, ProgramData, is_blocked
@@ -172,8 +172,7 @@ cdef inline void destination_nat(
         note(recorder, S_NAT, T_NO_DNAT, rule.slot, NO_PORT)
         return
     to_internal(rule, &key.dst_hi, &key.dst_lo)
-    key.meta = make_meta(
-        key_sport(key), dnat_port(rule, key_dport(key)), key_proto(key), key_family(key), key_side(key))
+    set_ports(key, key_sport(key), dnat_port(rule, key_dport(key)))
     if rule.type == NAT_REFLEXIVE:
         result = T_REFLEXIVE
     note_after(note(recorder, S_NAT, result, rule.slot, NO_PORT), key)

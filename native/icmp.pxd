@@ -5,7 +5,7 @@ from libc.string cimport memcpy
 
 from native.engine cimport Result
 from native.packet cimport (
-    K_ICMP_ERROR, K_OTHER, K_TCP, K_UDP, Key, Packet, key_side, make_meta, parse_icmp,
+    K_ICMP_ERROR, K_OTHER, K_TCP, K_UDP, Key, Packet, key_side, make_meta, parse_icmp, role_of,
 )
 from native.rewrite cimport TCP_CHECKSUM_END, rewrite_as, send, take_hop
 from native.session cimport NONE, Session, Table, hash_key, key_reversed, lookup
@@ -98,7 +98,7 @@ cdef inline bint parse_quote(const Packet *error, Packet *quote) noexcept nogil:
         parse_icmp(quote, &sport, &dport)
         if quote.kind == K_ICMP_ERROR:
             return False
-    quote.key.meta = make_meta(sport, dport, quote.proto, quote.family, 0)
+    quote.key.meta = make_meta(sport, dport, quote.proto, quote.family, 0) | role_of(quote.kind)
     return True
 
 

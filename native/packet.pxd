@@ -23,9 +23,14 @@ cdef enum TcpFlag:
     RST = 4
     ACK = 16
 
+cdef enum Role:
+    # Of ICMP queries, so that an identifier which looks like a type does not turn one into its answer.
+    ROLE_ASKS = 0x100
+    ROLE_ANSWERS = 0x200
+
 ctypedef struct Key:
     # What identifies one direction of a session.  IPv4 addresses stand in the low words, host order.
-    # meta: sport << 48 | dport << 32 | protocol << 24 | family << 16 | side
+    # meta: sport << 48 | dport << 32 | protocol << 24 | family << 16 | role | side
     uint64_t meta
     uint64_t src_lo
     uint64_t dst_lo
@@ -75,6 +80,15 @@ cdef inline uint64_t make_meta(
     uint16_t sport, uint16_t dport, uint8_t proto, uint8_t family, uint8_t side
 ) noexcept nogil:
     return (<uint64_t>sport << 48 | <uint64_t>dport << 32 | <uint64_t>proto << 24 | <uint64_t>family << 16 | side)
+
+
+cdef inline void set_ports(Key *key, uint16_t sport, uint16_t dport) noexcept nogil:
+    # Other ports in a key that is otherwise as it was.
+    key.meta = (key.meta & 0xffffffffULL) | <uint64_t>sport << 48 | <uint64_t>dport << 32
+
+
+cdef inline uint64_t role_of(uint8_t kind) noexcept nogil:
+    return ROLE_ASKS if kind == K_ICMP_QUERY else ROLE_ANSWERS if kind == K_ICMP_REPLY else 0
 
 
 cdef inline uint8_t query_request(uint8_t family, uint8_t icmp_type) noexcept nogil:
@@ -167,7 +181,7 @@ cdef inline void parse_l4(Packet *packet, uint8_t side) noexcept nogil:
         parse_icmp(packet, &sport, &dport)
     else:
         packet.kind = K_OTHER
-    packet.key.meta = make_meta(sport, dport, packet.proto, packet.family, side)
+    packet.key.meta = make_meta(sport, dport, packet.proto, packet.family, side) | role_of(packet.kind)
     packet.error = PARSED
 
 

@@ -9,7 +9,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from native.packet cimport ACK, FIN, K_TCP, RST, SYN, Key
+from native.packet cimport ACK, FIN, K_TCP, ROLE_ANSWERS, ROLE_ASKS, RST, SYN, Key
 from native.wire cimport likely, prefetch
 
 cdef enum:
@@ -197,7 +197,7 @@ cdef inline void prefetch_session(const Table *table, uint64_t h) noexcept nogil
 cdef inline void key_reversed(const Key *key, uint8_t side, Key *out) noexcept nogil:
     # The key of an answer to a packet with `key`, entering on `side`.
     out.meta = ((key.meta & 0x0000ffff00000000ULL) << 16 | (key.meta & 0xffff000000000000ULL) >> 16
-                | (key.meta & 0xffffff00ULL) | side)
+                | (key.meta & 0xffff0000ULL) | (key.meta & ROLE_ASKS) << 1 | (key.meta & ROLE_ANSWERS) >> 1 | side)
     out.src_lo = key.dst_lo
     out.dst_lo = key.src_lo
     out.src_hi = key.dst_hi

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from random import Random
 
 from edge.addresses import PortRange
-from edge.model import EdgeConfig, Timers
+from edge.model import EdgeConfig, Profile, Timers
 from edge.nat.config import FirewallMatch, NatRule, NatType
 from tests.model.frames import parts_of
 from tests.model.traffic import PacketEvent, Traffic
@@ -54,6 +54,9 @@ def fit(random: Random, config: EdgeConfig) -> EdgeConfig:
         snat_port_range=random.choice(ranges),
         max_sessions=1_000_000,
         max_half_open=1_000_000,
+        max_sessions_per_source=None,
+        profile=Profile.NSX,
+        icmp_error_rate=0,
     )
     rules = tuple(changed(rule) for rule in config.nat.rules if rule.type is not NatType.REFLEXIVE)
     return replace(config, options=options, nat=replace(config.nat, rules=rules))
