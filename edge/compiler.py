@@ -30,6 +30,8 @@ class OptionTables:
     snat_count: int
     max_sessions: int
     max_half_open: int
+    max_fragments: int
+    fragment_timeout_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,8 @@ def compile_options(options: Options) -> OptionTables:
         snat_count=options.snat_port_range.size,
         max_sessions=options.max_sessions,
         max_half_open=options.max_half_open,
+        max_fragments=options.max_fragments,
+        fragment_timeout_ns=options.fragment_timeout * SECOND_NS,
     )
 
 

@@ -98,6 +98,8 @@ class Options:
     snat_port_range: PortRange = PortRange(1024, 65535)
     max_sessions: int = 1_000_000
     max_half_open: int = 100_000
+    fragment_timeout: int = 30
+    max_fragments: int = 4096
     seed: int | None = None
 
 

@@ -72,13 +72,17 @@ class RuleCounters:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Packets by verdict and by reason (those that occurred), and sessions: made so far, most at once, alive."""
+    """Packets by verdict and by reason (those that occurred); sessions: made so far, most at once, alive; datagrams
+    that came in pieces: complete so far, given up for their time so far; and units of ``maxFragments`` held now."""
 
     verdicts: Mapping[Verdict, int]
     reasons: Mapping[Reason, int]
     sessions_created: int
     sessions_peak: int
     sessions_open: int
+    datagrams_reassembled: int = 0
+    datagrams_timed_out: int = 0
+    fragments_held: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,15 @@ ctypedef struct ProgramData:
     uint32_t snat_count
     uint32_t max_sessions
     uint32_t max_half_open
+    uint32_t max_fragments
+    uint64_t fragment_timeout   # ns
+
+
+cdef inline uint8_t side_of(const ProgramData *program, uint16_t port) noexcept nogil:
+    # Sessions are looked up by the side a packet comes from; nothing is ever found for an isolated network's.
+    if program.ports[port].kind == PORT_UPLINK:
+        return 1
+    return 2 if program.ports[port].kind == PORT_ISOLATED else 0
 
 
 cdef inline bint is_blocked(const ProgramData *program, uint8_t proto, uint16_t port) noexcept nogil:

@@ -142,4 +142,6 @@ cdef class Program:
         self.data.snat_count = options.snat_count
         self.data.max_sessions = options.max_sessions
         self.data.max_half_open = options.max_half_open
+        self.data.max_fragments = options.max_fragments
+        self.data.fragment_timeout = options.fragment_timeout_ns
         return 0

@@ -38,7 +38,7 @@ cpdef enum Reason:
     R_NOT_IP = 24
     R_MULTICAST = 25
     R_MARTIAN = 26
-    R_FRAGMENT_NOT_EMULATED = 27
+    R_FRAGMENT_LIMIT = 27
     REASONS = 28
 
 cpdef enum Stage:
@@ -81,6 +81,8 @@ cpdef enum StepResult:
     T_MARTIAN = 24
     T_ENDED = 25
     T_TOO_BIG = 26
+    T_HELD = 27
+    T_COMPLETE = 28
 
 ctypedef struct RuleCounter:
     uint64_t hits

@@ -169,6 +169,11 @@ def _show(result: ReplayResult) -> None:
         f" ({result.packets_per_second:,.0f} packets/s); sessions: {stats.sessions_created:,} created,"
         f" {stats.sessions_peak:,} at most, {stats.sessions_open:,} open"
     )
+    if stats.datagrams_reassembled or stats.datagrams_timed_out or stats.fragments_held:
+        write_result(
+            f"fragments: {plural_of(stats.datagrams_reassembled, 'datagram')} became whole,"
+            f" {stats.datagrams_timed_out:,} did not in time; {stats.fragments_held:,} held"
+        )
     if result.differences is not None:
         _show_differences(result.differences)
 

@@ -20,6 +20,8 @@ _AS_WRITTEN = (
     "mtu",
     "max_sessions",
     "max_half_open",
+    "fragment_timeout",
+    "max_fragments",
     "seed",
 )
 

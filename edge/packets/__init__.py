@@ -7,12 +7,14 @@ a TCP session would send next, :func:`reply_to` what answers a packet.  ``docs/c
 
 from edge.packets.build import build_frame
 from edge.packets.conversation import Conversation, reply_to
+from edge.packets.pieces import Pieces
 from edge.packets.show import format_endpoints, format_frame
 from edge.packets.text import PacketText, parse_packet
 
 __all__ = [
     "Conversation",
     "PacketText",
+    "Pieces",
     "build_frame",
     "format_endpoints",
     "format_frame",

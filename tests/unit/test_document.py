@@ -389,6 +389,8 @@ def test_options() -> None:
         "snatPortRange": "2000-3000",
         "maxSessions": 10,
         "maxHalfOpen": 5,
+        "fragmentTimeout": 255,
+        "maxFragments": 1_048_576,
         "seed": 2**64 - 1,
         "natTieBreak": "LIST_ORDER",
     }
@@ -403,6 +405,7 @@ def test_options() -> None:
     assert found.snat_service_port is SnatServicePort.MATCH
     assert found.snat_port_range == PortRange(2000, 3000)
     assert (found.max_sessions, found.max_half_open, found.seed) == (10, 5, 2**64 - 1)
+    assert (found.fragment_timeout, found.max_fragments) == (255, 1_048_576)
     assert from_data(edge(options={"providerFilter": False})).config.options.provider_filter == ()
     assert from_data(edge(options={"providerFilter": True})).config.options.provider_filter == PROVIDER_FILTER
 
