@@ -26,7 +26,6 @@ from edge.errors import EdgeError
 from edge.verdicts import Outcome, Reason, Verdict
 
 if TYPE_CHECKING:
-    from edge.model import EdgeConfig
     from edge.runtime import Edge
 
 SEED = 1
@@ -34,6 +33,9 @@ TRIALS = 21
 BURST = 256
 DRAWS = 4096 * BURST
 """How many packets are drawn; all trials together walk through them about once."""
+
+FRAGMENTED = 0.1
+"""Share of the datagrams that come in two pieces."""
 
 FIRST_BATCH = 65_536
 INSIDE = 10 << 24 | 20 << 16  # 10.20.0.0/16
@@ -56,10 +58,12 @@ class Measurement:
     name: str
     packets_per_second: tuple[float, ...]
     clocks_per_packet: tuple[float, ...]
+    clocks_undisturbed: tuple[float, ...] = ()
+    """Of a case that is about how some packets disturb others: clocks a packet of the others by themselves."""
 
     def to_json(self) -> dict[str, object]:
         """The object that ``--json`` prints for this case."""
-        return {
+        document: dict[str, object] = {
             "name": self.name,
             "unit": "packets/s",
             "median": round(statistics.median(self.packets_per_second)),
@@ -71,12 +75,26 @@ class Measurement:
                 "samples": [round(sample, 1) for sample in self.clocks_per_packet],
             },
         }
+        if self.clocks_undisturbed:
+            document["clocksUndisturbed"] = {
+                "median": round(statistics.median(self.clocks_undisturbed), 1),
+                "spread": round(spread(self.clocks_undisturbed), 4),
+                "samples": [round(sample, 1) for sample in self.clocks_undisturbed],
+            }
+        return document
 
 
 def spread(samples: Sequence[float]) -> float:
     """The middle half of the samples, from end to end, as a share of the median."""
     low, middle, high = statistics.quantiles(samples, n=4, method="inclusive")
     return (high - low) / middle
+
+
+def middle(samples: Sequence[int]) -> float:
+    """The mean of the middle half of the samples, which whatever else the machine did has not touched."""
+    ranked = sorted(samples)
+    quarter = len(ranked) // 4
+    return statistics.fmean(ranked[quarter : len(ranked) - quarter])
 
 
 Case = tuple[str, Callable[[int], Measurement]]
@@ -88,15 +106,9 @@ def established(sessions: int, trials: int, draws: int = DRAWS) -> Measurement:
 
     Raises BenchmarkError when a packet does anything else.
     """
-    from edge.document import from_data
-    from edge.runtime import Edge
-
-    config = from_data(_document()).config
-    edge = Edge(config, seed=SEED)
     generator = random.Random(SEED)  # noqa: S311 - repeatable, not secret
-    flows = [(*divmod(number, 16_384), generator.randrange(1 << 17)) for number in range(sessions)]
-    _open_sessions(edge, flows)
-    frames, ports, order = _draw(edge, config, flows, generator, draws)
+    edge, flows = _established_edge(sessions, generator)
+    frames, ports, order = _draw(edge, flows, generator, draws)
     _check(edge, frames, ports)
     bursts = draws // BURST // trials
     _time(edge, frames, ports, order, trials=1, bursts=bursts)  # warms caches and branch predictors
@@ -118,10 +130,49 @@ def established(sessions: int, trials: int, draws: int = DRAWS) -> Measurement:
     )
 
 
+def fragments(sessions: int, trials: int, draws: int = DRAWS) -> Measurement:
+    """The packets of :func:`established` while every tenth datagram comes as two fragments: clocks of the others.
+
+    Bursts of all packets, of the others alone and of the fragments alone take turns.  What is reported is the cost of
+    the first without that of the last, for each of the others, so that whatever the fragments do to their neighbours
+    (caches, branches) shows; the second is what those take undisturbed.  Of a trial's bursts the middle half counts.
+    Raises BenchmarkError when a datagram does not become whole, or a packet does not belong to its session.
+    """
+    generator = random.Random(SEED)  # noqa: S311 - repeatable, not secret
+    edge, flows = _established_edge(sessions, generator)
+    frames, ports, order = _draw(edge, flows, generator, draws)
+    _check(edge, frames, ports)
+    pairs = _draw_pairs(frames, ports)
+    before = edge.stats()
+    rate = tick_rate()
+    disturbed, undisturbed = [], []
+    firsts = packets = 0
+    size = draws // (trials + 1) // BURST * BURST
+    for trial in range(trials + 1):
+        turns, share = _turns(order[trial * size : (trial + 1) * size], pairs, generator)
+        clocks = _time(edge, frames, ports, turns, trials=len(turns) // BURST, bursts=1)
+        packets += len(turns)
+        firsts += sum(number >= pairs[0][0] and (number - pairs[0][0]) % 2 == 0 for number in turns)
+        if trial:  # the first one warms caches and branch predictors
+            mixed = middle([*clocks[0::6], *clocks[4::6]]) / BURST
+            others = middle([*clocks[1::6], *clocks[3::6]]) / BURST
+            pieces = middle(clocks[2::3]) / BURST
+            disturbed.append((mixed - pieces * share) / (1 - share))
+            undisturbed.append(others)
+    after = edge.stats()
+    done = after.reasons[Reason.SESSION] - before.reasons[Reason.SESSION]
+    if after.datagrams_reassembled != firsts or done != packets - firsts or after.sessions_created != sessions:
+        raise BenchmarkError("not every datagram in pieces became whole and belonged to an established session")
+    return Measurement(
+        "fragments_10pct", tuple(rate / sample for sample in disturbed), tuple(disturbed), tuple(undisturbed)
+    )
+
+
 CASES: tuple[Case, ...] = (
     ("established_1", lambda trials: established(1, trials)),
     ("established_10k", lambda trials: established(10_000, trials)),
     ("established_1m", lambda trials: established(1_000_000, trials)),
+    ("fragments_10pct", lambda trials: fragments(10_000, trials)),
 )
 
 PEERS = (("nftables", "nft"), ("iptables", "iptables"), ("VPP", "vpp"))
@@ -248,6 +299,17 @@ def _backward(flow: Flow) -> bytes:
     return udp_frame(REMOTE + remote, REMOTE_PORT, INSIDE + 256 + host, 10_000 + port)
 
 
+def _established_edge(sessions: int, generator: random.Random) -> tuple[Edge, list[Flow]]:
+    """An edge with that many sessions, and their flows."""
+    from edge.document import from_data
+    from edge.runtime import Edge
+
+    edge = Edge(from_data(_document()).config, seed=SEED)
+    flows = [(*divmod(number, 16_384), generator.randrange(1 << 17)) for number in range(sessions)]
+    _open_sessions(edge, flows)
+    return edge, flows
+
+
 def _open_sessions(edge: Edge, flows: Sequence[Flow]) -> None:
     """One packet of each flow; a last burst that is not full begins again at the first flow."""
     for start in range(0, len(flows), FIRST_BATCH):
@@ -259,10 +321,10 @@ def _open_sessions(edge: Edge, flows: Sequence[Flow]) -> None:
 
 
 def _draw(
-    edge: Edge, config: EdgeConfig, flows: Sequence[Flow], generator: random.Random, draws: int
+    edge: Edge, flows: Sequence[Flow], generator: random.Random, draws: int
 ) -> tuple[list[bytes], list[str], array[int]]:
     """Frames, their ports, and which of them each drawn packet is: half of them replies to what NAT made of a flow."""
-    uplink = config.routing.uplinks[0].name
+    uplink = edge.config.routing.uplinks[0].name
     frames: list[bytes] = []
     ports: list[str] = []
     known: dict[int, int] = {}
@@ -278,6 +340,56 @@ def _draw(
             ports.append(port)
         order.append(number)
     return frames, ports, order
+
+
+def _draw_pairs(frames: list[bytes], ports: list[str]) -> list[tuple[int, int]]:
+    """Adds to the frames the two halves of each: their numbers."""
+    pairs = []
+    for number in range(len(frames)):
+        pairs.append((len(frames), len(frames) + 1))
+        frames += _two_pieces(frames[number], number & 0xFFFF)
+        ports += [ports[number]] * 2
+    return pairs
+
+
+def _two_pieces(frame: bytes, identification: int) -> tuple[bytes, bytes]:
+    """An IPv4 datagram without options as two fragments of about the same size (RFC 791)."""
+    first = (len(frame) - 34 + 8) // 16 * 8
+    pieces = []
+    for data, flags in ((frame[34 : 34 + first], 0x2000), (frame[34 + first :], first // 8)):
+        words = list(struct.unpack("!10H", frame[14:34]))
+        words[1:4] = 20 + len(data), identification, flags
+        words[5] = 0
+        words[5] = _checksum(sum(words))
+        pieces.append(frame[:14] + struct.pack("!10H", *words) + data)
+    return pieces[0], pieces[1]
+
+
+def _turns(
+    order: Sequence[int], pairs: Sequence[tuple[int, int]], generator: random.Random
+) -> tuple[array[int], float]:
+    """Bursts of all packets, of the others and of the fragments in turn, and the share of fragments in the first.
+
+    The first two change places each time, so that neither always finds the caches as the fragments left them.
+    Every tenth datagram is one of the pairs, so that of the packets of ``order`` not all are needed.
+    """
+    turns = array("I")
+    drawn = iter(order)
+    fragments = 0
+    for number in range(len(order) // BURST):
+        mixed: list[int] = []
+        while len(mixed) < BURST:
+            if generator.random() < FRAGMENTED and len(mixed) < BURST - 1:
+                mixed += generator.choice(pairs)
+                fragments += 2
+            else:
+                mixed.append(next(drawn))
+        others = generator.choices(order, k=BURST)
+        for burst in (mixed, others) if number % 2 == 0 else (others, mixed):
+            turns.extend(burst)
+        for pair in generator.choices(pairs, k=BURST // 2):
+            turns.extend(pair)
+    return turns, fragments / len(order)
 
 
 def _time(

@@ -35,6 +35,8 @@ class OptionTables:
     """0: no limit."""
     endpoint_independent: bool
     hairpin_inside: bool
+    max_fragments: int
+    fragment_timeout_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ def compile_options(options: Options) -> OptionTables:
         max_sessions_per_source=options.max_sessions_per_source or 0,
         endpoint_independent=options.endpoint_independent,
         hairpin_inside=options.hairpin_inside,
+        max_fragments=options.max_fragments,
+        fragment_timeout_ns=options.fragment_timeout * SECOND_NS,
     )
 
 

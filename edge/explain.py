@@ -30,7 +30,8 @@ SENTENCES = MappingProxyType(
         Reason.MALFORMED: "its headers contradict themselves or are cut short",
         Reason.BAD_CHECKSUM: "the checksum of its IPv4 header is wrong",
         Reason.FRAGMENT_HELD: "it is a fragment that waits for the rest of its packet",
-        Reason.FRAGMENT_ERROR: "it is a fragment that does not fit the others, or they never came",
+        Reason.FRAGMENT_ERROR: "it is a fragment that contradicts itself or another of its packet, or too small to be"
+        " judged",
         Reason.SESSION_LIMIT: "the edge holds as many sessions as it may (options.maxSessions, options.maxHalfOpen,"
         " options.maxSessionsPerSource)",
         Reason.NAT_PORTS_EXHAUSTED: "no source port is left on the external addresses of the SNAT rule {rule}",
@@ -38,7 +39,8 @@ SENTENCES = MappingProxyType(
         Reason.NOT_IP: "it carries neither IPv4 nor IPv6",
         Reason.MULTICAST: "it goes to a multicast or broadcast address, which a tier-1 edge does not forward",
         Reason.MARTIAN: "it bears an address that never crosses a router",
-        Reason.FRAGMENT_NOT_EMULATED: "it is a fragment or would have to become some, and neither is emulated",
+        Reason.FRAGMENT_LIMIT: "the edge holds as many fragments as it may (options.maxFragments), or its packet came"
+        " in more than 64",
     }
 )
 """``{rule}`` stands for the quoted name of the rule that decided, ``{verb}`` for what it did."""

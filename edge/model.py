@@ -129,6 +129,8 @@ class Options:
     max_sessions: int = 1_000_000
     max_sessions_per_source: int | None = None
     max_half_open: int = 100_000
+    fragment_timeout: int = 30
+    max_fragments: int = 4096
     seed: int | None = None
 
     @property

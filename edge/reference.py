@@ -1,48 +1,39 @@
 """The readable edge: what happens to one packet, as plain Python that is meant to be read.
 
 :func:`pipeline` is the order of the stages and the place to begin.  Features decide in their own ``reference`` module
-(:mod:`edge.firewall.reference`, :mod:`edge.nat.reference`, :mod:`edge.routing.reference`); sessions, bytes and answers
-have modules named ``edge.reference_*``.  Nothing here is quick, and nothing is shared with the native engine but the
-configuration and the vocabulary of results: tests run both and compare.
+(:mod:`edge.firewall.reference`, :mod:`edge.nat.reference`, :mod:`edge.routing.reference`); rules, fragments, sessions,
+bytes and answers have modules named ``edge.reference_*``.  Nothing here is quick, and nothing is shared with the native
+engine but the configuration and the vocabulary of results: tests run both and compare.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from edge.firewall.config import Action
-from edge.firewall.reference import Question, first_match
 from edge.model import DEFAULT_SEED, EdgeConfig, SessionsOnChange
-from edge.nat.config import FirewallMatch, NatRule, NatType
-from edge.nat.reference import inbound_match, outbound_match, translate_destination, translate_source_in_place
-from edge.reference_account import REASON_OF_SECTION, admission, admit, note_hit, reason_of, record
+from edge.nat.config import NatType
+from edge.reference_account import admission, admit, note_hit, reason_of, record
 from edge.reference_answers import Answer, Ruling
+from edge.reference_arrival import answered_session, arrive
 from edge.reference_hairpin import journey
-from edge.reference_mapping import allocate, draws_port, external_address, mapped, mapping_key
-from edge.reference_related import error_inwards, error_outwards, quoted_session, related, stateless_error
+from edge.reference_mapping import allocate, draws_port, mapped, mapping_key
+from edge.reference_related import quoted_session, related
+from edge.reference_rules import rules, too_big
 from edge.reference_sessions import ORIGINAL, REPLY, Session
 from edge.reference_trip import Policy, SplitMix64, State, Trip
 from edge.reference_window import Fit, segment_of
-from edge.reference_wire import RST, SYN, Flow, Kind, Packet, network_offset, parse, rewrite
-from edge.routing.reference import Port, PortKind, Route, is_martian
+from edge.reference_wire import RST, SYN, Kind, Packet, network_offset, parse, rewrite
+from edge.routing.reference import Port
 from edge.state import LogEvent, RuleCounters, SessionInfo, Stats
-from edge.verdicts import Outcome, Reason, Stage, Step, StepResult, Verdict
-
-DEAD_ENDS: dict[StepResult, tuple[Reason, Answer | None]] = {
-    StepResult.MULTICAST: (Reason.MULTICAST, None),
-    StepResult.ISOLATED: (Reason.ISOLATED, Answer.NET_UNREACHABLE),
-    StepResult.NO_ROUTE: (Reason.NO_ROUTE, Answer.NET_UNREACHABLE),
-}
-
+from edge.verdicts import Fragmentation, Outcome, Reason, Stage, StepResult, Verdict
 
 # --- the order ------------------------------------------------------------------------------------------------------
 
 
 def pipeline(trip: Trip) -> Ruling:
-    """One packet through the edge: the first stage that has the last word ends it."""
+    """One packet through the edge, whole by now: the first stage that has the last word ends it."""
     return (
-        fragment(trip)
-        or established_session(trip)
+        established_session(trip)
         or refused_by_rules(trip)
         or edge_itself(trip)
         or stateless_translation(trip)
@@ -51,31 +42,7 @@ def pipeline(trip: Trip) -> Ruling:
     )
 
 
-def rules(trip: Trip) -> Ruling | None:
-    """What the configuration says of a packet without a session; changes nothing but the trip."""
-    return (
-        isolated_port(trip)
-        or unroutable_addresses(trip)
-        or provider_filter_inwards(trip)
-        or destination_nat(trip)
-        or routing(trip)
-        or east_west(trip)
-        or provider_filter_outwards(trip)
-        or source_nat(trip)
-        or stateless_error(trip)
-        or firewall(trip)
-    )
-
-
 # --- stages before the rules ----------------------------------------------------------------------------------------
-
-
-def fragment(trip: Trip) -> Ruling | None:
-    """Fragments are recognised, and that is all."""
-    if trip.packet.kind is not Kind.FRAGMENT:
-        return None
-    trip.note(Stage.REASSEMBLY, StepResult.DROP)
-    return Ruling(Verdict.DROP, Reason.FRAGMENT_NOT_EMULATED)
 
 
 def established_session(trip: Trip) -> Ruling | None:
@@ -159,201 +126,6 @@ def source_still_fits(session: Session, again: Trip) -> bool:
     if again.snat is not None and again.snat.type is NatType.SNAT:
         return again.snat.external is not None and session.translated.src in again.snat.external
     return (session.translated.src, session.translated.sport) == (again.flow.src, again.flow.sport)
-
-
-# --- stages of the rules --------------------------------------------------------------------------------------------
-
-
-def isolated_port(trip: Trip) -> Ruling | None:
-    """An isolated network is not attached; its machines reach nothing, the edge included."""
-    if trip.entered.kind is not PortKind.ISOLATED:
-        return None
-    trip.note(Stage.ROUTE, StepResult.ISOLATED)
-    return Ruling(Verdict.DROP, Reason.ISOLATED, Answer.NET_UNREACHABLE)
-
-
-def unroutable_addresses(trip: Trip) -> Ruling | None:
-    """What a router never forwards: multicast and broadcast here, then martians."""
-    if trip.policy.routing.is_multicast(trip.flow.dst):
-        trip.note(Stage.ROUTE, StepResult.MULTICAST)
-        return Ruling(Verdict.DROP, Reason.MULTICAST)
-    if is_martian(trip.flow.src, trip.flow.dst):
-        trip.note(Stage.ROUTE, StepResult.MARTIAN)
-        return Ruling(Verdict.DROP, Reason.MARTIAN)
-    return None
-
-
-def provider_filter_inwards(trip: Trip) -> Ruling | None:
-    """What enters by an uplink has passed the provider, on the destination port that the world calls."""
-    return provider_filter(trip) if trip.entered_by_uplink else None
-
-
-def provider_filter_outwards(trip: Trip) -> Ruling | None:
-    """What leaves by an uplink has the provider before it."""
-    return provider_filter(trip) if trip.leaves_by_uplink else None
-
-
-def provider_filter(trip: Trip) -> Ruling | None:
-    """The ports that the provider blocks upstream of every edge."""
-    if not trip.policy.options.provider_filter:
-        return None
-    if trip.packet.kind in (Kind.TCP, Kind.UDP) and trip.policy.blocks(trip.flow.protocol, trip.flow.dport):
-        trip.note(Stage.PROVIDER_FILTER, StepResult.DROP)
-        return Ruling(Verdict.DROP, Reason.PROVIDER_FILTER)
-    trip.note(Stage.PROVIDER_FILTER, StepResult.PASS)
-    return None
-
-
-def destination_nat(trip: Trip) -> Ruling | None:
-    """DNAT, NO_DNAT or REFLEXIVE, for what entered by an uplink or a service interface."""
-    if not trip.entered.border:
-        return None
-    if trip.packet.kind is Kind.ICMP_ERROR:
-        error_inwards(trip)
-        return None
-    trip.dnat = inbound_match(trip.policy.inbound_nat, trip.flow)
-    if trip.dnat is None:
-        trip.note(Stage.NAT, StepResult.MISS)
-        return None
-    trip.flow = translate_destination(trip.dnat, trip.flow)
-    after = None if trip.dnat.type is NatType.NO_DNAT else trip.shown(trip.flow)
-    trip.note(Stage.NAT, StepResult[trip.dnat.type.name], rule_id=trip.dnat.id, after=after)
-    return None
-
-
-def routing(trip: Trip) -> Ruling | None:
-    """Where the destination leads, DNAT done."""
-    trip.route = route_of(trip)
-    if trip.route.port is None:
-        trip.note(Stage.ROUTE, trip.route.result)
-        reason, reply = DEAD_ENDS[trip.route.result]
-        return Ruling(Verdict.DROP, reason, reply)
-    trip.note(Stage.ROUTE, trip.route.result, port=trip.out.name)
-    if trip.packet.ttl <= 1 and not trip.local:
-        trip.note(Stage.ROUTE, StepResult.TTL_EXPIRED)
-        return Ruling(Verdict.DROP, Reason.TTL_EXPIRED, Answer.TIME_EXCEEDED)
-    return too_big(trip) if trip.too_big and not trip.local else None
-
-
-def too_big(trip: Trip) -> Ruling:
-    """Larger than the MTU of the way out: the sender is told, unless a router would have to fragment the packet."""
-    trip.note(Stage.ROUTE, StepResult.TOO_BIG)
-    if trip.packet.version == 4 and not trip.packet.dont_fragment:
-        return Ruling(Verdict.DROP, Reason.FRAGMENT_NOT_EMULATED)
-    return Ruling(Verdict.DROP, Reason.TOO_BIG, Answer.TOO_BIG)
-
-
-def route_of(trip: Trip) -> Route:
-    """The route; ICMP errors meet no NAT, so a primary address is always the edge itself to them."""
-    if trip.packet.kind is Kind.ICMP_ERROR:
-        return trip.policy.routing.route(trip.flow.dst, trip.entered, primary_is_local=True)
-    return trip.policy.route(trip.flow, trip.entered)
-
-
-def east_west(trip: Trip) -> Ruling | None:
-    """Between distributed networks the distributed router forwards; the edge never sees it."""
-    if trip.policy.options.east_west_firewall or trip.local:
-        return None
-    if trip.entered.kind is not PortKind.DISTRIBUTED or trip.out.kind is not PortKind.DISTRIBUTED:
-        return None
-    return Ruling(Verdict.ALLOW, Reason.EAST_WEST, forward=(trip.out, trip.flow))
-
-
-def source_nat(trip: Trip) -> Ruling | None:
-    """SNAT, NO_SNAT or REFLEXIVE, for what leaves by an uplink or a service interface.
-
-    SNAT's address is chosen here, for the firewall to see; its port is drawn when the firewall has said yes.
-    """
-    if trip.local or not trip.out.border:
-        return None
-    if trip.packet.kind is Kind.ICMP_ERROR:
-        error_outwards(trip)
-        return None
-    trip.snat = outbound_match(trip.policy.outbound_nat, trip.flow, trip.policy.options.snat_service_port)
-    if trip.snat is None:
-        trip.note(Stage.NAT, StepResult.MISS)
-        return None
-    trip.flow = translate_source_in_place(trip.snat, trip.flow)
-    if trip.snat.type is NatType.SNAT:
-        trip.pool_choice = external_address(trip, trip.snat)
-    after = trip.shown(trip.flow) if trip.snat.type is NatType.REFLEXIVE else None
-    trip.note(Stage.NAT, StepResult[trip.snat.type.name], rule_id=trip.snat.id, after=after)
-    return None
-
-
-def firewall(trip: Trip) -> Ruling | None:
-    """The first rule that matches decides; None means that it allows.  A network reaches the edge itself unasked."""
-    if trip.local and not trip.entered_by_uplink:
-        return None
-    trip.bypass = bypassing_rule(trip)
-    reason = not_a_beginning(trip)
-    if reason is not None:
-        trip.note(Stage.FIREWALL, StepResult.DROP)
-        return Ruling(Verdict.DROP, reason)
-    if trip.bypass is not None:
-        trip.note(Stage.FIREWALL, StepResult.BYPASS, rule_id=trip.bypass.id)
-        return None
-    question = firewall_question(trip)
-    trip.saw = trip.shown(Flow(question.protocol, question.src, question.sport, question.dst, question.dport))
-    trip.rule = first_match(trip.policy.firewall, question)
-    action = Action.DROP if trip.rule is None else trip.rule.action
-    rule_id = None if trip.rule is None else trip.rule.id
-    logged = trip.rule is not None and trip.rule.logging
-    trip.note(Stage.FIREWALL, StepResult[action.name], rule_id=rule_id, saw=trip.saw, logged=logged)
-    if action is Action.ALLOW:
-        return None
-    reason = Reason.FW_DEFAULT if trip.rule is None else REASON_OF_SECTION[trip.rule.section]
-    if action is Action.DROP:
-        return Ruling(Verdict.DROP, reason)
-    return Ruling(Verdict.REJECT, reason, Answer.RESET if trip.packet.kind is Kind.TCP else Answer.PROHIBITED)
-
-
-def bypassing_rule(trip: Trip) -> NatRule | None:
-    """The NAT rule that spares the packet the firewall, DNAT's before SNAT's; exemptions never do."""
-    for rule in (trip.dnat, trip.snat):
-        if (
-            rule is not None
-            and rule.firewall_match is FirewallMatch.BYPASS
-            and rule.type not in (NatType.NO_DNAT, NatType.NO_SNAT)
-        ):
-            return rule
-    return None
-
-
-def not_a_beginning(trip: Trip) -> Reason | None:
-    """Why a packet without a session cannot begin one, whatever the rules say; BYPASS lets pass all but nonsense."""
-    packet = trip.packet
-    if packet.kind is Kind.ICMP_ERROR:
-        return Reason.ICMP_UNRELATED
-    if trip.stateless:
-        return None
-    if trip.bypass is None:
-        if packet.kind is Kind.ICMP_REPLY:
-            return Reason.ICMP_UNRELATED
-        if packet.kind is Kind.TCP and trip.policy.options.tcp_strict and not packet.is_opening:
-            return Reason.TCP_STRICT
-    return Reason.TCP_STATE if packet.is_absurd else None
-
-
-def firewall_question(trip: Trip) -> Question:
-    """The packet as the firewall sees it: private addresses, unless a NAT rule says MATCH_EXTERNAL_ADDRESS."""
-    received = trip.packet.flow
-    src, dst, dport = received.src, trip.flow.dst, trip.flow.dport
-    if trip.dnat is not None and trip.dnat.firewall_match is FirewallMatch.MATCH_EXTERNAL_ADDRESS:
-        dst, dport = received.dst, received.dport
-    if trip.snat is not None and trip.snat.firewall_match is FirewallMatch.MATCH_EXTERNAL_ADDRESS:
-        src = trip.flow.src if trip.pool_choice is None else trip.pool_choice
-    return Question(
-        protocol=received.protocol,
-        src=src,
-        sport=received.sport,
-        dst=dst,
-        dport=dport,
-        icmp_type=trip.packet.icmp_type,
-        icmp_code=trip.packet.icmp_code,
-        entered_by_uplink=trip.entered_by_uplink,
-        leaves_by_uplink=trip.leaves_by_uplink,
-    )
 
 
 # --- stages behind the rules ----------------------------------------------------------------------------------------
@@ -466,21 +238,36 @@ class ReferenceEdge:
         """The configuration in force."""
         return self._policy.config
 
-    def process(self, port: str, frame: bytes, now_ns: int, *, unsegmented: bool = False) -> Outcome:
+    def process(
+        self,
+        port: str,
+        frame: bytes,
+        now_ns: int,
+        *,
+        unsegmented: bool = False,
+        map_replies: bool = False,
+        fragmentation: Fragmentation | None = None,
+    ) -> Outcome:
         """One Ethernet frame in by a port.  Time never runs backwards: an earlier ``now_ns`` is taken for the latest.
 
-        ``unsegmented``: the frame was captured before a network card cut it up, the MTU is not its limit.  Raises
-        ValueError for a port that the configuration does not have.
+        ``unsegmented``: the frame was captured before a network card cut it up, the MTU is not its limit.
+        ``map_replies``: what :meth:`map_reply` does, of datagrams in pieces too.  ``fragmentation``: the frame is a
+        whole datagram that came in such pieces, as an output that hairpins says.  Raises ValueError for a port that the
+        configuration does not have, and for a ``fragmentation`` that the frame cannot have come in.
         """
         state = self._state
         entered = self._port(port)
         self._advance(now_ns)
-        packet = parse(frame)
-        if isinstance(packet, Reason):
-            outcome = Outcome(Verdict.DROP, packet, (Step(Stage.PARSE, StepResult.DROP),), ())
-        else:
-            trip = Trip(self._policy, state, entered, packet, packet.flow, unsegmented=unsegmented)
-            outcome = journey(trip, pipeline)
+        arrived = arrive(
+            self._policy,
+            state,
+            entered,
+            frame,
+            unsegmented=unsegmented,
+            map_replies=map_replies,
+            fragmentation=fragmentation,
+        )
+        outcome = arrived if isinstance(arrived, Outcome) else journey(arrived, pipeline)
         state.verdicts[outcome.verdict] += 1
         state.reasons[outcome.reason] += 1
         return outcome
@@ -494,6 +281,7 @@ class ReferenceEdge:
                 self._state.sessions.end(session)
             else:
                 session.ports = ports
+        self._state.fragments.keep_ports(lambda name: same_port(name, old, new))
         self._policy = new
 
     def sessions(self) -> list[SessionInfo]:
@@ -507,13 +295,17 @@ class ReferenceEdge:
     def stats(self) -> Stats:
         """Totals since the beginning."""
         state = self._state
+        sessions, fragments = state.sessions, state.fragments
         return Stats(
             dict(state.verdicts),
             dict(state.reasons),
-            state.sessions.created,
-            state.sessions.peak,
-            len(state.sessions),
+            sessions.created,
+            sessions.peak,
+            len(sessions),
             state.errors_limited,
+            fragments.reassembled,
+            fragments.timed_out,
+            fragments.units,
         )
 
     def events(self) -> list[LogEvent]:
@@ -529,17 +321,14 @@ class ReferenceEdge:
         left by; everything else stays as it is.
         """
         self._advance(now_ns)
-        packet, at, sessions = parse(frame), network_offset(frame), self._state.sessions
-        if isinstance(packet, Reason) or at is None or packet.kind in (Kind.FRAGMENT, Kind.ICMP_ERROR):
+        packet, at = parse(frame), network_offset(frame)
+        if isinstance(packet, Reason) or at is None:
             return port, frame
-        if sessions.find((packet.flow, self._port(port).side)) is not None:
+        session = answered_session(self._state, self._port(port), packet)
+        if session is None:
             return port, frame
-        for side in (0, 1):
-            session, direction = sessions.find((packet.flow.reversed(), side)) or (None, REPLY)
-            if session is not None and direction == ORIGINAL:
-                ip = rewrite(packet, session.translated.reversed(), hops=0)
-                return session.ports[REPLY].name, frame[:at] + ip + frame[at + len(ip) :]
-        return port, frame
+        ip = rewrite(packet, session.translated.reversed(), hops=0)
+        return session.ports[REPLY].name, frame[:at] + ip + frame[at + len(ip) :]
 
     def ingress_port(self, frame: bytes) -> str:
         """The port that a frame enters by, as its source says."""
@@ -548,15 +337,23 @@ class ReferenceEdge:
         return routing.ports[0].name if isinstance(packet, Reason) else routing.ingress(packet.flow.src).name
 
     def _advance(self, now_ns: int) -> None:
-        """Move the clock, and end the sessions whose time has come."""
-        self._state.clock_ns = max(self._state.clock_ns, now_ns)
-        self._state.sessions.expire(self._state.clock_ns)
+        """Move the clock; sessions end, and datagrams in pieces are given up, whose time has come."""
+        state = self._state
+        state.clock_ns = max(state.clock_ns, now_ns)
+        state.sessions.expire(state.clock_ns)
+        state.fragments.expire(state.clock_ns, self._policy.options.fragment_timeout)
 
     def _port(self, name: str) -> Port:
         port = self._policy.routing.port(name)
         if port is None:
             raise ValueError(f"no port is called {name!r}; there are {', '.join(self._policy.config.ports)}")
         return port
+
+
+def same_port(name: str, old: Policy, new: Policy) -> bool:
+    """Is there still a port of this name and kind?"""
+    before, after = old.routing.port(name), new.routing.port(name)
+    return before is not None and after is not None and before.kind is after.kind
 
 
 def ports_under(session: Session, old: Policy, new: Policy) -> tuple[Port, Port] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from edge.reference_cut import cut_ipv4, cut_ipv6
 from edge.reference_quote import rewrite_error
 from edge.reference_trip import Trip
 from edge.reference_window import ChallengeAck
@@ -22,7 +23,7 @@ from edge.reference_wire import (
     tcp_reset,
 )
 from edge.routing.reference import Port, PortKind, is_unspecified
-from edge.verdicts import Output, Reason, Stage, StepResult, Verdict
+from edge.verdicts import Fragmentation, Output, Reason, Stage, StepResult, Verdict
 
 
 class Answer(Enum):
@@ -72,7 +73,30 @@ def outputs(trip: Trip, ruling: Ruling) -> tuple[Output, ...]:
         return ()
     # The provider's router sends back in what an uplink's own addresses are called by.
     hairpin = port.kind is PortKind.UPLINK and trip.policy.routing.owner(destination(ip)) is not None
-    return (Output(port.name, ethernet(ip, port.number), hairpin),)
+    fragmentation = leaves_like(trip, ruling)
+    pieces = cut(trip, ruling, ip, fragmentation)
+    frames = tuple(ethernet(piece, port.number) for piece in pieces)
+    return (Output(port.name, ethernet(ip, port.number), hairpin, frames, fragmentation),)
+
+
+def leaves_like(trip: Trip, ruling: Ruling) -> Fragmentation | None:
+    """How large the pieces of an output may be if the packet came in pieces: of itself, or of an echo reply to it."""
+    came, echoed = trip.fragmentation, ruling.answer is Answer.ECHO_REPLY
+    if came is None or not (ruling.forward or echoed):
+        return None
+    at = 40 if echoed and trip.packet.version == 6 else came.at  # an answer has no extension headers
+    return Fragmentation(trip.largest_output, came.identification, at)
+
+
+def cut(trip: Trip, ruling: Ruling, ip: bytes, fragmentation: Fragmentation | None) -> list[bytes]:
+    """The pieces of an output; none if it leaves whole.  An answer to what came whole is never cut."""
+    if fragmentation is None and ruling.forward is None:
+        return []
+    if len(ip) <= trip.largest_output:
+        return []
+    if fragmentation is not None and trip.packet.version == 6:
+        return cut_ipv6(ip, fragmentation)
+    return cut_ipv4(ip, trip.largest_output)
 
 
 def forwarded(trip: Trip, flow: Flow, quote: Flow | None) -> bytes:

@@ -50,4 +50,13 @@ def next_pass(trip: Trip, output: Output, *, hop_back: bool) -> Trip:
     packet = parse(output.frame[:at] + (one_hop_back(ip) if hop_back else ip))
     if entered is None or isinstance(packet, Reason):
         raise ValueError(f"the edge itself made a packet that it cannot read: {output.frame.hex()}")
-    return Trip(trip.policy, trip.state, entered, packet, packet.flow, steps=trip.steps, unsegmented=trip.unsegmented)
+    return Trip(
+        trip.policy,
+        trip.state,
+        entered,
+        packet,
+        packet.flow,
+        steps=trip.steps,
+        unsegmented=trip.unsegmented,
+        fragmentation=output.fragmentation,
+    )

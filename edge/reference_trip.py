@@ -11,12 +11,16 @@ from edge.firewall.config import FirewallRule, Section
 from edge.model import EdgeConfig
 from edge.nat.config import NatRule, NatType
 from edge.nat.reference import INBOUND, OUTBOUND, evaluation_order, inbound_match
+from edge.reference_fragments import Fragments
 from edge.reference_quote import Quote, quoted
 from edge.reference_sessions import SECOND, SessionTable
 from edge.reference_wire import Flow, Packet, endpoints
 from edge.routing.reference import Port, PortKind, Route, Routing
 from edge.state import LogEvent, RuleCounters
-from edge.verdicts import Endpoints, Reason, Stage, Step, StepResult, Verdict
+from edge.verdicts import Endpoints, Fragmentation, Reason, Stage, Step, StepResult, Verdict
+
+LONGEST_PACKET = 40 + 65_535
+"""Bytes of IP: a header of IPv6, and as much as it can announce."""
 
 
 class SplitMix64:
@@ -67,6 +71,7 @@ class State:
 
     draw: SplitMix64
     sessions: SessionTable = field(default_factory=SessionTable)
+    fragments: Fragments = field(default_factory=Fragments)
     clock_ns: int = 0
     counters: dict[str, RuleCounters] = field(default_factory=dict)
     events: list[LogEvent] = field(default_factory=list)
@@ -116,6 +121,7 @@ class Trip:
     rule: FirewallRule | None = None
     saw: Endpoints | None = None
     unsegmented: bool = False  # captured before a network card cut it up
+    fragmentation: Fragmentation | None = None  # how it came, if it came in pieces
 
     def note(
         self,
@@ -144,8 +150,16 @@ class Trip:
 
     @property
     def too_big(self) -> bool:
-        """Larger than what may leave by a port."""
-        return self.size > self.policy.options.mtu and not self.unsegmented
+        """Larger than what may leave by a port, as it came: whole, or the largest of its pieces; and not to be cut."""
+        came = self.size if self.fragmentation is None else self.fragmentation.size
+        return came > self.largest_output and (self.packet.version == 6 or self.packet.dont_fragment)
+
+    @property
+    def largest_output(self) -> int:
+        """Bytes of IP that may leave at once.  What came in pieces never leaves in larger ones, so that what its ends
+        know of the path stays true."""
+        limit = LONGEST_PACKET if self.unsegmented else self.policy.options.mtu
+        return limit if self.fragmentation is None else min(limit, self.fragmentation.size)
 
     @property
     def size(self) -> int:

@@ -65,7 +65,8 @@ class Flow(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Packet:
     """An IP packet whose headers hold together.  ``ip`` starts at the IP header and ends where the packet does
-    (padding is gone); ``l4`` is the offset of what follows the IP headers."""
+    (padding is gone); ``l4`` is the offset of what follows the IP headers, in a fragment of IPv6 that of its Fragment
+    header."""
 
     ip: bytes
     l4: int
@@ -170,9 +171,9 @@ def parse_ipv6(data: bytes) -> Packet | Reason:
     while protocol in (0, 43, 60, 44):  # hop-by-hop, routing, destination options, fragment
         if at + 8 > total or (protocol == 0 and at != 40):
             return Reason.MALFORMED
-        if protocol == 44:
+        if protocol == 44 and u16(ip, at + 2) & 0xFFF9:  # offset or M; without both it is stepped over (RFC 6946)
             return Packet(ip, at, ip[7], Kind.FRAGMENT, Flow(ip[at], src, 0, dst, 0))
-        length = (ip[at + 1] + 1) * 8
+        length = 8 if protocol == 44 else (ip[at + 1] + 1) * 8
         seen += 1
         if at + length > total or seen > MAX_EXTENSION_HEADERS:
             return Reason.MALFORMED

@@ -17,7 +17,7 @@ from edge.captures import CapturedFrame, CaptureReader, PcapngWriter
 from edge.errors import CaptureError, EdgeError
 from edge.model import EdgeConfig
 from edge.state import RuleCounters, Stats
-from edge.verdicts import Endpoints, Outcome, Reason, Stage, Step, StepResult, Verdict
+from edge.verdicts import Endpoints, Fragmentation, Outcome, Reason, Stage, Step, StepResult, Verdict
 
 if TYPE_CHECKING:
     from edge.packets import FlowKey
@@ -45,11 +45,17 @@ class SteppedEdge(Protocol):
     def ingress_port(self, frame: bytes) -> str:
         """The port that the frame's source belongs to."""
 
-    def map_reply(self, port: str, frame: bytes, now_ns: int) -> tuple[str, bytes]:
-        """The reply that a reply from behind the edge was, and its port; anything else unchanged."""
-
-    def process(self, port: str, frame: bytes, now_ns: int, *, unsegmented: bool = False) -> Outcome:
-        """Judge one packet."""
+    def process(
+        self,
+        port: str,
+        frame: bytes,
+        now_ns: int,
+        *,
+        unsegmented: bool = False,
+        map_replies: bool = False,
+        fragmentation: Fragmentation | None = None,
+    ) -> Outcome:
+        """Judge one packet; ``map_replies``: a reply from behind the edge is the reply that it was before it."""
 
     def stats(self) -> Stats:
         """Totals so far."""
@@ -210,6 +216,11 @@ class ReplayResult:
                 "open": self.stats.sessions_open,
             },
             "icmpErrorsLimited": self.stats.icmp_errors_limited,
+            "fragments": {
+                "held": self.stats.fragments_held,
+                "reassembled": self.stats.datagrams_reassembled,
+                "timedOut": self.stats.datagrams_timed_out,
+            },
         }
         if self.differences is not None:
             document["differences"] = [difference.to_json() for difference in self.differences]
@@ -285,7 +296,8 @@ def replay_stepwise(
         if writer is not None:
             for outcome in outcomes:
                 for output in outcome.outputs:
-                    writer.write(output.port, output.frame, now_ns, _comment(outcome, names))
+                    for frame in output.frames:
+                        writer.write(output.port, frame, now_ns, _comment(outcome, names))
         if comparison is not None and other is not None:
             comparison.add(record, outcomes, list(_feed(other, record, now_ns, in_port, raw)))
         if progress is not None and packets % 4096 == 0:
@@ -305,15 +317,16 @@ def check_port(config: EdgeConfig, in_port: str | None) -> None:
 
 def _feed(edge: SteppedEdge, record: CapturedFrame, now_ns: int, in_port: str | None, raw: bool) -> Iterator[Outcome]:
     """The packet's outcome, then those of its ways back in from the provider's router."""
-    frame = record.frame
-    port = in_port or edge.ingress_port(frame)
-    if not raw:
-        port, frame = edge.map_reply(port, frame, now_ns)
-    waiting = deque([(port, frame)])
+    port = in_port or edge.ingress_port(record.frame)
+    outcome = edge.process(port, record.frame, now_ns, unsegmented=True, map_replies=not raw)
+    yield outcome
+    waiting = deque(outcome.outputs)
     while waiting:  # ends: every way out costs the packet one hop
-        outcome = edge.process(*waiting.popleft(), now_ns, unsegmented=True)
-        yield outcome
-        waiting.extend((output.port, output.frame) for output in outcome.outputs if output.hairpin)
+        back = waiting.popleft()
+        if back.hairpin:
+            outcome = edge.process(back.port, back.frame, now_ns, unsegmented=True, fragmentation=back.fragmentation)
+            yield outcome
+            waiting.extend(outcome.outputs)
 
 
 def _error_of(reader: CaptureReader) -> CaptureError | None:

@@ -16,12 +16,13 @@ from edge.errors import NoPortError, ResourceError
 from edge.model import DEFAULT_SEED, EdgeConfig, SessionsOnChange
 from edge.routing.compile import PortKind
 from edge.state import LogEvent, RuleCounters, SessionInfo, Stats, state_text
-from edge.verdicts import Endpoints, Outcome, Output, Reason, Stage, Step, StepResult, Verdict
+from edge.verdicts import Endpoints, Fragmentation, Outcome, Output, Reason, Stage, Step, StepResult, Verdict
 from native.capture import CaptureReader
 from native.engine import Engine
 from native.program import Program
 
 RawEndpoints = tuple[int, int, int, int, int]
+RawOutput = tuple[int, bytes, bool, tuple[bytes, ...], tuple[int, int, int] | None]
 RawStep = tuple[
     int, int, int | None, int | None, RawEndpoints | None, RawEndpoints | None, bool, int | None, int | None
 ]
@@ -112,6 +113,7 @@ class Edge:
                 len(self._slot_ids),
                 len(self._usage) + len(self._free_usage),
                 options.max_sessions,
+                options.max_fragments,
                 mappings=options.max_sessions if options.endpoint_independent else 0,
                 sources=options.max_sessions_per_source is not None,
             )
@@ -143,15 +145,29 @@ class Edge:
 
     # ------------------------------------------------------------------ packets
 
-    def process(self, port: str, frame: bytes, now_ns: int, *, unsegmented: bool = False) -> Outcome:
+    def process(
+        self,
+        port: str,
+        frame: bytes,
+        now_ns: int,
+        *,
+        unsegmented: bool = False,
+        map_replies: bool = False,
+        fragmentation: Fragmentation | None = None,
+    ) -> Outcome:
         """Send one Ethernet frame in by ``port`` at ``now_ns`` (the clock never goes back) and tell all that it did.
 
-        ``unsegmented``: the frame was captured before a network card cut it up, the MTU is not its limit.  Raises
-        ValueError for a port that is not there.
+        ``unsegmented``: the frame was captured before a network card cut it up, the MTU is not its limit.
+        ``map_replies``: take it for what a capture taken behind the edge means by it (:meth:`map_reply`), once it is
+        whole.  ``fragmentation``: it is a whole datagram that came in such pieces, as an output that hairpins is.
+        Raises ValueError for a port that is not there, and for pieces that it cannot have come in.
         """
         number = self.port_number(port)
-        verdict, reason, steps, output = self._engine.process(number, frame, now_ns, True, unsegmented)
-        outputs = () if output is None else (Output(self._now.ports[output[0]], output[1], bool(output[2])),)
+        came = None if fragmentation is None else (fragmentation.size, fragmentation.identification, fragmentation.at)
+        verdict, reason, steps, output = self._engine.process(
+            number, frame, now_ns, True, unsegmented, map_replies, came
+        )
+        outputs = () if output is None else (self._output(output),)
         return Outcome(Verdict(verdict), Reason(reason), tuple(self._step(step) for step in steps), outputs)
 
     def replay(
@@ -200,8 +216,8 @@ class Edge:
         }
 
     def stats(self) -> Stats:
-        """Packets by verdict and reason, sessions made, most at once, open."""
-        verdicts, reasons, created, peak, live, errors_limited = self._engine.totals()
+        """Packets by verdict and reason, sessions made, most at once, open, answers kept back, what came in pieces."""
+        verdicts, reasons, created, peak, live, errors_limited, reassembled, timed_out, held = self._engine.totals()
         return Stats(
             verdicts={Verdict(number): count for number, count in enumerate(verdicts) if count},
             reasons={Reason(number): count for number, count in enumerate(reasons) if count},
@@ -209,6 +225,9 @@ class Edge:
             sessions_peak=peak,
             sessions_open=live,
             icmp_errors_limited=errors_limited,
+            datagrams_reassembled=reassembled,
+            datagrams_timed_out=timed_out,
+            fragments_held=held,
         )
 
     def sessions(self) -> list[SessionInfo]:
@@ -267,6 +286,11 @@ class Edge:
 
     def _rule_id(self, slot: int | None) -> str | None:
         return None if slot is None else self._slot_ids[slot]
+
+    def _output(self, raw: RawOutput) -> Output:
+        port, frame, hairpin, fragments, came = raw
+        fragmentation = None if came is None else Fragmentation(*came)
+        return Output(self._now.ports[port], frame, bool(hairpin), fragments, fragmentation)
 
     def _known_id(self, slot: int | None) -> str | None:
         """Id of the rule with a slot; None for none, and for one that the configuration no longer has."""

@@ -72,8 +72,9 @@ class RuleCounters:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Packets by verdict and by reason (those that occurred), sessions: made so far, most at once, alive; and the ICMP
-    errors that ``options.icmpErrorRate`` kept the edge from sending."""
+    """Packets by verdict and by reason (those that occurred); sessions: made so far, most at once, alive; the ICMP
+    errors that ``options.icmpErrorRate`` kept the edge from sending; datagrams that came in pieces: complete so far,
+    given up for their time so far; and units of ``maxFragments`` held now."""
 
     verdicts: Mapping[Verdict, int]
     reasons: Mapping[Reason, int]
@@ -81,6 +82,9 @@ class Stats:
     sessions_peak: int
     sessions_open: int
     icmp_errors_limited: int = 0
+    datagrams_reassembled: int = 0
+    datagrams_timed_out: int = 0
+    fragments_held: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,23 @@ from typing import Protocol
 from edge.errors import EdgeError
 from edge.explain import explain
 from edge.model import EdgeConfig
-from edge.packets import Conversation, PacketText, build_frame, format_endpoints, format_frame, parse_packet, reply_to
+from edge.packets import (
+    Conversation,
+    PacketText,
+    Pieces,
+    build_frame,
+    format_endpoints,
+    format_frame,
+    parse_packet,
+    reply_to,
+)
 from edge.packets.build import DEFAULT_TTL
 from edge.packets.decode import decode_frame
 from edge.packets.show import format_endpoint
 from edge.printable import printable
 from edge.runtime import Edge
 from edge.state import SessionInfo
-from edge.verdicts import Endpoints, Outcome, Output, Reason, Stage, Step, StepResult, Verdict
+from edge.verdicts import Endpoints, Fragmentation, Outcome, Output, Reason, Stage, Step, StepResult, Verdict
 
 SECOND_NS = 1_000_000_000
 
@@ -52,8 +61,8 @@ class TracedEdge(Protocol):
     def ingress_port(self, frame: bytes) -> str:
         """Where a frame enters when nobody says: the network that contains its source, else the first uplink."""
 
-    def process(self, port: str, frame: bytes, now_ns: int) -> Outcome:
-        """Judge one frame."""
+    def process(self, port: str, frame: bytes, now_ns: int, *, fragmentation: Fragmentation | None = None) -> Outcome:
+        """Judge one frame; ``fragmentation``: it is a whole datagram that came in such pieces."""
 
     def sessions(self) -> list[SessionInfo]:
         """Every live session."""
@@ -93,11 +102,18 @@ class TraceStep:
 
 @dataclass(frozen=True, slots=True)
 class TraceOutput:
-    """A packet that left: as text, and the Ethernet frame itself."""
+    """A packet that left: as text, and the Ethernet frame itself.  ``fragments`` is how many it left in, 0 if it left
+    whole."""
 
     port: str
     packet: str
     frame: bytes
+    fragments: int = 0
+
+    def to_json(self) -> dict[str, object]:
+        """The object that ``--json`` prints for this output."""
+        fields: dict[str, object] = {"port": self.port, "packet": self.packet}
+        return fields | ({"fragments": self.fragments} if self.fragments else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +157,7 @@ class TraceResult:
             "verdict": self.verdict.name,
             "reason": self.reason.name,
             "steps": [step.to_json() for step in self.steps],
-            "output": [{"port": output.port, "packet": output.packet} for output in self.outputs],
+            "output": [output.to_json() for output in self.outputs],
         }
 
 
@@ -153,6 +169,7 @@ class Tracer:
         self._edge = edge
         self._now_ns = 0
         self._conversation = Conversation()
+        self._pieces = Pieces()
         self._last_output: TraceOutput | None = None
         self._firewall_names = {rule.id: rule.name for rule in edge.config.firewall.rules}
         self._nat_names = {rule.id: rule.name for rule in edge.config.nat.rules}
@@ -193,10 +210,12 @@ class Tracer:
         results: list[TraceResult] = []
         entering: Output | None = Output(port, frame)
         while entering is not None and len(results) < MAX_PASSES:
-            outcome = self._edge.process(entering.port, entering.frame, self._now_ns)
+            outcome = self._edge.process(
+                entering.port, entering.frame, self._now_ns, fragmentation=entering.fragmentation
+            )
             results.append(self._result(entering, outcome, keys))
             entering = next((output for output in outcome.outputs if output.hairpin), None)
-        self._conversation.saw(frame)
+        self._conversation.saw(self._pieces.whole(port, frame) if _is_complete(results[0].steps[0]) else frame)
         outputs = results[-1].outputs
         for output in outputs:
             self._conversation.saw(output.frame)
@@ -209,9 +228,10 @@ class Tracer:
 
     def _result(self, entered: Output, outcome: Outcome, keys: frozenset[str]) -> TraceResult:
         admitted = outcome.verdict is Verdict.ALLOW
+        frame = self._whole(entered, outcome)
         output_keys = keys if admitted else _keys_of_answer(keys)
         own, of_answer = _of_packet_and_answer(outcome.steps)
-        steps = tuple(self._step(step, entered.frame, keys, admitted=admitted) for step in own)
+        steps = tuple(self._step(step, frame, keys, admitted=admitted) for step in own)
         deciding_stage = Stage.NAT if outcome.reason is Reason.NAT_PORTS_EXHAUSTED else Stage.FIREWALL
         decided_by = next((step.rule for step in reversed(steps) if step.stage is deciding_stage), None)
         answer = outcome.outputs[0].frame if outcome.outputs else None
@@ -225,10 +245,10 @@ class Tracer:
             explanation=explain(outcome.verdict, outcome.reason, decided_by),
             steps=steps,
             outputs=tuple(
-                TraceOutput(output.port, format_frame(output.frame, output_keys), output.frame)
+                TraceOutput(output.port, format_frame(output.frame, output_keys), output.frame, len(output.fragments))
                 for output in outcome.outputs
             ),
-            session=self._session(entered) if admitted else None,
+            session=self._session(entered.port, frame) if admitted else None,
             firewall_rule=next(
                 (
                     (self._firewall_names[step.rule_id], step.rule_id)
@@ -246,12 +266,19 @@ class Tracer:
         rule_ids = (step.rule_id,) if hit else step.nat_rule_ids
         return tuple((self._nat_names[rule_id], rule_id) for rule_id in rule_ids if rule_id is not None)
 
-    def _session(self, entered: Output) -> TraceSession | None:
+    def _whole(self, entered: Output, outcome: Outcome) -> bytes:
+        """What the steps speak of: the frame that entered, or the datagram that it completed."""
+        if outcome.steps[0].result in (StepResult.HELD, StepResult.COMPLETE):
+            self._pieces.saw(entered.port, entered.frame)
+        whole = _is_complete(outcome.steps[0])
+        return self._pieces.whole(entered.port, entered.frame) if whole else entered.frame
+
+    def _session(self, port: str, frame: bytes) -> TraceSession | None:
         """The live session whose next packet, in one direction or the other, is like the one that entered."""
-        headers, shown = decode_frame(entered.frame), format_frame(entered.frame)
+        headers, shown = decode_frame(frame), format_frame(frame)
         for info in self._edge.sessions():
-            forth = info.in_port == entered.port and format_endpoints(entered.frame, info.original) == shown
-            back = info.out_port == entered.port and format_endpoints(entered.frame, answered(info)) == shown
+            forth = info.in_port == port and format_endpoints(frame, info.original) == shown
+            back = info.out_port == port and format_endpoints(frame, answered(info)) == shown
             if headers is not None and info.protocol == headers.protocol and (forth or back):
                 idle_timeout_s = (info.expires_ns - self._now_ns) / SECOND_NS
                 return TraceSession(info.state, idle_timeout_s, info.packets, info.bytes)
@@ -271,6 +298,11 @@ class Tracer:
             logged=step.logged or nat_logged,
             nat_rules=self._nat_rules(step) if step.stage is Stage.SESSION else (),
         )
+
+
+def _is_complete(first_step: Step | TraceStep) -> bool:
+    """Was the packet the fragment that its datagram lacked?"""
+    return first_step.result is StepResult.COMPLETE
 
 
 def _shown(frame: bytes | None, ends: Endpoints, keys: frozenset[str]) -> str:
@@ -343,7 +375,9 @@ def render(result: TraceResult, emphasize: Callable[[str], str] = str) -> str:
     if result.session is not None:
         state = f"{result.session.state}, " if result.session.state else ""
         lines.append(f"  session: {state}ends after {result.session.idle_timeout_s:g} s without packets")
-    lines.extend(f"  leaves by {printable(output.port)}: {output.packet}" for output in result.outputs)
+    for output in result.outputs:
+        pieces = f" in {output.fragments} fragments" if output.fragments else ""
+        lines.append(f"  leaves by {printable(output.port)}{pieces}: {output.packet}")
     return "\n".join(lines)
 
 

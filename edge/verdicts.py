@@ -51,7 +51,7 @@ class Reason(IntEnum):
     NOT_IP = 24  # a frame that carries neither IPv4 nor IPv6
     MULTICAST = 25  # to a multicast or broadcast address, which a T1 does not forward
     MARTIAN = 26  # from or to an address that never crosses a router (RFC 1812 5.3.7, RFC 4291 2.5.6)
-    FRAGMENT_NOT_EMULATED = 27
+    FRAGMENT_LIMIT = 27
 
 
 class Stage(IntEnum):
@@ -99,7 +99,9 @@ class StepResult(IntEnum):
     MARTIAN = 24
     ENDED = 25
     TOO_BIG = 26
-    HAIRPIN = 29  # 27 and 28 are reserved for fragments
+    HELD = 27
+    COMPLETE = 28
+    HAIRPIN = 29
     LIMITED = 30  # an ICMP error that the edge would have sent
 
 
@@ -134,13 +136,34 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Fragmentation:
+    """How a datagram that is handed on whole came in pieces: ``size`` bytes of IP the largest of them, all with this
+    ``identification``; ``at`` is the offset of the Fragment header in the first piece (IPv6), 0 for IPv4."""
+
+    size: int
+    identification: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
-    """A frame that leaves: ``frame`` is Ethernet, without padding or FCS.  ``hairpin``: the provider's router will
-    send it straight back in by the same uplink, because it is addressed to this edge."""
+    """A datagram that leaves: ``frame`` is it whole, as Ethernet without padding or FCS.
+
+    ``hairpin``: the provider's router will send it straight back in by the same uplink, because it is addressed to this
+    edge.  ``fragments`` are the frames of its pieces in order of offset where it does not leave whole (RFC 791, RFC
+    8200 4.5), ``fragmentation`` says how it came in pieces, None if it came whole.
+    """
 
     port: str
     frame: bytes
     hairpin: bool = False
+    fragments: tuple[bytes, ...] = ()
+    fragmentation: Fragmentation | None = None
+
+    @property
+    def frames(self) -> tuple[bytes, ...]:
+        """What is on the wire."""
+        return self.fragments or (self.frame,)
 
 
 @dataclass(frozen=True, slots=True)

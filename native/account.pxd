@@ -1,4 +1,5 @@
-# What is counted and logged, and the end of a session, which brings its share onto its rules.
+# What is counted and logged, and what time ends: sessions, whose share that brings onto their rules, and datagrams in
+# pieces.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
@@ -6,6 +7,7 @@ from native.addresses cimport AddressEntry, address_find, address_put, address_r
 from native.classify cimport NO_RULE
 from native.decide cimport Decision
 from native.engine cimport LOG_ENTRIES, LogEntry, State
+from native.fragment cimport drop_overdue
 from native.mapping cimport release_mapping
 from native.packet cimport Key, Packet, key_family
 from native.program cimport ProgramData
@@ -70,6 +72,11 @@ cdef inline void end_session(State *state, uint32_t number) noexcept nogil:
     table_remove(&state.table, number)
 
 
+cdef inline void watch_fragments(State *state) noexcept nogil:
+    # The table's clock is the only one that every packet looks at.
+    state.table.next_check = min(state.table.next_check, state.fragments.due)
+
+
 cdef inline void expire(State *state) noexcept nogil:
     cdef uint32_t number
     if likely(state.now < state.table.next_check):
@@ -77,8 +84,10 @@ cdef inline void expire(State *state) noexcept nogil:
     while True:
         number = wheel_due(&state.table, state.now)
         if number == NONE:
-            return
+            break
         end_session(state, number)
+    drop_overdue(&state.fragments, state.now)
+    watch_fragments(state)
 
 
 cdef inline void log_event(

@@ -245,6 +245,7 @@ cdef inline bint still_admitted(State *state, const ProgramData *program, uint32
     first.kind = session.kind
     first.ttl = 64
     first.unsegmented = True
+    first.span = 0
     first.ip_len = 0
     first.tcp_flags = SYN
     first.icmp_type = <uint8_t>(key_dport(&first.key) >> 8)

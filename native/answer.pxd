@@ -4,7 +4,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from native.link cimport MAX_FRAME
+from native.fragment cimport DATAGRAM_MAX
 from native.packet cimport ACK, K_ICMP_ERROR, RST, Packet, end_of
 from native.kinds cimport ROUTE_BROADCAST
 from native.program cimport OwnAddress, ProgramData
@@ -14,7 +14,8 @@ from native.wire cimport be16, be32, fold, put16, put32, put64, sum_bytes
 
 cdef enum:
     ANSWER_SIZE = 14 + 1280
-    ANSWER_ROOM = MAX_FRAME + ANSWER_SIZE       # for any answer
+    FRAME_MAX = 14 + 8 + DATAGRAM_MAX           # of what may enter, with two VLAN tags
+    ANSWER_ROOM = FRAME_MAX + ANSWER_SIZE       # for any answer
     ICMP_MAX_IPV4 = 576         # RFC 1812 4.3.2.3
     ICMP_MAX_IPV6 = 1280        # RFC 4443 2.4 (c)
 

@@ -15,7 +15,7 @@ from native.kinds cimport (
 from native.nat cimport NatRule, dnat_port, to_external, to_internal
 from native.packet cimport (
     ACK, FIN, K_ICMP_ERROR, K_ICMP_REPLY, K_TCP, RST, SYN,
-    Key, Packet, is_odd, key_dport, key_family, key_proto, key_sport, set_ports,
+    Key, Packet, is_odd, key_dport, key_family, key_proto, key_sport, sent_size, set_ports,
 )
 from native.pool cimport PoolChoice, choose_address
 from native.program cimport FirewallRule, ProgramData, is_blocked
@@ -23,6 +23,7 @@ from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord, note, note_af
 from native.route cimport NOWHERE, Route, is_multicast, map_lookup
 from native.session cimport key_reversed
 from native.stats cimport *
+from native.wire cimport likely
 
 cdef enum Answer:
     ANSWER_NONE = 0
@@ -118,24 +119,25 @@ cdef inline void drop_unreachable(const Packet *packet, Decision *decision, uint
     decision.answer_code = 0
 
 
+cdef inline bint is_large(const ProgramData *program, const Packet *packet) noexcept nogil:
+    # Does size matter at all, because the packet exceeds the MTU or came in pieces?
+    return packet.span > program.mtu
+
+
 cdef inline bint is_too_big(const ProgramData *program, const Packet *packet) noexcept nogil:
-    return packet.ip_len > program.mtu and not packet.unsegmented
+    # IPv6, and IPv4 that says so, is never fragmented by a router: the sender is told (RFC 1191, RFC 8201).  What came
+    # in pieces was of the size of the largest.
+    if likely(not is_large(program, packet)):
+        return False
+    return sent_size(packet) > program.mtu and not packet.unsegmented and (packet.family == 6 or packet.l3[6] & 0x40)
 
 
 cdef inline void drop_too_big(const ProgramData *program, const Packet *packet, Decision *decision) noexcept nogil:
-    # IPv6, and IPv4 that says so, is never fragmented by a router: the sender is told (RFC 1191, RFC 8201).
     drop(decision, R_TOO_BIG)
     decision.answer = ANSWER_ICMP
     decision.answer_word = program.mtu
-    if packet.family == 6:
-        decision.answer_type = 2
-        decision.answer_code = 0
-    elif packet.l3[6] & 0x40:
-        decision.answer_type = 3
-        decision.answer_code = 4
-    else:
-        drop(decision, R_FRAGMENT_NOT_EMULATED)
-        decision.answer = ANSWER_NONE
+    decision.answer_type = 2 if packet.family == 6 else 3
+    decision.answer_code = 0 if packet.family == 6 else 4
 
 
 cdef inline void drop_expired(const Packet *packet, Decision *decision) noexcept nogil:

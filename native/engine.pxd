@@ -5,6 +5,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from native.addresses cimport AddressTable
 from native.capture cimport CaptureReader
 from native.mapping cimport Mappings
+from native.fragment cimport Fragments, Pieces
 from native.packet cimport Key, Packet
 from native.program cimport Program, ProgramData
 from native.session cimport Table
@@ -38,14 +39,18 @@ ctypedef struct State:
     uint64_t log_written
     uint64_t log_read
     uint64_t log_lost
+    Fragments fragments
 
 ctypedef struct Result:
     uint8_t verdict
     uint8_t reason
-    bint hairpin            # the provider's router sends the output back in by out_port
+    uint8_t hairpin         # the provider's router sends the output back in by out_port
+    uint8_t sized           # how it came or leaves in pieces stands in the last two fields
     uint16_t out_port       # NO_PORT: nothing leaves
     uint8_t *frame          # what leaves: inside the packet's own buffer, or in the answer buffer
     uint32_t length
+    uint32_t limit          # bytes of IP that a piece of it may have; 0: it leaves whole
+    Pieces pieces           # how it came, and no larger than it may leave: it may enter again.  size 0: it came whole
 
 
 cdef class Engine:
@@ -63,6 +68,9 @@ cdef class Engine:
     cdef int _reserve_mappings(self, uint32_t mappings) except -1
     cdef int _count_sources(self) except -1
     cdef int _idle(self) except -1
+    cdef int _renumber_fragments(self, list port_map) except -1
+    cdef int _came_in(self, Packet *packet, tuple fragmentation) except -1
+    cdef tuple _pieces(self, const Result *result)
     cdef int _port(self, port) except -1
     cdef int _load(self, const unsigned char[::1] frame, uint64_t now_ns) except -1
     cdef bint _replay_burst(

@@ -6,29 +6,34 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from native.capture cimport CaptureReader
-from native.account cimport count_source, end_session, expire, fold_session
+from native.account cimport count_source, end_session, expire, fold_session, watch_fragments
 from native.addresses cimport addresses_free, addresses_init
 from native.admit cimport foresee_hairpin
-from native.answer cimport ANSWER_ROOM
+from native.answer cimport ANSWER_ROOM, FRAME_MAX
+from native.cut cimport is_cuttable, next_piece
 from native.decide cimport is_local, is_owned
 from native.engine cimport BURST, LOG_ENTRIES, LogEntry, Result, State
-from native.kinds cimport PORT_ISOLATED, PORT_UPLINK, ROUTE_BROADCAST, ROUTE_ISOLATED
+from native.fragment cimport (
+    NO_CHUNK, Fragments, Pieces, forget, fragments_free, fragments_init, fragments_reserve, index_anew, set_limits,
+    set_pieces,
+)
+from native.kinds cimport ROUTE_BROADCAST, ROUTE_ISOLATED
 from native.link cimport MAX_FRAME
 from native.machine cimport ticks
+from native.mapped cimport turn_into_reply
 from native.packet cimport (
-    K_ICMP_ERROR, K_ICMP_OTHER, K_ICMP_QUERY, K_ICMP_REPLY, K_TCP, K_UDP, PARSED, Key, Packet, key_dport, key_family,
-    key_proto, key_sport, parse,
+    K_ICMP_OTHER, K_ICMP_QUERY, K_ICMP_REPLY, K_TCP, K_UDP, PARSED, Key, Packet, key_dport, key_family,
+    key_proto, key_sport, parse, set_side,
 )
 from native.pipeline cimport pipeline
-from native.program cimport Program, ProgramData
+from native.program cimport Program, ProgramData, side_of
 from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord
-from native.rewrite cimport rewrite_as
 from native.route cimport NOWHERE, map_lookup
 from native.session cimport (
-    NONE, ORIGINAL, REPLY, Session, hash_key, key_reversed, lookup, prefetch_bucket, prefetch_session,
+    ORIGINAL, REPLY, Session, hash_key, key_reversed, prefetch_bucket, prefetch_session,
     table_free, table_init, table_reserve,
 )
-from native.stats cimport REASONS, VERDICTS, V_ALLOW, RuleCounter, Totals
+from native.stats cimport R_FRAGMENT_HELD, REASONS, VERDICTS, V_ALLOW, V_HELD, RuleCounter, Totals
 from native.stream cimport C_FRAME
 from native.wire cimport unlikely
 
@@ -38,48 +43,12 @@ cdef enum:
 assert sizeof(Key) == 40
 
 
-cdef inline uint8_t side_of(const ProgramData *program, uint16_t port) noexcept nogil:
-    # Sessions are looked up by the side a packet comes from; nothing is ever found for an isolated network's.
-    if program.ports[port].kind == PORT_UPLINK:
-        return 1
-    return 2 if program.ports[port].kind == PORT_ISOLATED else 0
-
-
 cdef inline uint16_t port_of_source(const ProgramData *program, const Packet *packet) noexcept nogil:
     # The network that contains the source, else the first port.
     cdef uint32_t port = NOWHERE
-    if packet.error == PARSED or packet.reassembly:
+    if packet.error == PARSED or packet.error == R_FRAGMENT_HELD:
         port = map_lookup(&program.ingress_map[packet.family == 6], packet.key.src_hi, packet.key.src_lo)
     return program.default_port if port == NOWHERE else <uint16_t>port
-
-
-cdef inline void set_side(Packet *packet, uint8_t side) noexcept nogil:
-    packet.key.meta = packet.key.meta & 0xffffffffffffff00ULL | side
-
-
-cdef inline bint turn_into_reply(
-    State *state, const ProgramData *program, Packet *packet, uint16_t *in_port
-) noexcept nogil:
-    # A capture taken behind the edge shows replies with private destinations.  A packet that hits no session itself but
-    # reverses a session's original tuple becomes the reply to its translated tuple, and enters by the session's
-    # far port.
-    cdef Key original
-    cdef Session *session
-    cdef uint32_t found
-    cdef uint8_t side
-    if packet.error != PARSED or packet.kind == K_ICMP_ERROR:
-        return False
-    if lookup(&state.table, &packet.key, hash_key(&state.table, &packet.key)) != NONE:
-        return False
-    for side in range(2):
-        key_reversed(&packet.key, side, &original)
-        found = lookup(&state.table, &original, hash_key(&state.table, &original))
-        if found != NONE and found & 1 == ORIGINAL:
-            session = &state.table.sessions[found >> 1]
-            rewrite_as(packet, &session.flow[REPLY].key)
-            in_port[0] = session.flow[ORIGINAL].out_port
-            return True
-    return False
 
 
 cdef inline void set_and_parse(
@@ -97,7 +66,7 @@ cdef class Engine:
         memset(&self.state, 0, sizeof(State))
         self.state.random = start
         self.state.log = <LogEntry *>calloc(LOG_ENTRIES, sizeof(LogEntry))
-        self.arena = <uint8_t *>malloc(ARENA + MAX_FRAME)
+        self.arena = <uint8_t *>malloc(ARENA + FRAME_MAX)
         self.answers = <uint8_t *>malloc(2 * ANSWER_ROOM)
         self.packets = <Packet *>calloc(BURST, sizeof(Packet))
         self.offsets = <uint32_t *>calloc(BURST, 4)
@@ -106,7 +75,7 @@ cdef class Engine:
         self.times = <uint64_t *>calloc(BURST, 8)
         if (self.state.log == NULL or self.arena == NULL or self.answers == NULL or self.packets == NULL
                 or self.offsets == NULL or self.lengths == NULL or self.in_ports == NULL or self.times == NULL
-                or table_init(&self.state.table, start) != 0):
+                or table_init(&self.state.table, start) != 0 or fragments_init(&self.state.fragments) != 0):
             raise MemoryError("no memory for an engine")
 
     def __dealloc__(self):
@@ -114,6 +83,7 @@ cdef class Engine:
         table_free(&self.state.mappings.table)
         addresses_free(&self.state.mappings.holders)
         addresses_free(&self.state.sources)
+        fragments_free(&self.state.fragments)
         free(self.state.counters)
         free(self.state.usage)
         free(self.state.log)
@@ -127,10 +97,10 @@ cdef class Engine:
 
     # -------------------------------------------------------------- programs
 
-    def reserve(self, uint32_t slots, uint32_t usage, uint32_t sessions, uint32_t mappings=0,
+    def reserve(self, uint32_t slots, uint32_t usage, uint32_t sessions, uint32_t fragments, uint32_t mappings=0,
                 bint sources=False) -> None:
-        """Make room for so many counter slots, usage slots, sessions and endpoint-independent mappings, and from now on
-        count sessions by source if ``sources``; what is there stays.
+        """Make room for so many counter slots, usage slots, sessions, units of held fragments and endpoint-independent
+        mappings, and from now on count sessions by source if ``sources``; what is there stays.
 
         Raises MemoryError, the engine being as before or roomier.
         """
@@ -140,6 +110,8 @@ cdef class Engine:
             self._idle()
         if table_reserve(&self.state.table, sessions) != 0:
             raise MemoryError(f"no address space for {sessions} sessions")
+        if fragments_reserve(&self.state.fragments, fragments) != 0:
+            raise MemoryError(f"no address space for {fragments} held fragments")
         if mappings:
             self._reserve_mappings(mappings)
         if sources and self.state.sources.entries == NULL:
@@ -186,6 +158,7 @@ cdef class Engine:
 
         ``port_map[old port]`` is the port's number in the new program, None where it is gone or of another kind;
         ``flush`` ends every session, otherwise those end that lost a port, their route or an external address.
+        Datagrams that wait for pieces go with their port only.
         """
         cdef Program old = self.program
         cdef uint32_t number
@@ -210,18 +183,40 @@ cdef class Engine:
                     continue
                 foresee_hairpin(&program.data, session, ORIGINAL)
                 foresee_hairpin(&program.data, session, REPLY)
+            self._renumber_fragments(port_map)
         if not program.data.max_sessions_per_source:
             addresses_free(&self.state.sources)
         self.program = program
+        set_limits(&self.state.fragments, program.data.max_fragments, program.data.fragment_timeout)
+        watch_fragments(&self.state)
+
+    cdef int _renumber_fragments(self, list port_map) except -1:
+        cdef Fragments *fragments = &self.state.fragments
+        cdef uint32_t number = fragments.oldest
+        cdef uint32_t newer
+        while number != NO_CHUNK:
+            newer = fragments.datagrams[number].newer
+            if port_map[fragments.datagrams[number].port] is None:
+                forget(fragments, number)
+            number = newer
+        number = fragments.oldest
+        while number != NO_CHUNK:
+            fragments.datagrams[number].port = port_map[fragments.datagrams[number].port]
+            number = fragments.datagrams[number].newer
+        index_anew(fragments)
+        return 0
 
     # -------------------------------------------------------------- packets
 
     def process(self, uint16_t port, const unsigned char[::1] frame, uint64_t now_ns, bint record=True,
-                bint unsegmented=False):
-        """One frame, with the recorder attached: (verdict, reason, steps, (out port, frame, hairpin) or None).
+                bint unsegmented=False, bint map_replies=False, fragmentation=None):
+        """One frame, with the recorder attached: (verdict, reason, steps, output or None).
 
         A step is (stage, result, rule slot or None, port or None, after, saw, logged, DNAT slot or None, SNAT slot or
-        None); endpoints are (family, src, sport, dst, dport) with addresses as integers.
+        None); endpoints are (family, src, sport, dst, dport) with addresses as integers.  An output is (out port,
+        frame, hairpin, frames of its pieces, fragmentation or None); a fragmentation, of the frame that enters too, is
+        (size of the largest piece, identification, offset of the Fragment header).  Raises ValueError for one that
+        cannot be.
         """
         cdef Packet *packet = &self.packets[0]
         cdef Recorder recorder
@@ -231,15 +226,50 @@ cdef class Engine:
         self._port(port)
         program = &self.program.data
         recorder.count = 0
+        recorder.kind = 0
         set_and_parse(&self.state, program, packet, self.arena, <uint32_t>frame.shape[0], port)
         packet.unsegmented = unsegmented
-        recorder.kind = packet.kind
-        pipeline(&self.state, program, packet, port, self.answers, &result, &recorder if record else NULL)
+        if fragmentation is not None and packet.error == PARSED:
+            self._came_in(packet, fragmentation)
+        pipeline(&self.state, program, packet, port, map_replies, self.answers, &result, &recorder if record else NULL)
         steps = [step_tuple(&recorder.steps[i]) for i in range(recorder.count)]
         if result.out_port == NO_PORT:
             return result.verdict, result.reason, steps, None
         output = PyBytes_FromStringAndSize(<char *>result.frame, result.length)
-        return result.verdict, result.reason, steps, (result.out_port, output, result.hairpin)
+        came = None
+        if result.sized and result.pieces.size:
+            came = (result.pieces.size, result.pieces.identification, result.pieces.at)
+        return result.verdict, result.reason, steps, (
+            result.out_port, output, result.hairpin, self._pieces(&result), came)
+
+    cdef int _came_in(self, Packet *packet, tuple fragmentation) except -1:
+        # Notes how a parsed packet came in pieces.
+        cdef bint possible
+        cdef Pieces pieces
+        try:
+            pieces.size, pieces.identification, pieces.at = fragmentation
+            possible = is_cuttable(packet, &pieces)
+        except OverflowError:
+            possible = False
+        if not possible:
+            raise ValueError(f"this frame cannot have come in pieces of {fragmentation}")
+        set_pieces(&self.state.fragments, packet, &pieces)
+        return 0
+
+    cdef tuple _pieces(self, const Result *result):
+        # The frames that an output leaves in; none where it leaves whole.
+        cdef uint8_t *room = self.answers       # the half where no answer is
+        cdef uint32_t done = 0
+        cdef uint32_t length
+        found = []
+        if result.frame == room:
+            room += ANSWER_ROOM
+        while result.sized and result.limit:
+            length = next_piece(result, &done, room)
+            if length == 0:
+                break
+            found.append(PyBytes_FromStringAndSize(<char *>room, length))
+        return tuple(found)
 
     cdef int _idle(self) except -1:
         # An engine belongs to one thread at a time: replay() runs without the GIL, and nothing may move under it.
@@ -256,7 +286,7 @@ cdef class Engine:
 
     cdef int _load(self, const unsigned char[::1] frame, uint64_t now_ns) except -1:
         self._idle()
-        if frame.shape[0] > MAX_FRAME:
+        if frame.shape[0] > FRAME_MAX:
             raise ValueError(f"a frame of {frame.shape[0]} bytes is larger than any that Ethernet and IP can make")
         if frame.shape[0]:
             memcpy(self.arena, &frame[0], frame.shape[0])
@@ -277,8 +307,8 @@ cdef class Engine:
         self._port(port)
         expire(&self.state)
         parse(&self.packets[0], self.arena, <uint32_t>frame.shape[0], side_of(&self.program.data, port))
-        if not turn_into_reply(&self.state, &self.program.data, &self.packets[0], &port):
-            return port, bytes(frame)
+        if self.packets[0].error == PARSED:
+            port = turn_into_reply(&self.state, &self.program.data, &self.packets[0], port)
         return port, PyBytes_FromStringAndSize(<char *>self.arena, frame.shape[0])
 
     def replay(self, CaptureReader reader not None, in_port, bint map_replies, uint64_t max_packets):
@@ -336,18 +366,15 @@ cdef class Engine:
         cdef const ProgramData *program = &self.program.data
         cdef Result result
         cdef uint32_t turns = 0
-        if map_replies:
-            expire(&self.state)
-            if turn_into_reply(&self.state, program, packet, &port):
-                set_side(packet, side_of(program, port))
-                packet.hash = hash_key(&self.state.table, &packet.key)
-        pipeline(&self.state, program, packet, port, self.answers, &result, NULL)
+        pipeline(&self.state, program, packet, port, map_replies, self.answers, &result, NULL)
         while unlikely(result.hairpin):     # ends: a forwarded packet loses a hop each time, an answer is answered once
             turns += 1
             port = result.out_port
             set_and_parse(&self.state, program, packet, result.frame, result.length, port)
             packet.unsegmented = True
-            pipeline(&self.state, program, packet, port, self.answers + (turns & 1) * ANSWER_ROOM, &result, NULL)
+            if result.sized and result.pieces.size:
+                set_pieces(&self.state.fragments, packet, &result.pieces)
+            pipeline(&self.state, program, packet, port, False, self.answers + (turns & 1) * ANSWER_ROOM, &result, NULL)
 
     # -------------------------------------------------------------- measuring
 
@@ -355,7 +382,8 @@ cdef class Engine:
         """Clocks of each of ``trials`` runs of ``bursts`` bursts of 256 frames.
 
         ``order`` names the frame (and port) of each packet and is walked round and round; copying frames into the
-        burst is not timed.  Raises ValueError when a packet is not allowed.  The clock moves 50 us a burst.
+        burst is not timed.  Raises ValueError when a packet is neither allowed nor held.  The clock moves 50 us a
+        burst.
         """
         cdef const ProgramData *program
         cdef Result result
@@ -416,7 +444,7 @@ cdef class Engine:
         return clocks
 
     cdef uint32_t _burst(self, const ProgramData *program, Result *result) noexcept nogil:
-        # 256 frames of the arena, from raw frame to rewritten frame; how many were not allowed.
+        # 256 frames of the arena, from raw frame to rewritten frame; how many were neither allowed nor held.
         cdef uint32_t i
         cdef uint32_t refused = 0
         cdef Packet *packet
@@ -427,8 +455,8 @@ cdef class Engine:
         for i in range(BURST):
             prefetch_session(&self.state.table, self.packets[i].hash)
         for i in range(BURST):
-            pipeline(&self.state, program, &self.packets[i], self.in_ports[i], self.answers, result, NULL)
-            refused += result.verdict != V_ALLOW
+            pipeline(&self.state, program, &self.packets[i], self.in_ports[i], False, self.answers, result, NULL)
+            refused += unlikely(result.verdict != V_ALLOW) and result.verdict != V_HELD
         return refused
 
     # -------------------------------------------------------------- what is known
@@ -450,7 +478,8 @@ cdef class Engine:
         ]
 
     def totals(self):
-        """(packets by verdict, packets by reason, sessions created, peak, open, ICMP errors not sent for the limit)."""
+        """(packets by verdict, packets by reason, sessions created, peak, open, ICMP errors not sent for the limit,
+        datagrams reassembled, timed out, units of fragments held)."""
         cdef Totals *totals = &self.state.totals
         cdef int i
         self._idle()
@@ -461,6 +490,9 @@ cdef class Engine:
             totals.peak,
             self.state.table.count,
             totals.errors_limited,
+            self.state.fragments.reassembled,
+            self.state.fragments.timed_out,
+            self.state.fragments.units,
         )
 
     def sessions(self) -> list:

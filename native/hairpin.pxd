@@ -7,6 +7,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from native.answer cimport ANSWER_ROOM
 from native.decide cimport is_owned
 from native.engine cimport Result, State
+from native.fragment cimport set_pieces
 from native.kinds cimport PORT_UPLINK
 from native.packet cimport Packet, parse
 from native.program cimport ProgramData
@@ -87,8 +88,13 @@ cdef inline bint enter_again(
     parse(packet, result.frame, result.length, 1)
     packet.unsegmented = unsegmented
     packet.hash = hash_key(&state.table, &packet.key)
-    if recorder != NULL:
-        recorder.kind = packet.kind
+    if result.sized and result.pieces.size:
+        set_pieces(&state.fragments, packet, &result.pieces)
+    result.hairpin = False
+    result.sized = False
+    result.out_port = NO_PORT
+    result.frame = NULL
+    result.length = 0
     return True
 
 

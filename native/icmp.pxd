@@ -5,7 +5,8 @@ from libc.string cimport memcpy
 
 from native.engine cimport Result
 from native.packet cimport (
-    K_ICMP_ERROR, K_OTHER, K_TCP, K_UDP, Key, Packet, key_side, make_meta, parse_icmp, role_of,
+    EXTENSIONS_MAX, K_ICMP_ERROR, K_OTHER, K_TCP, K_UDP, Key, Packet, header_size, key_side, make_meta, parse_icmp,
+    role_of,
 )
 from native.rewrite cimport TCP_CHECKSUM_END, rewrite_as, send, take_hop
 from native.session cimport NONE, Session, Table, hash_key, key_reversed, lookup
@@ -14,7 +15,6 @@ from native.wire cimport be16, be32, be64, change16, put16, updated
 
 cdef enum:
     QUOTE_MIN = 8           # bytes of the transport header that every error quotes (RFC 792)
-    EXTENSIONS_MAX = 8
 
 
 cdef inline bint is_about_packet(uint8_t family, uint8_t icmp_type) noexcept nogil:
@@ -52,12 +52,9 @@ cdef inline bint find_quoted_ipv6(Packet *quote, uint32_t there) noexcept nogil:
     while following == 0 or following == 43 or following == 44 or following == 60:
         if (following == 0 and offset != 40) or headers == EXTENSIONS_MAX or there - offset < 8:
             return False
-        if following == 44:
-            if be16(l3 + offset + 2) & 0xfff8:
-                return False
-            size = 8
-        else:
-            size = (<uint32_t>l3[offset + 1] + 1) * 8
+        if following == 44 and be16(l3 + offset + 2) & 0xfff8:
+            return False
+        size = header_size(l3 + offset, following)
         if size > there - offset:
             return False
         following = l3[offset]

@@ -2,11 +2,13 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from native.stats cimport R_BAD_CHECKSUM, R_FRAGMENT_NOT_EMULATED, R_MALFORMED, R_NOT_IP
+from native.stats cimport R_BAD_CHECKSUM, R_FRAGMENT_HELD, R_MALFORMED, R_NOT_IP
 from native.wire cimport be16, be32, be64, fold, sum_bytes
 
 cdef enum:
     PARSED = 255        # Packet.error of a good packet (no Reason has this number)
+    EXTENSIONS_MAX = 8  # IPv6 extension headers that are walked
+    IN_PIECES = 1 << 30         # in Packet.span
 
 cdef enum Kind:
     K_TCP = 0
@@ -43,6 +45,7 @@ ctypedef struct Packet:
     uint8_t *l3
     uint8_t *l4
     uint32_t ip_len     # bytes of the IP packet: total length, or 40 + payload length
+    uint32_t span       # the same; of what came in pieces the size of the largest, and the bit IN_PIECES
     uint32_t l4_len     # bytes from l4 on
     uint8_t family      # 4 or 6
     uint8_t proto
@@ -51,9 +54,8 @@ ctypedef struct Packet:
     uint8_t tcp_flags
     uint8_t icmp_type
     uint8_t icmp_code
-    uint8_t error       # PARSED, or the Reason it was refused for
-    bint reassembly     # refused because it is a fragment
-    bint unsegmented    # captured before a network card cut it up: the MTU is not its limit
+    uint8_t error       # PARSED, or the Reason it was refused for; FRAGMENT_HELD: l4 is the fragment's data or header
+    uint8_t unsegmented     # captured before a network card cut it up: the MTU is not its limit
 
 
 cdef inline uint16_t key_sport(const Key *key) noexcept nogil:
@@ -74,6 +76,19 @@ cdef inline uint8_t key_family(const Key *key) noexcept nogil:
 
 cdef inline uint8_t key_side(const Key *key) noexcept nogil:
     return <uint8_t>key.meta
+
+
+cdef inline bint came_in_pieces(const Packet *packet) noexcept nogil:
+    return packet.span & IN_PIECES != 0
+
+
+cdef inline uint32_t sent_size(const Packet *packet) noexcept nogil:
+    # What had to fit into the MTU on its way here: bytes of IP of the whole packet, or of its largest piece.
+    return packet.span & ~<uint32_t>IN_PIECES
+
+
+cdef inline void set_side(Packet *packet, uint8_t side) noexcept nogil:
+    packet.key.meta = packet.key.meta & 0xffffffffffffff00ULL | side
 
 
 cdef inline uint64_t make_meta(
@@ -200,19 +215,37 @@ cdef inline void parse_ipv4(Packet *packet, uint8_t *l3, uint32_t remaining, uin
         packet.error = R_BAD_CHECKSUM
         return
     packet.ip_len = total
+    packet.span = total
     packet.ttl = l3[8]
     packet.proto = l3[9]
     packet.key.src_hi = 0
     packet.key.dst_hi = 0
     packet.key.src_lo = be32(l3 + 12)
     packet.key.dst_lo = be32(l3 + 16)
-    if be16(l3 + 6) & 0x3fff:           # more fragments, or an offset
-        packet.error = R_FRAGMENT_NOT_EMULATED
-        packet.reassembly = True
-        return
     packet.l4 = l3 + header
     packet.l4_len = total - header
+    if be16(l3 + 6) & 0x3fff:           # more fragments, or an offset
+        packet.error = R_FRAGMENT_HELD
+        return
     parse_l4(packet, side)
+
+
+cdef inline uint32_t header_size(const uint8_t *header, uint8_t protocol) noexcept nogil:
+    # Bytes of an IPv6 extension header: hop-by-hop, routing and destination options say it, a Fragment header has 8.
+    return 8 if protocol == 44 else (<uint32_t>header[1] + 1) * 8
+
+
+cdef inline uint32_t last_next_header(const uint8_t *l3, uint32_t end) noexcept nogil:
+    # Where in an IPv6 packet the next-header field stands that speaks of what begins at `end`; 0 where no header, of
+    # those that parse() walks, ends there.
+    cdef uint32_t place = 6
+    cdef uint32_t offset = 40
+    cdef uint8_t following = l3[6]
+    while offset < end:
+        place = offset
+        offset += header_size(l3 + offset, following)
+        following = l3[place]
+    return place if offset == end else 0
 
 
 cdef inline void parse_ipv6(Packet *packet, uint8_t *l3, uint32_t remaining, uint8_t side) noexcept nogil:
@@ -229,31 +262,39 @@ cdef inline void parse_ipv6(Packet *packet, uint8_t *l3, uint32_t remaining, uin
     if end > remaining:
         return
     packet.ip_len = end
+    packet.span = end
     packet.ttl = l3[7]
     packet.key.src_hi = be64(l3 + 8)
     packet.key.src_lo = be64(l3 + 16)
     packet.key.dst_hi = be64(l3 + 24)
     packet.key.dst_lo = be64(l3 + 32)
     following = l3[6]
-    while following == 0 or following == 43 or following == 60:
-        if (following == 0 and offset != 40) or headers == 8 or end - offset < 8:
+    while following == 0 or following == 43 or following == 60 or following == 44:
+        if (following == 0 and offset != 40) or end - offset < 8:
             return
-        size = (<uint32_t>l3[offset + 1] + 1) * 8
-        if size > end - offset:
+        if following == 44 and be16(l3 + offset + 2) & 0xfff9:
+            packet.l4 = l3 + offset
+            packet.l4_len = end - offset
+            packet.error = R_FRAGMENT_HELD
+            return
+        size = header_size(l3 + offset, following)      # of an atomic fragment's, too (RFC 6946)
+        if headers == EXTENSIONS_MAX or size > end - offset:
             return
         following = l3[offset]
         offset += size
         headers += 1
-    if following == 44:
-        if end - offset < 8:
-            return
-        packet.error = R_FRAGMENT_NOT_EMULATED
-        packet.reassembly = True
-        return
     packet.proto = following
     packet.l4 = l3 + offset
     packet.l4_len = end - offset
     parse_l4(packet, side)
+
+
+cdef inline void parse_whole(Packet *packet, uint8_t side) noexcept nogil:
+    # Reads a datagram that has been put together: packet.ip_len bytes from packet.l3 on.
+    if packet.family == 4:
+        parse_ipv4(packet, packet.l3, packet.ip_len, side)
+    else:
+        parse_ipv6(packet, packet.l3, packet.ip_len, side)
 
 
 cdef inline void parse(Packet *packet, uint8_t *frame, uint32_t size, uint8_t side) noexcept nogil:
@@ -263,7 +304,6 @@ cdef inline void parse(Packet *packet, uint8_t *frame, uint32_t size, uint8_t si
     cdef uint16_t ethertype
     cdef int tags = 0
     packet.error = R_MALFORMED
-    packet.reassembly = False
     packet.unsegmented = False
     packet.ip_len = 0
     packet.family = 0

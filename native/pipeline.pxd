@@ -7,16 +7,21 @@ from native.account cimport count_decision, end_session, expire, log_firewall, l
 from native.admit cimport allocate, open_session, still_admitted, timeout
 from native.answer cimport answerable, echo_reply, icmp_error, reset, segment
 from native.classify cimport NO_RULE
-from native.decide cimport ANSWER_ICMP, ANSWER_RESET, Decision, decide, drop_expired, drop_too_big, is_too_big
+from native.cut cimport plan_cut
+from native.decide cimport (
+    ANSWER_ICMP, ANSWER_RESET, Decision, decide, drop_expired, drop_too_big, is_large, is_too_big,
+)
 from native.engine cimport Result, State
 from native.hairpin cimport Journey, begin_journey, end_journey, enter_again, mark_hairpin
 from native.icmp cimport forward_error, parse_quote, related_flow
 from native.kinds cimport PORT_UPLINK, TM_TCP_ESTABLISHED
+from native.mapped cimport turn_into_reply
 from native.packet cimport (
-    ACK, FIN, K_ICMP_ERROR, K_ICMP_QUERY, K_OTHER, K_TCP, K_UDP, PARSED, RST, SYN, Key, Packet,
+    ACK, FIN, K_ICMP_ERROR, K_ICMP_QUERY, K_OTHER, K_TCP, K_UDP, PARSED, RST, SYN, Key, Packet, came_in_pieces,
 )
 from native.program cimport ProgramData
-from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord, note, note_after
+from native.reassembly cimport assemble
+from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord, note, note_after, note_kind
 from native.rewrite cimport forward, plan_rewrite
 from native.session cimport (
     NONE, RW_HAIRPIN, RW_SRC, RW_TUPLE, TCP_FIN_WAIT_2, UDP_MULTIPLE, UDP_NO_TRAFFIC, UDP_SINGLE, Flow, Session,
@@ -97,12 +102,31 @@ cdef inline void refuse_segment(
     cdef uint32_t length
     note_hit(recorder, session, flow.out_port)
     note(recorder, S_SESSION, T_DROP, NO_SLOT, NO_PORT)
+    result.sized = False
     result.verdict = V_DROP
     result.reason = R_TCP_STATE if judgement == W_STATE or judgement == W_STATE_CHALLENGE else R_TCP_WINDOW
     if judgement == W_STATE_CHALLENGE or judgement == W_WINDOW_CHALLENGE:
         length = segment(packet, in_port, session.seqlo[1 - direction], session.seqlo[direction], ACK, flow.peer_win,
                          buffer)
         answer_with(program, packet, in_port, buffer, length, result)
+
+
+cdef inline bint fits(
+    State *state, const ProgramData *program, const Packet *packet, uint16_t in_port,
+    const Session *session, const Flow *flow, uint8_t *buffer, Result *result, Recorder *recorder
+) noexcept nogil:
+    # A large packet of a session: it is cut, or dropped and its sender told (but for errors, about which none speaks).
+    cdef Decision decision
+    if not is_too_big(program, packet):
+        plan_cut(state, program, packet, packet.ip_len, state.fragments.came.at, result)
+        return True
+    note_hit(recorder, session, flow.out_port)
+    note(recorder, S_ROUTE, T_TOO_BIG, NO_SLOT, NO_PORT)
+    drop_too_big(program, packet, &decision)
+    result.verdict = V_DROP
+    result.reason = R_TOO_BIG
+    send_answer(state, program, packet, in_port, &decision, buffer, result, recorder)
+    return False
 
 
 cdef inline void on_session(
@@ -127,14 +151,9 @@ cdef inline void on_session(
         result.reason = R_TTL_EXPIRED
         send_answer(state, program, packet, in_port, &decision, buffer, result, recorder)
         return
-    if unlikely(is_too_big(program, packet)):
-        note_hit(recorder, session, flow.out_port)
-        note(recorder, S_ROUTE, T_TOO_BIG, NO_SLOT, NO_PORT)
-        drop_too_big(program, packet, &decision)
-        result.verdict = V_DROP
-        result.reason = decision.reason
-        send_answer(state, program, packet, in_port, &decision, buffer, result, recorder)
-        return
+    if unlikely(is_large(program, packet)):
+        if not fits(state, program, packet, in_port, session, flow, buffer, result, recorder):
+            return
     if session.kind == K_TCP:
         judgement = judge(session, direction, packet)
         if unlikely(judgement != W_GOOD):
@@ -173,29 +192,27 @@ cdef inline void on_session(
 
 
 cdef inline void relate(
-    State *state, const ProgramData *program, Packet *packet, Packet *quote, uint32_t found,
-    Result *result, Recorder *recorder
+    State *state, const ProgramData *program, Packet *packet, Packet *quote, uint16_t in_port, uint32_t found,
+    uint8_t *buffer, Result *result, Recorder *recorder
 ) noexcept nogil:
     # An ICMP error about a packet of a session: translated as the session is, outside and inside.
     cdef Session *session = &state.table.sessions[found >> 1]
     cdef int direction = found & 1
     cdef const Flow *flow = &session.flow[direction]
-    cdef StepRecord *step = note_hit(recorder, session, flow.out_port)
-    cdef Decision decision
+    cdef StepRecord *step
     cdef Key outer = packet.key
     cdef Key leaving
     cdef Key quoted
     if packet.ttl <= 1:
+        note_hit(recorder, session, flow.out_port)
         note(recorder, S_ROUTE, T_TTL_EXPIRED, NO_SLOT, NO_PORT)
         result.verdict = V_DROP
         result.reason = R_TTL_EXPIRED
         return
-    if is_too_big(program, packet):         # an error about an error there is none
-        note(recorder, S_ROUTE, T_TOO_BIG, NO_SLOT, NO_PORT)
-        drop_too_big(program, packet, &decision)
-        result.verdict = V_DROP
-        result.reason = decision.reason
+    if is_large(program, packet) and not fits(
+            state, program, packet, in_port, session, flow, buffer, result, recorder):
         return
+    step = note_hit(recorder, session, flow.out_port)
     key_reversed(&session.flow[1 - direction].key, 0, &leaving)
     key_reversed(&leaving, 0, &quoted)
     outer.dst_hi = leaving.dst_hi
@@ -221,9 +238,13 @@ cdef inline void serve_locally(
     # The edge itself: it answers pings and refuses everything else that nobody here serves.
     cdef uint8_t unreachable = 3 if packet.family == 4 else 1
     cdef uint8_t icmp_code
+    cdef uint32_t length
     if packet.kind == K_ICMP_QUERY and packet.icmp_code == 0 and packet.icmp_type == (8 if packet.family == 4 else 128):
         note(recorder, S_LOCAL, T_ECHO_REPLY, NO_SLOT, NO_PORT)
-        answer_with(program, packet, in_port, buffer, echo_reply(packet, in_port, buffer), result)
+        length = echo_reply(packet, in_port, buffer)
+        answer_with(program, packet, in_port, buffer, length, result)
+        if came_in_pieces(packet) and result.length:
+            plan_cut(state, program, packet, length - 14, 0 if packet.family == 4 else 40, result)
     elif packet.kind == K_TCP and not packet.tcp_flags & RST:
         note(recorder, S_LOCAL, T_RESET, NO_SLOT, NO_PORT)
         answer_with(program, packet, in_port, buffer, reset(packet, in_port, buffer), result)
@@ -300,6 +321,8 @@ cdef inline void on_miss(
     else:
         count_decision(state, program, packet, &decision, False)
         send_answer(state, program, packet, in_port, &decision, buffer, result, recorder)
+    if result.verdict == V_ALLOW and is_large(program, packet):
+        plan_cut(state, program, packet, packet.ip_len, state.fragments.came.at, result)
 
 
 cdef inline bint is_reused(const Session *session, const Packet *packet) noexcept nogil:
@@ -324,7 +347,7 @@ cdef inline void on_icmp_error(
     if found == NONE:
         note(recorder, S_SESSION, T_MISS, NO_SLOT, NO_PORT)
     elif still_stands(state, program, found):
-        relate(state, program, packet, &quote, found, result, recorder)
+        relate(state, program, packet, &quote, in_port, found, buffer, result, recorder)
         return
     else:
         note(recorder, S_SESSION, T_ENDED, NO_SLOT, NO_PORT)
@@ -332,50 +355,55 @@ cdef inline void on_icmp_error(
     on_miss(state, program, packet, &quote if readable else NULL, in_port, buffer, result, recorder)
 
 
-cdef inline void one_pass(
+cdef inline void no_output(Result *result) noexcept nogil:
+    result.hairpin = False
+    result.sized = False
+    result.out_port = NO_PORT
+    result.frame = NULL
+    result.length = 0
+
+
+cdef inline void judge_packet(
     State *state, const ProgramData *program, Packet *packet, uint16_t in_port,
     uint8_t *buffer, Result *result, Recorder *recorder
 ) noexcept nogil:
     cdef uint32_t found
-    result.verdict = V_DROP
-    result.hairpin = False
-    result.out_port = NO_PORT
-    result.frame = NULL
-    result.length = 0
-    if unlikely(packet.error != PARSED):
-        note(recorder, S_REASSEMBLY if packet.reassembly else S_PARSE, T_DROP, NO_SLOT, NO_PORT)
-        result.reason = packet.error
-    elif unlikely(packet.kind == K_ICMP_ERROR):
+    if unlikely(packet.kind == K_ICMP_ERROR):
         on_icmp_error(state, program, packet, in_port, buffer, result, recorder)
+        return
+    found = lookup(&state.table, &packet.key, packet.hash)
+    if likely(found != NONE and not is_reused(&state.table.sessions[found >> 1], packet)
+              and still_stands(state, program, found)):
+        on_session(state, program, packet, in_port, found, buffer, result, recorder)
+        return
+    if found == NONE:
+        note(recorder, S_SESSION, T_MISS, NO_SLOT, NO_PORT)
     else:
-        found = lookup(&state.table, &packet.key, packet.hash)
-        if likely(found != NONE and not is_reused(&state.table.sessions[found >> 1], packet)
-                  and still_stands(state, program, found)):
-            on_session(state, program, packet, in_port, found, buffer, result, recorder)
-        else:
-            if found == NONE:
-                note(recorder, S_SESSION, T_MISS, NO_SLOT, NO_PORT)
-            else:
-                note(recorder, S_SESSION, T_ENDED, NO_SLOT, NO_PORT)
-                end_session(state, found >> 1)
-            on_miss(state, program, packet, NULL, in_port, buffer, result, recorder)
+        note(recorder, S_SESSION, T_ENDED, NO_SLOT, NO_PORT)
+        end_session(state, found >> 1)
+    on_miss(state, program, packet, NULL, in_port, buffer, result, recorder)
 
 
 cdef inline void pipeline(
-    State *state, const ProgramData *program, Packet *packet, uint16_t in_port,
+    State *state, const ProgramData *program, Packet *packet, uint16_t in_port, bint map_replies,
     uint8_t *answers, Result *result, Recorder *recorder
 ) noexcept nogil:
-    # One parsed packet, packet.hash set, the clock in state.now.  The edge writes frames of its own to `answers`, which
-    # has ANSWER_ROOM bytes, twice that where packets hairpin inside.
+    # One packet from parse(), packet.hash set, the clock in state.now.  The edge writes frames of its own to `answers`,
+    # which has ANSWER_ROOM bytes, twice that where packets hairpin inside.
     cdef Journey journey
+    no_output(result)
     begin_journey(&journey, answers)
     expire(state)
-    while True:
-        one_pass(state, program, packet, in_port, journey.buffer, result, recorder)
-        if likely(not result.hairpin) or not program.hairpin_inside:
-            break
-        if not enter_again(state, &journey, answers, packet, &in_port, result, recorder):
-            break
+    if likely(packet.error == PARSED) or assemble(state, program, packet, in_port, result, recorder):
+        if map_replies:
+            in_port = turn_into_reply(state, program, packet, in_port)
+        while True:
+            note_kind(recorder, packet.kind)
+            judge_packet(state, program, packet, in_port, journey.buffer, result, recorder)
+            if likely(not result.hairpin) or not program.hairpin_inside:
+                break
+            if not enter_again(state, &journey, answers, packet, &in_port, result, recorder):
+                break
     end_journey(&journey, result)
     state.totals.verdicts[result.verdict] += 1
     state.totals.reasons[result.reason] += 1

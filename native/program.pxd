@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.classify cimport Rules
-from native.kinds cimport TIMERS
+from native.kinds cimport PORT_ISOLATED, PORT_UPLINK, TIMERS
 from native.nat cimport Nat
 from native.route cimport RangeMap, Route
 
@@ -58,6 +58,15 @@ ctypedef struct ProgramData:
     uint32_t max_sessions_per_source    # 0: no limit
     bint endpoint_independent
     bint hairpin_inside
+    uint32_t max_fragments
+    uint64_t fragment_timeout   # ns
+
+
+cdef inline uint8_t side_of(const ProgramData *program, uint16_t port) noexcept nogil:
+    # Sessions are looked up by the side a packet comes from; nothing is ever found for an isolated network's.
+    if program.ports[port].kind == PORT_UPLINK:
+        return 1
+    return 2 if program.ports[port].kind == PORT_ISOLATED else 0
 
 
 cdef inline bint is_blocked(const ProgramData *program, uint8_t proto, uint16_t port) noexcept nogil:

@@ -147,4 +147,6 @@ cdef class Program:
         self.data.max_sessions_per_source = options.max_sessions_per_source
         self.data.endpoint_independent = options.endpoint_independent
         self.data.hairpin_inside = options.hairpin_inside
+        self.data.max_fragments = options.max_fragments
+        self.data.fragment_timeout = options.fragment_timeout_ns
         return 0

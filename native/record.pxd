@@ -51,6 +51,12 @@ cdef inline StepRecord *note(
     return step
 
 
+cdef inline void note_kind(Recorder *recorder, uint8_t kind) noexcept nogil:
+    # What packet the following steps are about.
+    if recorder != NULL:
+        recorder.kind = kind
+
+
 cdef inline void note_after(StepRecord *step, const Key *key) noexcept nogil:
     if step != NULL:
         step.has_after = 1

@@ -3,25 +3,12 @@
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
+from native.memory cimport MADV_HUGEPAGE, enlarge, madvise, release, reserve
 from native.packet cimport Key
 from native.session cimport (
     NONE, REPLY, TICK_SHIFT, Bucket, Flow, Session, Table,
     flow_at, hash_key, lowest, matching_tags, tag_of,
 )
-
-cdef extern from "sys/mman.h" nogil:
-    void *mmap(void *address, size_t length, int protection, int flags, int fd, long offset)
-    int munmap(void *address, size_t length)
-    void *mremap(void *old, size_t old_length, size_t new_length, int flags)
-    int MREMAP_MAYMOVE
-    int madvise(void *address, size_t length, int advice)
-    int PROT_READ
-    int PROT_WRITE
-    int MAP_PRIVATE
-    int MAP_ANONYMOUS
-    int MAP_NORESERVE
-    int MADV_HUGEPAGE
-    void *MAP_FAILED
 
 cdef enum:
     FIRST_BUCKETS = 512
@@ -30,12 +17,10 @@ cdef enum:
 assert sizeof(Flow) == 64 and sizeof(Session) == 256 and sizeof(Bucket) == 64, "cache lines"
 
 
-cdef void *reserve(size_t size) noexcept nogil:
-    # Zeroed memory that costs nothing until it is touched; NULL when the system refuses.
-    cdef void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-    if memory == MAP_FAILED:
-        return NULL
-    if size >= HUGE:
+cdef void *reserve_huge(size_t size) noexcept nogil:
+    # With pages as large as the size allows: a random session then costs no walk through page tables.
+    cdef void *memory = reserve(size)
+    if memory != NULL and size >= HUGE:
         madvise(memory, size, MADV_HUGEPAGE)
     return memory
 
@@ -47,7 +32,7 @@ cdef int table_init(Table *table, uint64_t seed) noexcept nogil:
     table.seed[1] = seed * 0xE7037ED1A0B428DBULL + 0x8EBC6AF09C88C6E3ULL
     table.mask = FIRST_BUCKETS - 1
     table.bucket_bytes = FIRST_BUCKETS * sizeof(Bucket)
-    table.buckets = <Bucket *>reserve(table.bucket_bytes)
+    table.buckets = <Bucket *>reserve_huge(table.bucket_bytes)
     table.free = NONE
     memset(table.heads, 0xff, sizeof(table.heads))
     return 0 if table.buckets != NULL else -1
@@ -60,11 +45,9 @@ cdef int table_reserve(Table *table, uint32_t capacity) noexcept nogil:
     if capacity <= table.capacity:
         return 0
     if table.sessions == NULL:
-        memory = reserve(wanted)
+        memory = reserve_huge(wanted)
     else:
-        memory = mremap(table.sessions, table.reserved, wanted, MREMAP_MAYMOVE)
-        if memory == MAP_FAILED:
-            memory = NULL
+        memory = enlarge(table.sessions, table.reserved, wanted)
     if memory == NULL:
         return -1
     table.sessions = <Session *>memory
@@ -74,12 +57,10 @@ cdef int table_reserve(Table *table, uint32_t capacity) noexcept nogil:
 
 
 cdef void table_free(Table *table) noexcept nogil:
-    if table.sessions != NULL:
-        munmap(table.sessions, table.reserved)
-        table.sessions = NULL
-    if table.buckets != NULL:
-        munmap(table.buckets, table.bucket_bytes)
-        table.buckets = NULL
+    release(table.sessions, table.reserved)
+    release(table.buckets, table.bucket_bytes)
+    table.sessions = NULL
+    table.buckets = NULL
 
 
 cdef void index_add(Table *table, const Key *key, uint32_t number) noexcept nogil:
@@ -130,7 +111,7 @@ cdef void index_grow(Table *table) noexcept nogil:
     cdef Bucket *old = table.buckets
     cdef uint64_t old_bytes = table.bucket_bytes
     cdef uint64_t old_mask = table.mask
-    cdef Bucket *new = <Bucket *>reserve(old_bytes * 2)
+    cdef Bucket *new = <Bucket *>reserve_huge(old_bytes * 2)
     cdef uint64_t at
     cdef int place
     if new == NULL:
@@ -142,7 +123,7 @@ cdef void index_grow(Table *table) noexcept nogil:
         for place in range(8):
             if old[at].tag[place]:
                 index_add(table, &flow_at(table, old[at].flow[place]).key, old[at].flow[place])
-    munmap(old, old_bytes)
+    release(old, old_bytes)
 
 
 cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noexcept nogil:

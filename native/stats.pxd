@@ -38,7 +38,7 @@ cpdef enum Reason:
     R_NOT_IP = 24
     R_MULTICAST = 25
     R_MARTIAN = 26
-    R_FRAGMENT_NOT_EMULATED = 27
+    R_FRAGMENT_LIMIT = 27
     REASONS = 28
 
 cpdef enum Stage:
@@ -81,7 +81,9 @@ cpdef enum StepResult:
     T_MARTIAN = 24
     T_ENDED = 25
     T_TOO_BIG = 26
-    T_HAIRPIN = 29      # 27 and 28 are reserved for fragments
+    T_HELD = 27
+    T_COMPLETE = 28
+    T_HAIRPIN = 29
     T_LIMITED = 30
 
 ctypedef struct RuleCounter:

@@ -36,7 +36,7 @@ class Reason(IntEnum):
     R_NOT_IP = 24
     R_MULTICAST = 25
     R_MARTIAN = 26
-    R_FRAGMENT_NOT_EMULATED = 27
+    R_FRAGMENT_LIMIT = 27
     REASONS = 28
 
 class Stage(IntEnum):
@@ -79,5 +79,7 @@ class StepResult(IntEnum):
     T_MARTIAN = 24
     T_ENDED = 25
     T_TOO_BIG = 26
+    T_HELD = 27
+    T_COMPLETE = 28
     T_HAIRPIN = 29
     T_LIMITED = 30

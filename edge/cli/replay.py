@@ -172,6 +172,11 @@ def _show(result: ReplayResult) -> None:
     if stats.icmp_errors_limited:
         kept_back = plural_of(stats.icmp_errors_limited, "ICMP error")
         write_result(f"{kept_back} of the edge not sent: more than options.icmpErrorRate allows")
+    if stats.datagrams_reassembled or stats.datagrams_timed_out or stats.fragments_held:
+        write_result(
+            f"fragments: {plural_of(stats.datagrams_reassembled, 'datagram')} became whole,"
+            f" {stats.datagrams_timed_out:,} did not in time; {stats.fragments_held:,} held"
+        )
     if result.differences is not None:
         _show_differences(result.differences)
 

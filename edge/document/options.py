@@ -30,6 +30,8 @@ _AS_WRITTEN = (
     "max_sessions",
     "max_sessions_per_source",
     "max_half_open",
+    "fragment_timeout",
+    "max_fragments",
     "seed",
 )
 

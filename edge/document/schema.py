@@ -458,18 +458,13 @@ class Options(Item):
     reject_code: Annotated[int, Field(ge=0, le=15)] | None = None
     mtu: Annotated[int, Field(ge=1280, le=65_535)] | None = None
     icmp_error_rate: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
-    fragment_timeout: Annotated[int, Field(ge=1, le=4_320_000)] | None = None
+    fragment_timeout: Annotated[int, Field(ge=1, le=255)] | None = None
     snat_port_range: Text = None
     max_sessions: Count | None = None
     max_sessions_per_source: Count | None = None
     max_half_open: Count | None = None
-    max_fragments: Count | None = None
+    max_fragments: Annotated[int, Field(ge=1, le=1_048_576)] | None = None
     seed: Annotated[int, Field(ge=0, le=2**64 - 1)] | None = None
-
-    NOT_EMULATED = {
-        "fragment_timeout": (30,),
-        "max_fragments": (4096,),
-    }
 
 
 SECTIONS: Final = (

@@ -9,6 +9,7 @@ a TCP session would send next, :func:`reply_to` what answers a packet, :func:`fl
 from edge.packets.build import build_frame
 from edge.packets.conversation import Conversation, reply_to
 from edge.packets.flow import FlowKey, flow_key
+from edge.packets.pieces import Pieces
 from edge.packets.show import format_endpoints, format_frame
 from edge.packets.text import PacketText, parse_packet
 
@@ -16,6 +17,7 @@ __all__ = [
     "Conversation",
     "FlowKey",
     "PacketText",
+    "Pieces",
     "build_frame",
     "flow_key",
     "format_endpoints",

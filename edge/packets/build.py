@@ -5,25 +5,26 @@ from __future__ import annotations
 import struct
 
 from edge.packets.conversation import Conversation
-from edge.packets.names import ACK, ICMP6, QUERY_TYPES, UDP, icmp_header_size
+from edge.packets.names import ACK, ICMP6, MAX_ICMP_ERROR, QUERY_TYPES, UDP, icmp_header_size
 from edge.packets.text import PacketText
 
 ETHERNET = bytes.fromhex("020000000001020000000002")
 """Destination and source address of every frame that is built here; an edge looks at neither."""
 
+_FRAGMENT_HEADER = 44
+
 DEFAULT_TTL = 64
 DEFAULT_WINDOW = 65535
 DEFAULT_QUERY = 1  # identifier and sequence number of an ICMP query
 
-MAX_ICMP_ERROR = {4: 576 - 20, 6: 1280 - 40}
-"""Bytes of an error with what it quotes: RFC 1812 4.3.2.3, RFC 4443 2.4, less the IP header."""
+DEFAULT_IDENTIFICATION = 1  # of a datagram in pieces
 
 
 def build_frame(packet: PacketText, conversation: Conversation | None = None) -> bytes:
     """The Ethernet frame of a packet, without padding, every checksum right.
 
-    Payload is zeros.  ``conversation`` supplies the numbers of TCP that were not given; without one, those of a
-    session that begins are taken.
+    Payload is zeros; checksums are those of the whole datagram, where only a part of it is sent.  ``conversation``
+    supplies the numbers of TCP that were not given; without one, those of a session that begins are taken.
     """
     ethertype = b"\x08\x00" if packet.version == 4 else b"\x86\xdd"
     return ETHERNET + ethertype + _ip_packet(packet, conversation or Conversation())
@@ -33,10 +34,20 @@ def _ip_packet(packet: PacketText, conversation: Conversation) -> bytes:
     payload = _upper_layer(packet, conversation)
     ttl = packet.values.get("ttl", DEFAULT_TTL)
     addresses = packet.src.packed + packet.dst.packed
+    # IPv4 identification 0 with DF set: a packet that is never fragmented needs none (RFC 6864).
+    identification, protocol, flags = packet.values.get("ipid", 0), packet.protocol, 0x4000
+    if packet.part is not None:
+        first, last = packet.part
+        identification = packet.values.get("ipid", DEFAULT_IDENTIFICATION)
+        more = last is not None and last + 1 < len(payload)
+        payload = payload[first : None if last is None else last + 1]
+        flags = more << 13 | first // 8
+        if packet.version == 6:
+            payload = struct.pack("!BBHI", protocol, 0, first | more, identification) + payload
+            protocol = _FRAGMENT_HEADER
     if packet.version == 6:
-        return struct.pack("!IHBB", 6 << 28, len(payload), packet.protocol, ttl) + addresses + payload
-    # Identification 0 with DF set: a packet that is never fragmented needs none (RFC 6864).
-    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), 0, 0x4000, ttl, packet.protocol, 0)
+        return struct.pack("!IHBB", 6 << 28, len(payload), protocol, ttl) + addresses + payload
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), identification, flags, ttl, protocol, 0)
     return _with_checksum(header + addresses, 10) + payload
 
 

@@ -45,7 +45,7 @@ class Conversation:
     def saw(self, frame: bytes) -> None:
         """A frame was sent, or delivered; anything but a whole TCP header is of no interest."""
         headers = decode_frame(frame)
-        if headers is None or headers.protocol != TCP or headers.fragment or len(headers.rest) < 20:
+        if headers is None or headers.protocol != TCP or headers.part is not None or len(headers.rest) < 20:
             return
         rest = headers.rest
         sport, dport, seq = (int.from_bytes(rest[a:b], "big") for a, b in ((0, 2), (2, 4), (4, 8)))

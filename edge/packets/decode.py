@@ -11,12 +11,23 @@ from edge.packets.names import ICMP, ICMP6, TCP, UDP
 
 _TAGS = (0x8100, 0x88A8)
 _EXTENSION_HEADERS = (0, 43, 60)
+_FRAGMENT_HEADER = 44
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which bytes of a datagram a fragment brings: from ``first`` on; ``more`` says that others follow."""
+
+    identification: int
+    first: int
+    more: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Headers:
     """An IP packet taken apart.  ``rest`` is what follows the IP headers, perhaps cut short; ``length`` is how much
-    that would be by the IP header.  ``fragment``: not the whole packet, so ``rest`` is just bytes."""
+    that would be by the IP header; of a fragment, what it brings.  ``part`` says which bytes those are, and is None for
+    whole packets."""
 
     protocol: int
     src: IPAddress
@@ -24,7 +35,8 @@ class Headers:
     ttl: int
     rest: bytes
     length: int
-    fragment: bool = False
+    part: Part | None = None
+    identification: int = 0  # of IPv4
 
     @property
     def version(self) -> int:
@@ -42,7 +54,7 @@ class Headers:
         if self.protocol == TCP and (self.length < 20 or (len(self.rest) > 12 and self.rest[12] >> 4 < 5)):
             return False  # a header that is, or says it is, shorter than one can be; a quote is cut, its length is not
         needed = 8 if self.is_icmp or self.protocol in (TCP, UDP) else 0
-        return not self.fragment and min(len(self.rest), self.length) >= needed
+        return self.part is None and min(len(self.rest), self.length) >= needed
 
 
 def ethertype_and_offset(frame: bytes) -> tuple[int, int]:
@@ -72,17 +84,26 @@ def decode_ip(data: bytes) -> Headers | None:
 
 def _decode_ipv4(data: bytes) -> Headers | None:
     header = (data[0] & 15) * 4
-    total, _, fragment = struct.unpack_from("!HHH", data, 2)
+    total, identification, flags = struct.unpack_from("!HHH", data, 2)
     if header < 20 or total < header:
         return None
     src, dst = IPv4Address(data[12:16]), IPv4Address(data[16:20])
-    return Headers(data[9], src, dst, data[8], data[header:total], total - header, bool(fragment & 0x3FFF))
+    part = Part(identification, (flags & 0x1FFF) * 8, bool(flags & 0x2000)) if flags & 0x3FFF else None
+    return Headers(data[9], src, dst, data[8], data[header:total], total - header, part, identification)
 
 
 def _decode_ipv6(data: bytes) -> Headers:
     total = 40 + int.from_bytes(data[4:6], "big")
-    protocol, at = data[6], 40
-    while protocol in _EXTENSION_HEADERS and len(data) >= at + 2:
-        protocol, at = data[at], at + (data[at + 1] + 1) * 8
+    protocol, at, part = data[6], 40, None
+    while part is None:
+        if protocol == _FRAGMENT_HEADER and len(data) >= at + 8:
+            offset, identification = struct.unpack_from("!HI", data, at + 2)
+            if offset & 0xFFF9:  # else it says that this is all (RFC 6946)
+                part = Part(identification, offset & 0xFFF8, bool(offset & 1))
+            protocol, at = data[at], at + 8
+        elif protocol in _EXTENSION_HEADERS and len(data) >= at + 2:
+            protocol, at = data[at], at + (data[at + 1] + 1) * 8
+        else:
+            break
     src, dst = IPv6Address(data[8:24]), IPv6Address(data[24:40])
-    return Headers(protocol, src, dst, data[7], data[at:total], max(total - at, 0), protocol == 44)
+    return Headers(protocol, src, dst, data[7], data[at:total], max(total - at, 0), part)

@@ -71,6 +71,13 @@ HEADER_SIZES = MappingProxyType({4: {13: 20, 14: 20, 17: 12, 18: 12}, 6: {134: 1
 """Bytes of an ICMP message before its data, where there are more than 8."""
 
 
+MAX_ICMP_ERROR = MappingProxyType({4: 576 - 20, 6: 1280 - 40})
+"""Bytes of an error with what it quotes: RFC 1812 4.3.2.3, RFC 4443 2.4, less the IP header."""
+
+MAX_FRAGMENT_OFFSET = 8 * 0x1FFF
+"""Where the last fragment that can be written begins; a good one ends long before it."""
+
+
 def icmp_names(version: int) -> MappingProxyType[str, tuple[int, int]]:
     """Name -> (type, code), for IP version 4 or 6."""
     return ICMP_V4 if version == 4 else ICMP_V6

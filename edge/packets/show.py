@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 
 from edge.addresses import IPAddress
-from edge.packets.decode import Headers, decode_frame, decode_ip, ethertype_and_offset
+from edge.packets.decode import Headers, Part, decode_frame, decode_ip, ethertype_and_offset
 from edge.packets.names import (
     ERROR_TYPES,
     ESP,
@@ -28,7 +28,8 @@ def format_frame(frame: bytes, show: AbstractSet[str] = _NONE) -> str:
     """A frame in packet text.
 
     ``show`` names keys to be printed that usually are not: ``ttl`` (else only what is not 64 or 63), ``seq``, ``ack``
-    and ``win`` of TCP.  Never fails: a fragment or a cut packet is shown as ``proto=N`` with its length, a frame
+    and ``win`` of TCP, ``ipid`` of IPv4.  Never fails: a cut packet is shown as ``proto=N`` with its length, a fragment
+    as ``proto=17 ... len=2960 ipid=7 frag=1480-2951``, where ``len`` is the least that the datagram can have; a frame
     without IP as ``ethernet type=0x0806 len=28``, which cannot be read back.
     """
     headers = decode_frame(frame)
@@ -82,7 +83,9 @@ def _text(headers: Headers, show: AbstractSet[str], endpoints: Endpoints | None 
     elif protocol == "udp":
         words = _length(headers.length - 8)
     else:
-        words = _length(headers.length)
+        words = _length(headers.length) if headers.part is None else _fragment(headers.part, headers.length)
+    if "ipid" in show and headers.part is None and headers.identification:
+        words.append(f"ipid={headers.identification}")
     if headers.ttl not in _USUAL_TTLS or "ttl" in show:
         words.append(f"ttl={headers.ttl}")
     return " ".join((protocol, format_endpoint(src, sport), ">", format_endpoint(dst, dport), *words))
@@ -114,6 +117,12 @@ def _icmp(headers: Headers, identifier: int | None, *, quoted: bool) -> list[str
         if inner is not None:
             return [*words, f'of="{_text(inner, _NONE, quoted=True)}"']
     return words + _length(headers.length - header)
+
+
+def _fragment(part: Part, length: int) -> list[str]:
+    end = part.first + length
+    # Read back, M is set if there is something behind the part, and the next fragment would bring 8 bytes.
+    return [f"len={end + 8 if part.more else end}", f"ipid={part.identification}", f"frag={part.first}-{end - 1}"]
 
 
 def _length(size: int) -> list[str]:

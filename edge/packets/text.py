@@ -16,6 +16,8 @@ from edge.packets.names import (
     FLAGS,
     ICMP,
     ICMP6,
+    MAX_FRAGMENT_OFFSET,
+    MAX_ICMP_ERROR,
     NO_FLAGS,
     PROTOCOLS,
     QUERY_TYPES,
@@ -31,6 +33,7 @@ from edge.printable import printable
 FORM = "PROTO SRC[:PORT] > DST[:PORT] [FLAGS] [key=value ...]"
 
 _TOKEN = re.compile(r'[^\s="]+="[^"]*"|\S+')
+_PART = re.compile(r"(\d{1,6})-(\d{1,6})?")
 _NUMBER = re.compile(r"\d{1,10}")
 _SECONDS = re.compile(r"\d{1,20}(\.\d{1,20})?")
 _EXTENSION_HEADERS = frozenset({0, 43, 44, 60})  # of IPv6
@@ -47,8 +50,10 @@ class PacketText:
     """A packet as it was written.
 
     ``protocol`` is the IANA number.  ``sport``, ``dport`` and ``flags`` are None where the protocol has none, ``icmp``
-    is (type, code).  ``values`` are the numbers that were given by key: ttl, len, seq, ack, win, id, mtu; ``of`` is the
-    packet that an ICMP error quotes.  ``in_port`` None leaves the port to the source, ``wait_s`` is in seconds.
+    is (type, code).  ``values`` are the numbers that were given by key: ttl, len, seq, ack, win, id, mtu, ipid; ``of``
+    is the packet that an ICMP error quotes.  ``part`` are the first and the last byte of what follows the IP header
+    that are sent, as a fragment; None for the last means the end.  ``in_port`` None leaves the port to the source,
+    ``wait_s`` is in seconds.
     """
 
     protocol: int
@@ -60,6 +65,7 @@ class PacketText:
     icmp: tuple[int, int] | None = None
     values: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
     of: PacketText | None = None
+    part: tuple[int, int | None] | None = None
     in_port: str | None = None
     wait_s: float = 0.0
 
@@ -67,6 +73,26 @@ class PacketText:
     def version(self) -> int:
         """4 or 6."""
         return self.src.version
+
+    @property
+    def payload_bytes(self) -> int:
+        """How much follows the IP header of the whole datagram."""
+        if self.of is None:
+            upper = {TCP: 20, UDP: 8}.get(self.protocol, 0) if self.sport is not None else 0
+            header = upper if self.icmp is None else icmp_header_size(self.version, self.icmp[0])
+            return header + self.values.get("len", 0)
+        header = icmp_header_size(self.version, self.icmp[0]) if self.icmp else 0
+        return min(header + self.of.sent_bytes, MAX_ICMP_ERROR[self.version])
+
+    @property
+    def sent_bytes(self) -> int:
+        """How much of IP is sent."""
+        header = 20 if self.version == 4 else 40
+        if self.part is None:
+            return header + self.payload_bytes
+        first, last = self.part
+        end = self.payload_bytes if last is None else last + 1
+        return header + end - first + (8 if self.version == 6 else 0)
 
     @property
     def shown_keys(self) -> frozenset[str]:
@@ -113,6 +139,9 @@ class _Parser:
         dst, dport = self.endpoint(right)
         if src.version != dst.version:
             raise self.fail(f"{left.text} and {right.text} are of different IP versions", right)
+        for token in rest:
+            if "=" in token.text:
+                self.take(token)
         self.check_protocol(first, protocol, src.version)
         for token, port in ((left, sport), (right, dport)):
             if protocol in (TCP, UDP) and first.text in PROTOCOLS:
@@ -121,22 +150,24 @@ class _Parser:
             elif port is not None:
                 raise self.fail(f"{first.text} has no ports", token)
         words = [token for token in rest if "=" not in token.text]
-        for token in rest:
-            if "=" in token.text:
-                self.take(token)
         named = first.text in PROTOCOLS
         flags = self.flags(words) if named and protocol == TCP else None
         icmp = self.icmp(words, src.version, first) if named and protocol in (ICMP, ICMP6) else None
         if words:
             raise self.fail(f"did not expect the word {words[0].text}", words[0])
         of = self.inner(src.version, icmp)
+        cut = self.taken.get("frag")
         packet = PacketText(
             protocol, src, dst, sport, dport, flags, icmp,
-            of=of, in_port=self.string("in"), wait_s=self.seconds("wait"),
-            values=MappingProxyType(self.numbers(protocol, src.version, icmp, named=named, has_quote=of is not None)),
+            of=of, part=self.part(), in_port=self.string("in"), wait_s=self.seconds("wait"),
+            values=MappingProxyType(
+                self.numbers(protocol, src.version, icmp, named=named, has_quote=of is not None, cut=cut is not None)
+            ),
         )  # fmt: skip
         for key, token in self.taken.items():
             raise self.fail(self.refusal(key, first, icmp), token)
+        if cut is not None:
+            self.check_part(packet, cut)
         return packet
 
     def protocol(self, token: _Token) -> int:
@@ -152,7 +183,7 @@ class _Parser:
         if token.text in ("icmp", "icmp6") and protocol != (ICMP if version == 4 else ICMP6):
             other = "icmp6" if version == 6 else "icmp"
             raise self.fail(f"{token.text} does not go with IPv{version} addresses; write {other}", token)
-        if version == 6 and protocol in _EXTENSION_HEADERS:
+        if version == 6 and protocol in _EXTENSION_HEADERS and "frag" not in self.taken:
             raise self.fail(f"{token.text} is an extension header of IPv6, not a protocol", token)
 
     def endpoint(self, token: _Token) -> tuple[IPAddress, int | None]:
@@ -213,11 +244,15 @@ class _Parser:
         return inner
 
     def numbers(
-        self, protocol: int, version: int, icmp: tuple[int, int] | None, *, named: bool, has_quote: bool
+        self, protocol: int, version: int, icmp: tuple[int, int] | None, *, named: bool, has_quote: bool, cut: bool
     ) -> dict[str, int]:
         limits = {"ttl": 255}
         if not has_quote:
-            limits["len"] = _MAX_IP - header_bytes(protocol, version, icmp, named=named)
+            # What fragments say can add up to more than a datagram can be.
+            most = MAX_FRAGMENT_OFFSET + _MAX_IP if cut and not named else _MAX_IP
+            limits["len"] = most - header_bytes(protocol, version, icmp, named=named)
+        if version == 4 or cut:
+            limits["ipid"] = 65535 if version == 4 else 2**32 - 1
         if named and protocol == TCP:
             limits |= {"seq": 2**32 - 1, "ack": 2**32 - 1, "win": 65535}
         if icmp is not None and icmp[0] in QUERY_TYPES[version]:
@@ -226,6 +261,32 @@ class _Parser:
             limits["mtu"] = 65535 if version == 4 else 2**32 - 1
         found = {key: self.number(key, limit) for key, limit in limits.items()}
         return {key: value for key, value in found.items() if value is not None}
+
+    def part(self) -> tuple[int, int | None] | None:
+        """The first and the last byte that are sent; None for the last means the end."""
+        token = self.taken.pop("frag", None)
+        if token is None:
+            return None
+        match = _PART.fullmatch(token.text.partition("=")[2])
+        if match is None:
+            raise self.fail(f"{token.text}: expected frag=FIRST-LAST or frag=FIRST-, the bytes to be sent", token)
+        first, last = int(match[1]), None if match[2] is None else int(match[2])
+        if first % 8 or first > MAX_FRAGMENT_OFFSET:
+            expected = f"a multiple of 8 up to {MAX_FRAGMENT_OFFSET}"
+            raise self.fail(f"{token.text}: a fragment begins at {expected}, not at {first}", token)
+        if last is not None and last < first:
+            raise self.fail(f"{token.text}: the last byte is before the first", token)
+        return first, last
+
+    def check_part(self, packet: PacketText, token: _Token) -> None:
+        first, last = packet.part or (0, None)
+        size = packet.payload_bytes
+        if max(first, last or 0) >= size and (first, last) != (0, None):
+            end = f"the last of which is {size - 1}" if size else "of which there are none"
+            raise self.fail(f"{token.text}: expected bytes of what follows the IP header, {end}", token)
+        most = _MAX_IP if packet.version == 4 else 40 + _MAX_IP
+        if packet.sent_bytes > most:
+            raise self.fail(f"{token.text}: that is more than a packet of {most} bytes can hold", token)
 
     def take(self, token: _Token) -> None:
         key = token.text.partition("=")[0]
@@ -264,7 +325,9 @@ class _Parser:
         return seconds
 
     def refusal(self, key: str, first: _Token, icmp: tuple[int, int] | None) -> str:
-        known = ("in", "wait", "ttl", "len", "seq", "ack", "win", "id", "mtu", "of", "type", "code")
+        known = ("in", "wait", "ttl", "len", "seq", "ack", "win", "id", "mtu", "of", "type", "code", "frag", "ipid")
+        if key == "ipid":
+            return "only fragments have an identification in IPv6: ipid needs frag"
         if key in known:
             where = "a quoted packet" if self.quoted and key in ("in", "wait", "of") else first.text
             return (

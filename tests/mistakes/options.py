@@ -12,8 +12,15 @@ MISTAKES: list[tuple[str, ...]] = [
         "options: {maxSessionsPerSource: 0}",
         "31:33 options.maxSessionsPerSource OUT_OF_RANGE",
     ),
-    ("fragments", "options: {}", "options: {maxFragments: 5}", "31:25 options.maxFragments NOT_EMULATED"),
-    ("fragment timeout", "options: {}", "options: {fragmentTimeout: 31}", "31:28 options.fragmentTimeout NOT_EMULATED"),
+    ("fragments", "options: {}", "options: {maxFragments: 1048577}", "31:25 options.maxFragments OUT_OF_RANGE"),
+    ("no fragments", "options: {}", "options: {maxFragments: 0}", "31:25 options.maxFragments OUT_OF_RANGE"),
+    (
+        "fragment timeout",
+        "options: {}",
+        "options: {fragmentTimeout: 256}",
+        "31:28 options.fragmentTimeout OUT_OF_RANGE",
+    ),
+    ("no timeout", "options: {}", "options: {fragmentTimeout: 0}", "31:28 options.fragmentTimeout OUT_OF_RANGE"),
     ("timer 0", "options: {}", "options: {timers: {tcpFirst: 0}}", "31:30 options.timers.tcpFirst OUT_OF_RANGE"),
     (
         "timer past the last",

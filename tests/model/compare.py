@@ -10,7 +10,7 @@ from typing import Protocol
 
 from edge.model import EdgeConfig
 from edge.state import LogEvent, RuleCounters, SessionInfo, Stats
-from edge.verdicts import Outcome
+from edge.verdicts import Fragmentation, Outcome
 from tests.model.story import unlike
 from tests.model.traffic import ChangeEvent, Event, PacketEvent, Traffic
 from tests.model.universe import Universe, universe
@@ -19,7 +19,16 @@ from tests.model.universe import Universe, universe
 class AnyEdge(Protocol):
     """What :class:`edge.reference.ReferenceEdge` and :class:`edge.runtime.Edge` have in common."""
 
-    def process(self, port: str, frame: bytes, now_ns: int) -> Outcome: ...
+    def process(
+        self,
+        port: str,
+        frame: bytes,
+        now_ns: int,
+        *,
+        unsegmented: bool = False,
+        map_replies: bool = False,
+        fragmentation: Fragmentation | None = None,
+    ) -> Outcome: ...
     def apply(self, config: EdgeConfig) -> None: ...
     def sessions(self) -> list[SessionInfo]: ...
     def rule_counters(self) -> dict[str, RuleCounters]: ...
@@ -81,9 +90,18 @@ class Pair:
             )
             if mapped[0] != mapped[1]:
                 return "mapped replies", *mapped
-            port, data = mapped[0]
-        self.outcome = self.first.process(port, data, event.now_ns)
-        second = self.second.process(port, data, event.now_ns)
+
+        def given_to(edge: AnyEdge) -> Outcome:
+            return edge.process(
+                port,
+                data,
+                event.now_ns,
+                unsegmented=event.unsegmented,
+                map_replies=event.mapped,
+                fragmentation=event.fragmentation,
+            )
+
+        self.outcome, second = given_to(self.first), given_to(self.second)
         return None if self.outcome == second else ("outcomes", self.outcome, second)
 
     def snapshots(self) -> tuple[str, object, object] | None:

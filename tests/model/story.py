@@ -27,6 +27,8 @@ def describe(universe: Universe, events: Iterable[Event]) -> str:
             before = event.universe.config
         else:
             mapped = " (mapped as a reply)" if event.mapped else ""
+            mapped += " (unsegmented)" if event.unsegmented else ""
+            mapped += f" ({event.fragmentation})" if event.fragmentation else ""
             text = format_frame(event.frame, frozenset({"ttl", "seq", "ack", "win"}))
             lines += [f"event {number}: {event.now_ns} ns in {event.port}{mapped}: {text}", f"    {event.frame.hex()}"]
     return "\n".join(lines)
@@ -72,7 +74,8 @@ def plain(value: object) -> str:
         return " ".join((value.stage.name, value.result.name, *said, *(["logged"] if value.logged else [])))
     if isinstance(value, Output):
         text = format_frame(value.frame, frozenset({"ttl", "seq", "ack", "win"}))
-        return f"{value.port}{' hairpin' if value.hairpin else ''}: {text}\n      {value.frame.hex()}"
+        frames = "".join(f"\n      {frame.hex()}" for frame in (value.frame, *value.fragments))
+        return f"{value.port}{' hairpin' if value.hairpin else ''} {value.fragmentation or ''}: {text}{frames}"
     if isinstance(value, tuple):
         return "(" + ", ".join(plain(item) for item in value) + ")"
     if is_dataclass(value) and type(value).__str__ is object.__str__:

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -17,18 +18,12 @@ from tests.model.compare import explore, play, shrink
 from tests.model.run import report, search
 from tests.model.traffic import PacketEvent
 
-NOT_EMULATED = {
-    Reason.TOO_BIG,
-    Reason.FRAGMENT_HELD,
-    Reason.FRAGMENT_ERROR,
-}
-
 
 class HopForgetter(ReferenceEdge):
     """Forwards without taking a hop off, when a session decided."""
 
-    def process(self, port: str, frame: bytes, now_ns: int) -> Outcome:
-        outcome = super().process(port, frame, now_ns)
+    def process(self, port: str, frame: bytes, now_ns: int, **how: Any) -> Outcome:
+        outcome = super().process(port, frame, now_ns, **how)
         if outcome.reason is not Reason.SESSION:
             return outcome
         return replace(outcome, outputs=tuple(replace(item, frame=item.frame[:-1]) for item in outcome.outputs))
@@ -60,8 +55,11 @@ def test_packets_go_everywhere() -> None:
         for outcome in outcomes:
             seen.update((outcome.verdict, outcome.reason, *(("step", step.result) for step in outcome.steps)))
             seen["hairpin"] += any(output.hairpin for output in outcome.outputs)
+            seen["pieces"] += any(output.fragments for output in outcome.outputs)
+            seen["hairpin in pieces"] += any(output.fragments and output.hairpin for output in outcome.outputs)
     expected = {*Reason, *Verdict, *(("step", result) for result in StepResult), "hairpin"}
-    never = expected - {item for item, count in seen.items() if count} - NOT_EMULATED - {Verdict.HELD}
+    expected |= {"pieces", "hairpin in pieces"}
+    never = expected - {item for item, count in seen.items() if count}
     assert never == set()
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from random import Random
 
-from edge.verdicts import Outcome, Reason, Verdict
+from edge.verdicts import Fragmentation, Outcome, Reason, Verdict
 from tests.model.frames import Parts, frame, icmp, mutated, parts_of, tcp, udp
 from tests.model.mishaps import ERRORS, error_about
+from tests.model.pieces import in_pieces
 from tests.model.talk import SCALE_OPTIONS, Said, Talk, tcp_ends
 from tests.model.universe import ODD, PORTS, Universe, changed_universe, slightly_changed_universe
 from tests.support import SECOND
@@ -25,12 +26,15 @@ OTHERS = {4: ((9, 0), (10, 0), (40, 3), (0x50, 1)), 6: ((133, 0), (135, 0), (200
 
 @dataclass(frozen=True, slots=True)
 class PacketEvent:
-    """One frame in by a port.  ``mapped``: it comes from a capture that was taken behind the edge."""
+    """One frame in by a port.  ``mapped``: it comes from a capture that was taken behind the edge, ``unsegmented``
+    before a network card cut it up; ``fragmentation``: it is a whole datagram that came in pieces, and comes back."""
 
     port: str
     frame: bytes
     now_ns: int
     mapped: bool = False
+    unsegmented: bool = False
+    fragmentation: Fragmentation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,9 @@ class Traffic:
         self._popular = random.sample(universe.addresses, 4)
         self._sent: deque[tuple[str, bytes]] = deque(maxlen=24)
         self._left: deque[tuple[str, bytes]] = deque(maxlen=24)
-        self._hairpin: deque[tuple[str, bytes]] = deque()
+        self._hairpin: deque[tuple[str, bytes, Fragmentation | None]] = deque()
+        self._pieces: deque[tuple[str, bytes]] = deque()
+        self._held: deque[int] = deque(maxlen=4)
         self._storm: deque[Parts] = deque()
         self._unsettled = 0  # packets that are to come of old endpoints, after a change
         self._forwarded: deque[tuple[str, bytes]] = deque(maxlen=24)
@@ -65,6 +71,8 @@ class Traffic:
     def saw(self, event: PacketEvent, outcome: Outcome) -> None:
         """What became of an event."""
         self._sent.append((event.port, event.frame))
+        if outcome.verdict is Verdict.HELD:
+            self._held.append(event.now_ns + self.universe.config.options.fragment_timeout * SECOND)
         before = parts_of(event.frame)
         for output in outcome.outputs:
             self._left.append((output.port, output.frame))
@@ -78,7 +86,7 @@ class Traffic:
                     self._translated_from.append((event.port, event.frame))
                 self._listen(outcome.reason, output.port, after, changed=changed)
             if output.hairpin:
-                self._hairpin.append((output.port, output.frame))
+                self._hairpin.append((output.port, output.frame, output.fragmentation))
 
     def _listen(self, reason: Reason, port: str, parts: Parts | None, *, changed: bool) -> None:
         """Tell a conversation that its segment left as ``parts``; the first one that does so finds the other end.
@@ -105,17 +113,29 @@ class Traffic:
             self.universe = change(random, self.universe)
             self._unsettled = random.choice((0, 8))
             return ChangeEvent(self.universe)
-        self._let_time_pass(deadlines)
+        self._let_time_pass((*deadlines, *self._held))
         if self._hairpin:
-            port, data = self._hairpin.popleft()
+            port, data, fragmentation = self._hairpin.popleft()
             if random.random() < 0.8 and port in self.universe.config.ports:
-                return PacketEvent(port, data, self.now_ns)
-        port, data = self._packet()
+                return PacketEvent(port, data, self.now_ns, fragmentation=fragmentation)
+        port, data = self._piece() or self._packet()
         if random.random() < 0.04:
             data = mutated(random, data)
         if port not in self.universe.config.ports or random.random() < 0.05:
             port = random.choice(self.universe.config.ports)
-        return PacketEvent(port, data, self.now_ns, mapped=random.random() < 0.15)
+        mapped, unsegmented = random.random() < 0.15, random.random() < 0.1
+        return PacketEvent(port, data, self.now_ns, mapped=mapped, unsegmented=unsegmented)
+
+    def _piece(self) -> tuple[str, bytes] | None:
+        """The next fragment of a packet in pieces, of a new one now and then."""
+        random = self.random
+        if not self._pieces and random.random() < 0.12:
+            port, data = self._packet()
+            self._said = None
+            self._pieces.extend((port, piece) for piece in in_pieces(random, data))
+        if not self._pieces or random.random() < 0.15:
+            return None
+        return self._pieces.popleft()
 
     def _let_time_pass(self, deadlines: tuple[int, ...]) -> None:
         random = self.random
@@ -333,7 +353,10 @@ class Traffic:
 
     def _data(self) -> bytes:
         random = self.random
-        return random.randbytes(random.choice((0, 0, 1, 7, 20))) if random.random() < 0.97 else bytes(1300)
+        drawn = random.random()
+        if drawn < 0.9:
+            return random.randbytes(random.choice((0, 0, 1, 7, 20)))
+        return random.randbytes(random.choice((40, 100, 1220, 1240, 1300, 1452, 1480, 2000, 4000)))
 
     def _dressed(self, parts: Parts) -> bytes:
         """In an IP header and Ethernet, plain or with everything that may come with them."""
@@ -347,7 +370,7 @@ class Traffic:
             )
         fragment = random.choice((0, 0x4000))
         extensions: tuple[int, ...] = ()
-        if random.random() < 0.04:
+        if random.random() < 0.02:
             fragment = random.choice((0x2000, 0x2005, 0x0001, 0x8000))
             extensions = (44,)
         elif random.random() < 0.1:
@@ -358,7 +381,17 @@ class Traffic:
             tos=random.choice((0, 0xB8)),
             identification=random.getrandbits(16),
             fragment=fragment,
-            options=random.choice((b"", b"", b"", b"\x01\x01\x01\x00", b"\x94\x04\x00\x00" * 10)),
+            options=random.choice(
+                (
+                    b"",
+                    b"",
+                    b"",
+                    b"\x01\x01\x01\x00",
+                    b"\x94\x04\x00\x00" * 10,
+                    b"\x44\x04\x05\x00\x01\x83\x03\x00",
+                    b"\x83\x09\0\0",
+                )
+            ),
             extensions=extensions,
             tags=random.choice(((),) * 8 + ((0x8100,), (0x88A8,), (0x88A8, 0x8100), (0x8100, 0x8100, 0x8100))),
             padding=random.choice((b"", b"\0" * 6, b"\xee" * 18)),

@@ -24,7 +24,7 @@ Flow = tuple[int, frozenset[End]]
 LINGER = 20
 """Milliseconds that a twin is watched when all is over."""
 
-LOSSES = (Reason.TTL_EXPIRED, Reason.TOO_BIG, Reason.FRAGMENT_NOT_EMULATED)
+LOSSES = (Reason.TTL_EXPIRED, Reason.TOO_BIG)
 Explain = Callable[["Difference"], str | None]
 Rewrite = Callable[[str], str]
 

@@ -193,9 +193,9 @@ def unknown_protocol_hears_nothing(d: Difference) -> bool:
     return d.packet.protocol in (59, 255) and d.kernel_silent and answers(d.edge[0], d.packet)
 
 
-@explanation("Linux fragments what is larger than the MTU, behind the firewall; the edge does not emulate that.")
+@explanation("What either cuts into pieces is not put together again to be compared.")
 def fragments(d: Difference) -> bool:
-    return d.outcome.reason is Reason.FRAGMENT_NOT_EMULATED
+    return any(output.fragments for output in d.outcome.outputs)
 
 
 @explanation("Linux tracks also what passes between distributed networks or visits it: no NAT, no new beginning.")

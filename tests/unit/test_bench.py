@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from edge import benchmarks
-from edge.benchmarks import BURST, BenchmarkError, Measurement, established, spread, udp_frame
+from edge.benchmarks import BURST, BenchmarkError, Measurement, established, fragments, spread, udp_frame
 from edge.cli.main import cli
 
 QUICK_DRAWS = 64 * BURST
@@ -38,9 +38,26 @@ def test_a_case_measures_every_trial() -> None:
 
 
 def test_cases_are_named_after_their_traffic() -> None:
-    assert [name for name, _ in benchmarks.CASES] == ["established_1", "established_10k", "established_1m"]
+    names = ["established_1", "established_10k", "established_1m", "fragments_10pct"]
+    assert [name for name, _ in benchmarks.CASES] == names
     assert [established(size, 11, 11 * BURST).name for size in (1, 10_000)] == ["established_1", "established_10k"]
     assert benchmarks.TRIALS >= 11
+
+
+def test_fragments_are_measured_by_what_they_do_to_others() -> None:
+    measurement = fragments(300, 3, QUICK_DRAWS)
+    assert measurement.name == "fragments_10pct"
+    assert len(measurement.clocks_per_packet) == len(measurement.clocks_undisturbed) == 3
+    assert all(clocks > 0 for clocks in measurement.clocks_undisturbed)
+    shown = measurement.to_json()
+    assert list(shown)[-1] == "clocksUndisturbed"
+
+
+def test_datagrams_that_do_not_become_whole_are_not_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = benchmarks._two_pieces
+    monkeypatch.setattr(benchmarks, "_two_pieces", lambda frame, number: (whole(frame, number)[0],) * 2)
+    with pytest.raises(BenchmarkError, match="not every datagram in pieces became whole"):
+        fragments(10, 3, QUICK_DRAWS)
 
 
 def test_packets_that_end_otherwise_are_not_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -259,7 +259,7 @@ LEFT_OUT: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     ),
     (
         lambda d: d.update(options={"timers": {"tcpFirst": 9}, "maxFragments": 9000}),
-        "~ options 'options' changed\n    timers.tcpFirst: 120 -> 9\n    maxFragments: not given -> 9000",
+        "~ options 'options' changed\n    timers.tcpFirst: 120 -> 9\n    maxFragments: 4096 -> 9000",
     ),
     (
         lambda d: d["nat/rules"]["values"][0].update(internalAddresses="172.16.8.26/32"),

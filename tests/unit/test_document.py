@@ -337,7 +337,6 @@ UNSUPPORTED = [
     (edge(dhcpForwarder={"enabled": True}), "dhcpForwarder"),
     (edge(**{"l2vpn/tunnels": [{"name": "t"}]}), "l2vpn/tunnels[0]"),
     (edge(loadBalancer={"virtualServices": [{"name": "vs"}]}), "loadBalancer"),
-    (edge(options={"maxFragments": 9000}), "options.maxFragments"),
 ]
 
 
@@ -391,6 +390,8 @@ def test_options() -> None:
         "snatPortRange": "2000-3000",
         "maxSessions": 10,
         "maxHalfOpen": 5,
+        "fragmentTimeout": 255,
+        "maxFragments": 1_048_576,
         "seed": 2**64 - 1,
         "natTieBreak": "LIST_ORDER",
     }
@@ -405,6 +406,7 @@ def test_options() -> None:
     assert found.snat_service_port is SnatServicePort.MATCH
     assert found.snat_port_range == PortRange(2000, 3000)
     assert (found.max_sessions, found.max_half_open, found.seed) == (10, 5, 2**64 - 1)
+    assert (found.fragment_timeout, found.max_fragments) == (255, 1_048_576)
     assert from_data(edge(options={"providerFilter": False})).config.options.provider_filter == ()
     assert from_data(edge(options={"providerFilter": True})).config.options.provider_filter == PROVIDER_FILTER
 

@@ -17,7 +17,7 @@ GOLDEN_ROW = re.compile(r"^\| (\d+) \|", re.MULTILINE)
 NOT_EMULATED = re.compile(r"\*\*NOT_EMULATED\*\* \(([^)]+)\)")
 
 MISSING = [
-    *("fragments", "MSS clamping", "ALGs", "IPsec", "DNS", "LB", "DHCP"),
+    *("MSS clamping", "ALGs", "IPsec", "DNS", "LB", "DHCP"),
     *("SLAAC", "QoS", "BGP", "L2 VPN", "ARP", "route advertisement", "DFW", "L7"),
 ]
 

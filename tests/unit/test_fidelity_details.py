@@ -20,7 +20,7 @@ from edge.firewall.config import Action, FirewallRule, Section
 from edge.model import EdgeConfig, SessionsOnChange
 from edge.reference import ReferenceEdge
 from edge.runtime import Edge
-from edge.verdicts import Outcome, Reason, Stage, Verdict
+from edge.verdicts import Fragmentation, Outcome, Reason, Stage, StepResult, Verdict
 
 DOCUMENT = loads("""
 edgeGateway:
@@ -78,10 +78,10 @@ def ipv4(protocol: int, source: str, target: str, payload: bytes, fragment: int 
     return ETHERNET_4 + head[:10] + struct.pack("!H", checksum) + ends + payload
 
 
-def udp(source: str, sport: int, target: str, dport: int, checksum: int | None = None) -> bytes:
-    """A UDP frame over IPv4; ``checksum`` None computes the right one."""
-    head = struct.pack("!HHHH", sport, dport, 12, 0) + b"data"
-    pseudo = ip_address(source).packed + ip_address(target).packed + struct.pack("!HH", 17, 12)
+def udp(source: str, sport: int, target: str, dport: int, checksum: int | None = None, size: int = 4) -> bytes:
+    """A UDP frame over IPv4; ``checksum`` None computes the right one, ``size`` is an even number of bytes of data."""
+    head = struct.pack("!HHHH", sport, dport, 8 + size, 0) + (b"data" * size)[:size]
+    pseudo = ip_address(source).packed + ip_address(target).packed + struct.pack("!HH", 17, 8 + size)
     right = 0xFFFF - ones_complement(pseudo + head)
     return ipv4(17, source, target, head[:6] + struct.pack("!H", right if checksum is None else checksum) + head[8:])
 
@@ -119,9 +119,6 @@ def test_what_is_larger_than_the_mtu_is_told_to_its_sender(make: Make) -> None:
         assert (answer.port, answer.frame[34:36], answer.frame[40:42]) == ("LAN", b"\x03\x04", b"\x05\x00")
         assert answer.frame[42:62] == frame[14:34]
     assert edge.sessions()[0].packets == (1, 0)
-    # Without DF a router would fragment it.
-    outcome = edge.process("LAN", large(1281, 0), 0)
-    assert (outcome.reason, outcome.outputs) == (Reason.FRAGMENT_NOT_EMULATED, ())
     # What a network card has yet to cut up passes as one packet; so does what stays at the edge.
     assert edge.process("LAN", large(9000, 0x4000), 0, unsegmented=True).verdict is Verdict.ALLOW
     assert edge.process("LAN", large(9000, 0x4000, "10.20.0.1"), 0).verdict is Verdict.LOCAL
@@ -139,11 +136,63 @@ def test_an_ipv6_packet_that_is_too_big(make: Make) -> None:
     assert len(answer.frame) == 14 + 1280
 
 
-def test_fragments_are_dropped_and_said_so(make: Make, config: EdgeConfig) -> None:
-    for word in (0x2000, 0x0001, 0x2001):  # more to come, the last of them, one in the middle
-        outcome = make(config).process("LAN", ipv4(17, MACHINE, CLIENT, bytes(16), word), 0)
-        assert (outcome.verdict, outcome.reason) == (Verdict.DROP, Reason.FRAGMENT_NOT_EMULATED)
-        assert [step.stage for step in outcome.steps] == [Stage.REASSEMBLY]
+def test_ipv4_without_df_leaves_in_pieces(make: Make) -> None:
+    frame = udp(MACHINE, 4000, RESOLVER, 53, size=2000)
+    (output,) = make(changed(options={"mtu": 1280})).process("LAN", frame, 0).outputs
+    assert [len(piece) - 14 for piece in output.frames] == [1276, 772]
+    assert output.frame[34 + 8 :] == frame[34 + 8 :]
+    assert b"".join(piece[34:] for piece in output.fragments) == output.frame[34:]
+    assert [piece[20:22].hex() for piece in output.fragments] == ["2000", "009d"]
+    assert output.fragmentation is None
+
+
+def pieces(frame: bytes, *cuts: int) -> list[bytes]:
+    """A UDP frame of this module in fragments that begin at 0 and at each cut."""
+    source, target = (str(ip_address(frame[at : at + 4])) for at in (26, 30))
+    data = frame[34:]
+    return [
+        ipv4(17, source, target, data[start:end], (0x2000 if end < len(data) else 0) | start // 8)
+        for start, end in zip((0, *cuts), (*cuts, len(data)), strict=True)
+    ]
+
+
+def test_fragments_are_judged_as_the_datagram_that_they_make(make: Make, config: EdgeConfig) -> None:
+    first, second, third = pieces(udp(MACHINE, 4000, RESOLVER, 53, size=200), 80, 160)
+    edge = make(config)
+    for frame in (third, first):
+        outcome = edge.process("LAN", frame, 0)
+        assert (outcome.verdict, outcome.reason, outcome.outputs) == (Verdict.HELD, Reason.FRAGMENT_HELD, ())
+        assert [(step.stage, step.result) for step in outcome.steps] == [(Stage.REASSEMBLY, StepResult.HELD)]
+    outcome = edge.process("LAN", second, 0)
+    assert (outcome.verdict, outcome.reason) == (Verdict.ALLOW, Reason.FW_RULE)
+    assert (outcome.steps[0].stage, outcome.steps[0].result) == (Stage.REASSEMBLY, StepResult.COMPLETE)
+    (output,) = outcome.outputs
+    assert output.fragmentation == Fragmentation(100, 1, 0)
+    assert [len(piece) - 14 for piece in output.frames] == [100, 100, 68]
+    assert b"".join(piece[34:] for piece in output.frames) == output.frame[34:]
+    assert [(info.packets, info.bytes) for info in edge.sessions()] == [((1, 0), (228, 0))]
+    stats = edge.stats()
+    assert (stats.verdicts, stats.datagrams_reassembled) == ({Verdict.HELD: 2, Verdict.ALLOW: 1}, 1)
+
+
+def test_fragments_that_overlap_kill_their_datagram(make: Make, config: EdgeConfig) -> None:
+    frame = udp(MACHINE, 4000, RESOLVER, 53, size=200)
+    first, second, third = pieces(frame, 80, 160)
+    edge = make(config)
+    reasons = [edge.process("LAN", item, 0).reason for item in (first, first, pieces(frame, 72, 160)[1], second, third)]
+    assert reasons == [Reason.FRAGMENT_HELD, Reason.FRAGMENT_HELD, *[Reason.FRAGMENT_ERROR] * 3]
+    assert edge.stats().fragments_held == 1
+
+
+def test_fragments_wait_for_so_long_and_no_longer(make: Make) -> None:
+    first, second = pieces(udp(MACHINE, 4000, RESOLVER, 53, size=200), 80)
+    edge = make(changed(options={"fragmentTimeout": 5, "maxFragments": 1}))
+    other = pieces(udp(MACHINE, 4000, "192.0.2.7", 53, size=200), 80)[0]
+    assert edge.process("LAN", first, 0).reason is Reason.FRAGMENT_HELD
+    assert edge.process("LAN", other, 1).reason is Reason.FRAGMENT_LIMIT
+    assert edge.process("LAN", other, 5 * SECOND_NS).reason is Reason.FRAGMENT_HELD
+    assert edge.stats().datagrams_timed_out == 1
+    assert edge.process("LAN", second, 5 * SECOND_NS).reason is Reason.FRAGMENT_LIMIT
 
 
 def test_the_route_is_looked_up_between_dnat_and_firewall(make: Make, config: EdgeConfig) -> None:
@@ -213,7 +262,6 @@ NOT_EMULATED: dict[str, dict[str, Any]] = {
     "SUBINTERFACE": {"orgVdcNetworks": [{**NETWORK, "connection": {"connectionTypeValue": "SUBINTERFACE"}}]},
     "policyBasedVpnMode": {"natRules": [{**NAT_RULE, "policyBasedVpnMode": "MATCH"}]},
     "appliedTo": {"natRules": [{**NAT_RULE, "appliedTo": {"name": "LAN"}}]},
-    "fragments": {"options": {"maxFragments": 9000}},
 }
 
 

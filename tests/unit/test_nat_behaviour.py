@@ -243,21 +243,35 @@ def test_4787_req_13_fragmentation_needed(make: MakeEdge) -> None:
 def test_4787_req_13a_fragmenting(make: MakeEdge) -> None:
     for bench in both(make, mtu=1280):
         data = outwards(253, bytes(1300))
-        assert why(bench.frame("LAN", frame(data, fragment=0))) == ("DROP", "FRAGMENT_NOT_EMULATED")
+        outcome = bench.frame("LAN", frame(data, fragment=0))
+        assert why(outcome)[0] == "ALLOW"
+        assert [len(piece) - 14 for piece in outcome.outputs[0].fragments] == [1276, 64]
 
 
 def test_4787_req_14_received_fragments(make: MakeEdge) -> None:
     for bench in both(make):
-        for fragment in (0x2000, 0x0001):
-            data = outwards(17, bytes(16))
-            assert why(bench.frame("LAN", frame(data, fragment=fragment))) == ("DROP", "FRAGMENT_NOT_EMULATED")
+        datagram = b"\x0f\xa0\x00\x35\x00\x20\x00\x00" + bytes(24)
+        pieces = [(0, datagram[:16]), (2, datagram[16:])]
+        for identification, order in enumerate((pieces, pieces[::-1])):
+            outcomes = [
+                bench.frame(
+                    "LAN",
+                    frame(
+                        outwards(17, data), fragment=offset | (0 if offset else 0x2000), identification=identification
+                    ),
+                )
+                for offset, data in order
+            ]
+            assert [why(outcome)[0] for outcome in outcomes] == ["HELD", "ALLOW"]
+            assert len(outcomes[1].outputs[0].fragments) == 2
 
 
 def test_4787_req_14a_fragments_do_no_harm_to_others(make: MakeEdge) -> None:
     for bench in both(make):
         data = outwards(17, bytes(16))
-        for identification in range(100):
+        for identification in range(5000):
             bench.frame("LAN", frame(data, fragment=0x2000, identification=identification))
+        assert bench.edge.stats().fragments_held == 4096
         assert bench.edge.sessions() == []
         assert udp(bench, 4000).startswith("203.0.113.10:")
 

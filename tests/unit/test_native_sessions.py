@@ -42,7 +42,7 @@ class Clocked:
         self.now = self.rng.randrange(1 << 60)
         self.expected: dict[Client, int] = {}
         self.engine = Engine(seed)
-        self.engine.reserve(len(self.slots), 0, SESSIONS)
+        self.engine.reserve(len(self.slots), 0, SESSIONS, 1)
         self.engine.swap(self._program(1), [], False)
 
     def _program(self, lifetime_ns: int) -> Program:

@@ -40,6 +40,11 @@ CANONICAL = [
     "proto=58 192.0.2.1 > 203.0.113.10",
     "proto=6 192.0.2.1 > 203.0.113.10 len=10",
     "proto=6 192.0.2.1 > 203.0.113.10 len=20",
+    "proto=17 192.0.2.1 > 203.0.113.10 len=1488 ipid=7 frag=0-1479",
+    "proto=17 192.0.2.1 > 203.0.113.10 len=2008 ipid=7 frag=1480-2007 ttl=3",
+    "proto=60 2001:db8::1 > 2001:db8::2 len=4000 ipid=4294967295 frag=2464-3999",
+    "proto=1 192.0.2.1 > 203.0.113.10 len=65600 ipid=0 frag=65528-65599",
+    'icmp 192.0.2.1 > 203.0.113.10 time-exceeded of="proto=17 203.0.113.10 > 8.8.8.8 len=88 ipid=7 frag=8-79"',
 ]
 
 
@@ -53,6 +58,62 @@ def test_text_survives_bytes(text: str) -> None:
     frame = build_frame(parse_packet(text))
     assert format_frame(frame) == text
     assert build_frame(parse_packet(format_frame(frame))) == frame
+
+
+@given(
+    st.sampled_from(("proto=17 192.0.2.1 > 203.0.113.10", "proto=6 2001:db8::1 > 2001:db8::2")),
+    st.integers(0, 500),
+    st.integers(1, 1400),
+    st.booleans(),
+    st.integers(0, 65535),
+)
+def test_fragments_survive_text(head: str, place: int, size: int, more: bool, identification: int) -> None:
+    first, end = place * 8, place * 8 + size
+    if not more and not first:
+        return  # no fragment
+    text = f"{head} len={end + 8 if more else end} ipid={identification} frag={first}-{end - 1}"
+    frame = build_frame(parse_packet(text))
+    assert format_frame(frame) == text
+    assert build_frame(parse_packet(format_frame(frame))) == frame
+
+
+@pytest.mark.parametrize(
+    ("text", "header", "headers"),
+    [
+        ("udp 10.0.0.1:1 > 10.0.0.2:2 len=100", 34, (18, 22, "00092000", "00090008")),
+        ("udp [::1]:1 > [::2]:2 len=100", 62, (54, 62, "1100000100000009", "1100004000000009")),
+    ],
+)
+def test_fragments_of_a_text_make_its_packet(text: str, header: int, headers: tuple[int, int, str, str]) -> None:
+    first, rest, same = (
+        build_frame(parse_packet(f"{text} ipid=9 {part}")) for part in ("frag=0-63", "frag=64-", "frag=64-107")
+    )
+    assert rest == same
+    assert build_frame(parse_packet(text)).endswith(first[header:] + rest[header:])
+    assert len(first[header:] + rest[header:]) == 108
+    begin, end, *expected = headers
+    assert [frame[begin:end].hex() for frame in (first, rest)] == expected
+
+
+def test_a_part_that_is_everything() -> None:
+    frame = build_frame(parse_packet("udp 10.0.0.1:1 > 10.0.0.2:2 len=20 frag=0-"))
+    assert frame[18:22].hex() == "00010000"
+    atomic = build_frame(parse_packet("udp [::1]:1 > [::2]:2 len=20 frag=0-"))
+    assert (atomic[20], atomic[54:62].hex()) == (44, "1100000000000001")
+    assert format_frame(atomic) == "udp [::1]:1 > [::2]:2 len=20"
+
+
+def test_an_identification_without_fragments() -> None:
+    frame = build_frame(parse_packet("udp 10.0.0.1:1 > 10.0.0.2:2 ipid=7"))
+    assert frame[18:22].hex() == "00074000"
+    assert format_frame(frame, {"ipid"}) == "udp 10.0.0.1:1 > 10.0.0.2:2 ipid=7"
+
+
+def test_a_fragment_header_cut_short_in_a_quote_is_still_shown() -> None:
+    text = 'icmp6 ::1 > ::2 time-exceeded of="proto=17 ::2 > ::3 len=88 ipid=7 frag=8-79"'
+    frame = build_frame(parse_packet(text))
+    assert format_frame(frame) == text
+    assert format_frame(frame[: 62 + 44]) == 'icmp6 ::1 > ::2 time-exceeded of="proto=44 ::2 > ::3 len=80"'
 
 
 def test_an_error_quotes_no_more_than_it_may() -> None:
@@ -99,6 +160,20 @@ WRONG = [
     ('icmp 1.1.1.1 > 2.2.2.2 redirect of="udp', 32, "never closed"),
     ('icmp 1.1.1.1 > 2.2.2.2 redirect of="udp [::1]:1 > [::2]:2"', 32, "its own IP version"),
     ('udp 10.0.0.1:1 > 10.0.0.2:2 of="udp 1.1.1.1:1 > 2.2.2.2:2"', 28, "of has no place in udp"),
+    ("udp 10.0.0.1:1 > 10.0.0.2:2 frag=8", 28, "expected frag=FIRST-LAST or frag=FIRST-"),
+    ("udp 10.0.0.1:1 > 10.0.0.2:2 frag=-8", 28, "expected frag=FIRST-LAST or frag=FIRST-"),
+    ("udp 10.0.0.1:1 > 10.0.0.2:2 len=99 frag=12-", 35, "begins at a multiple of 8 up to 65528, not at 12"),
+    ("proto=9 10.0.0.1 > 10.0.0.2 len=70000 frag=65536-", 38, "begins at a multiple of 8 up to 65528, not at 65536"),
+    ("udp 10.0.0.1:1 > 10.0.0.2:2 len=99 frag=16-15", 35, "the last byte is before the first"),
+    ("udp 10.0.0.1:1 > 10.0.0.2:2 len=8 frag=8-16", 34, "the last of which is 15"),
+    ("udp 10.0.0.1:1 > 10.0.0.2:2 len=8 frag=16-", 34, "the last of which is 15"),
+    ("esp 10.0.0.1 > 10.0.0.2 frag=0-0", 24, "of which there are none"),
+    ('icmp 1.1.1.1 > 2.2.2.2 redirect frag=8-36 of="esp 2.2.2.2 > 3.3.3.3"', 32, "the last of which is 27"),
+    ("proto=9 10.0.0.1 > 10.0.0.2 len=70000 frag=0-65515", 38, "more than a packet of 65535 bytes can hold"),
+    ("proto=9 ::1 > ::2 len=70000 frag=0-65527", 28, "more than a packet of 65575 bytes can hold"),
+    ("udp 10.0.0.1:1 > 10.0.0.2:2 frag=0- len=65508", 36, "from 0 to 65507"),
+    ("udp 10.0.0.1:1 > 10.0.0.2:2 ipid=65536", 28, "from 0 to 65535"),
+    ("udp [::1]:1 > [::2]:2 ipid=7", 22, "ipid needs frag"),
 ]
 
 
@@ -113,7 +188,7 @@ def test_an_error_shows_control_characters_as_escapes() -> None:
     with pytest.raises(PacketSyntaxError) as caught:
         parse_packet("udp 1.1.1.1:1 >\n2.2.2.2:2 t\x1b[31m=1")
     assert str(caught.value).splitlines() == [
-        "unknown key t\\x1b[31m; expected in, wait, ttl, len, seq, ack, win, id, mtu, of, type, code",
+        "unknown key t\\x1b[31m; expected in, wait, ttl, len, seq, ack, win, id, mtu, of, type, code, frag, ipid",
         "  udp 1.1.1.1:1 >\\n2.2.2.2:2 t\\x1b[31m=1",
         "                             ^",
     ]
@@ -177,7 +252,7 @@ def test_tags_options_and_extension_headers_are_skipped() -> None:
 def test_what_cannot_be_read_is_still_shown() -> None:
     frame = bytearray(build_frame(parse_packet("udp 10.0.0.1:1 > 10.0.0.2:2 len=100")))
     frame[20:22] = b"\x20\x00"
-    assert format_frame(bytes(frame)) == "proto=17 10.0.0.1 > 10.0.0.2 len=108"
+    assert format_frame(bytes(frame)) == "proto=17 10.0.0.1 > 10.0.0.2 len=116 ipid=0 frag=0-107"
     assert format_frame(bytes(12) + b"\x08\x06" + bytes(28)) == "ethernet type=0x0806 len=28"
     assert format_frame(b"") == "ethernet type=0x0000 len=0"
 

@@ -166,13 +166,6 @@ def test_tags_and_padding_are_left_behind(tags: bytes) -> None:
     assert len(outcome.outputs[0].frame) == len(frame)
 
 
-def test_fragments_are_told_so() -> None:
-    frame = bytearray(build_frame(parse_packet("udp 10.20.0.10:1 > 8.8.8.8:53")))
-    frame[20:22], frame[24:26] = b"\x20\x00", (int.from_bytes(frame[24:26], "big") + 0x2000).to_bytes(2, "big")
-    outcome = Bench(acme()).frame("LAN", bytes(frame))
-    assert (why(outcome), stages(outcome)) == (("DROP", "FRAGMENT_NOT_EMULATED"), ["REASSEMBLY DROP"])
-
-
 # --- routing --------------------------------------------------------------------------------------------------------
 
 

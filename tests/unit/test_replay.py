@@ -22,6 +22,7 @@ from edge.cli.main import cli
 from edge.document import from_data, loads
 from edge.errors import LinkTypeUnsupportedError
 from edge.model import EdgeConfig
+from edge.packets import build_frame, parse_packet
 from edge.reference import ReferenceEdge
 from edge.replay import PortUnknownError, ReplayResult, replay, replay_stepwise
 from edge.runtime import Edge
@@ -321,13 +322,38 @@ def test_json_has_the_documented_shape(document: Path, tmp_path: Path) -> None:
         "natRules",
         "sessions",
         "icmpErrorsLimited",
+        "fragments",
     ]
     assert (shown["packets"], shown["bytes"], shown["hairpins"]) == (2, 128, 0)
     assert shown["verdicts"] == {"ALLOW": 1, "DROP": 1}
     assert shown["reasons"] == {"FW_RULE": 1, "FW_DEFAULT": 1}
     assert shown["sessions"] == {"created": 1, "peak": 1, "open": 1}
+    assert shown["fragments"] == {"held": 0, "reassembled": 0, "timedOut": 0}
     assert [list(rule) for rule in shown["firewallRules"]] == [["name", "id", "hits", "packets", "bytes"]] * 3
     assert [(rule["name"], rule["hits"]) for rule in shown["natRules"]] == [("pub-dns", 0), ("internet", 1)]
+
+
+def pieces(source: str, target: str, size: int, *, ident: int) -> list[bytes]:
+    """A UDP datagram from port 53 to port 4000 in two fragments."""
+    text = f"udp {source}:53 > {target}:4000 len={size} ipid={ident}"
+    return [build_frame(parse_packet(f"{text} frag={part}")) for part in ("0-799", "800-")]
+
+
+def test_fragments_are_fed_and_leave_as_datagrams(document: Path, tmp_path: Path) -> None:
+    answer, late, other = (pieces("8.8.8.8", "10.20.0.9", 1200, ident=ident) for ident in (1, 2, 3))
+    packets = [(0, OUT), (1, answer[1]), (2, answer[0]), (3, late[0]), (40 * SECOND, other[0])]
+    path, out = capture(tmp_path, packets), tmp_path / "out.pcapng"
+    both_ways(from_data(DOCUMENT).config, path)
+    done = run(document, path, "--json", "--out", out)
+    shown = json.loads(done.stdout)
+    assert shown["fragments"] == {"held": 1, "reassembled": 1, "timedOut": 1}
+    assert shown["verdicts"] == {"ALLOW": 2, "HELD": 3}
+    with open_capture(out) as reader:
+        frames = [record.frame for record in reader]
+    assert [len(frame) for frame in frames] == [len(OUT), 14 + 820, 14 + 428]
+    assert b"".join(frame[34:] for frame in frames[1:]) == answer[0][34:] + answer[1][34:]
+    assert len(comments(out)) == 3
+    assert "fragments: 1 datagram became whole, 1 did not in time; 1 held" in run(document, path).stdout
 
 
 def test_text_is_aligned_without_escape_sequences(document: Path, tmp_path: Path) -> None:

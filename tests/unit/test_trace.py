@@ -233,6 +233,73 @@ def test_the_clock_has_an_end(edge_file: str) -> None:
     assert (result.exit_code, result.stderr) == (2, "waits add up to more than 9,000,000,000 seconds\n")
 
 
+PIECES = "udp 10.20.0.10:4000 > 8.8.8.8:53 len=2000 ipid=7"
+
+
+def test_a_datagram_in_pieces_is_told_as_the_whole(config: EdgeConfig) -> None:
+    held, whole = trace_packets(new_edge(config), [f"{PIECES} frag=1480-", f"{PIECES} frag=0-1479"])
+    assert (held.verdict, held.reason, held.outputs) == (Verdict.HELD, Reason.FRAGMENT_HELD, ())
+    assert held.packet == "proto=17 10.20.0.10 > 8.8.8.8 len=2008 ipid=7 frag=1480-2007"
+    assert [(step.stage, step.result) for step in held.steps] == [(Stage.REASSEMBLY, StepResult.HELD)]
+    assert "HELD (FRAGMENT_HELD): it is a fragment that waits for the rest of its packet" in render(held)
+    assert whole.packet == "proto=17 10.20.0.10 > 8.8.8.8 len=1488 ipid=7 frag=0-1479"
+    assert (whole.steps[0].stage, whole.steps[0].result) == (Stage.REASSEMBLY, StepResult.COMPLETE)
+    assert whole.steps[-1].saw == "udp 10.20.0.10:4000 > 8.8.8.8:53 len=2000 ipid=7"
+    assert whole.session is not None
+    assert (whole.session.packets, whole.session.bytes) == ((1, 0), (2028, 0))
+    (output,) = whole.outputs
+    assert re.fullmatch(r"udp 203\.0\.113\.10:\d+ > 8\.8\.8\.8:53 len=2000 ipid=7", output.packet)
+    assert output.to_json() == {"port": "INTERNET", "packet": output.packet, "fragments": 2}
+    assert render(whole).endswith(f"  leaves by INTERNET in 2 fragments: {output.packet}")
+
+
+def test_a_datagram_that_is_refused_is_told_as_the_whole(config: EdgeConfig) -> None:
+    text = "tcp 10.20.0.10:4000 > 8.8.8.8:25 S len=100 ipid=7"
+    results = trace_packets(new_edge(config), [f"{text} frag={part}" for part in ("56-", "24-55", "0-23")])
+    assert [result.verdict for result in results] == [Verdict.HELD, Verdict.HELD, Verdict.REJECT]
+    assert results[-1].steps[-1].saw == text
+    # Said by others: what the texts of the later pieces claim of the datagram does not count.
+    last = "proto=6 10.20.0.10 > 8.8.8.8 len=120 ipid=7 frag=56-"
+    results = trace_packets(new_edge(config), [f"{text} frag=24-55", f"{text} frag=0-23", last])
+    assert results[-1].steps[-1].saw == text
+
+
+def test_a_conversation_goes_on_behind_a_segment_in_pieces(config: EdgeConfig) -> None:
+    tracer = Tracer(new_edge(config))
+    flow = "tcp 10.20.0.10:4000 > 8.8.8.8:80"
+    tracer.send(f"{flow} S")
+    tracer.reply("SA")
+    data = f"{flow} PA len=100"
+    verdicts = [tracer.send(text)[-1].reason for text in (f"{data} frag=0-63", f"{data} frag=64-", f"{flow} A")]
+    assert verdicts == [Reason.FRAGMENT_HELD, Reason.SESSION, Reason.SESSION]
+    assert tracer.send(f"{flow} A seq=1101")[-1].packet.endswith("seq=1101")
+
+
+def test_a_datagram_in_pieces_hairpins_in_pieces(config: EdgeConfig) -> None:
+    text = "tcp 10.20.0.10:4000 > 203.0.113.11:80 S len=3000"
+    results = trace_packets(new_edge(config), [f"{text} frag={part}" for part in ("0-999", "1000-1999", "2000-")])
+    out, back = results[-2:]
+    assert [result.hairpin for result in (out, back)] == [False, True]
+    assert [result.outputs[0].fragments for result in (out, back)] == [3, 3]
+    assert back.steps[0].stage is Stage.SESSION
+    assert back.outputs[0].packet.endswith("> 10.20.0.10:8080 S len=3000 ttl=62")
+
+
+def test_fragments_that_no_datagram_can_have(config: EdgeConfig) -> None:
+    flow = "proto=17 10.20.0.10 > 8.8.8.8"
+    texts = [f"{flow} len=70000 frag=65528-", f"{flow} len=2008 frag=1480-", f"{flow} len=70000 frag=0-1479 ipid=1"]
+    results = trace_packets(new_edge(config), texts)
+    assert [result.reason for result in results] == [Reason.FRAGMENT_ERROR, Reason.FRAGMENT_HELD, Reason.MALFORMED]
+    assert results[-1].steps[0].result is StepResult.COMPLETE
+
+
+def test_ipv6_in_pieces(config: EdgeConfig) -> None:
+    text = "udp [2001:db8::1]:4000 > [2001:db8::2]:53 len=100"
+    held, whole = trace_packets(new_edge(config), [f"{text} frag={part}" for part in ("0-63", "64-")])
+    assert (held.verdict, whole.verdict) == (Verdict.HELD, Verdict.DROP)
+    assert [step.result for step in whole.steps][:2] == [StepResult.COMPLETE, StepResult.MISS]
+
+
 def test_the_documentation_names_every_stage_and_result(root: Path) -> None:
     page = (root / "docs" / "cli.md").read_text(encoding="utf-8")
     tables = page[page.index("| stage | results |") : page.index("\n## test")]

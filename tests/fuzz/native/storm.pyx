@@ -9,20 +9,20 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memmove, memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE, mmap, mprotect, munmap
 
-from native.answer cimport ANSWER_SIZE, pseudo_header
-from native.capture cimport MAX_FRAME
+from native.answer cimport ANSWER_ROOM, pseudo_header
 from native.engine cimport Engine, Result, State
+from native.link cimport MAX_FRAME
 from native.packet cimport K_OTHER, K_UDP, PARSED, Packet, parse
 from native.pipeline cimport pipeline
-from native.program cimport PORT_ISOLATED, PORT_UPLINK, ProgramData
+from native.program cimport ProgramData, side_of
 from native.record cimport NO_PORT, Recorder
 from native.session cimport hash_key
-from native.stats cimport REASONS, VERDICTS, V_ALLOW
+from native.stats cimport R_FRAGMENT_HELD, REASONS, VERDICTS, V_ALLOW
 from native.wire cimport be16, be32, fold, put16, put32, sum_bytes
 
 cdef enum:
     PAGE = 4096
-    AREA = 20 * PAGE            # room for MAX_FRAME + ANSWER_SIZE between two guards
+    AREA = 20 * PAGE            # room for ANSWER_ROOM bytes between two guards
     ROOM = 2048                 # largest frame that is kept for later
     SEEDS = 4096
     RECENT = 64
@@ -377,8 +377,7 @@ cdef class Storm:
         # The frame in `work` through the engine, and everything that has to hold afterwards.
         cdef State *state = &self.engine.state
         cdef const ProgramData *program = &self.engine.program.data
-        cdef uint8_t kind = program.ports[self.port].kind
-        cdef uint8_t side = 1 if kind == PORT_UPLINK else 2 if kind == PORT_ISOLATED else 0
+        cdef uint8_t side = side_of(program, self.port)
         cdef uint8_t *frame = self.frame_area + (0 if self.random & 7 == 0 else AREA - self.size)
         cdef uint8_t *answer = self.answer_area
         cdef uint32_t sessions = state.table.count
@@ -388,6 +387,7 @@ cdef class Storm:
         cdef Result result
         cdef int summed
         cdef uint8_t ttl
+        cdef bint is_piece
         memcpy(frame, self.work, self.size)
         recorder.count = 0
         state.now += advance
@@ -397,7 +397,8 @@ cdef class Storm:
         packet.hash = hash_key(&state.table, &packet.key) if packet.error == PARSED else 0
         summed = transport_sum(&packet)
         ttl = packet.ttl if packet.error == PARSED else 0
-        pipeline(state, program, &packet, self.port, answer, &result, &recorder if self.random & 3 == 0 else NULL)
+        is_piece = packet.error == R_FRAGMENT_HELD
+        pipeline(state, program, &packet, self.port, False, answer, &result, &recorder if self.random & 3 == 0 else NULL)
         if result.verdict >= VERDICTS or result.reason >= REASONS:
             self.problem = b"a verdict or a reason that does not exist"
         elif not self.allowed[result.verdict * <int>REASONS + result.reason]:
@@ -411,15 +412,15 @@ cdef class Storm:
                 self.problem = b"allowed, and nothing leaves"
         elif result.out_port >= program.port_count:
             self.problem = b"leaves by a port that does not exist"
-        elif not self.inside(&result, frame):
+        elif not is_piece and not self.inside(&result, frame):
             self.problem = b"what leaves lies in no buffer of this packet"
         else:
             parse(&left, result.frame, result.length, 0)
-            if left.error != PARSED and not left.reassembly:
+            if left.error != PARSED:
                 self.problem = b"what leaves cannot be read"
             elif result.length != 14 + left.ip_len:
                 self.problem = b"what leaves has another length than it says"
-            elif result.verdict == V_ALLOW and left.ttl + 1 != ttl:
+            elif result.verdict == V_ALLOW and not is_piece and left.ttl + 1 != ttl:
                 self.problem = b"forwarded without taking one hop"
             elif (summed == 1 if result.verdict == V_ALLOW else left.kind != K_OTHER) and transport_sum(&left) == 0:
                 self.problem = b"what leaves has a wrong transport checksum, and did not before"
@@ -435,11 +436,11 @@ cdef class Storm:
         cdef const uint8_t *end = result.frame + result.length
         if result.verdict == V_ALLOW:
             return result.frame >= frame and end <= frame + self.size
-        return result.frame == self.answer_area and result.length <= MAX_FRAME + ANSWER_SIZE
+        return result.frame == self.answer_area and result.length <= ANSWER_ROOM
 
     def check_totals(self):
         """Do the engine's counters add up to the frames it took?  What is wrong, or None."""
-        verdicts, reasons, created, peak, live = self.engine.totals()
+        verdicts, reasons, created, peak, live, *_ = self.engine.totals()
         if sum(verdicts) != self.done or sum(reasons) != self.done:
             return f"{self.done} frames, {sum(verdicts)} verdicts, {sum(reasons)} reasons"
         return None if live <= peak <= created else f"{live} sessions open, {peak} at most, {created} in all"

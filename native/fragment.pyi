@@ -1,0 +1,1 @@
+"""Reassembly: the memory of datagrams in pieces, and the judgement on each piece."""
