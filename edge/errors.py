@@ -6,14 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from edge.printable import printable
+
 Severity = Literal["error", "warning"]
-
-
-def printable(text: str) -> str:
-    """``text`` with control characters and the like escaped: one line that does nothing to a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,13 +130,19 @@ def unexpected_segment(session: Session, direction: int, packet: Packet) -> Ruli
         return Ruling(Verdict.DROP, Reason.TCP_STATE)
     if session.windows is None:
         return None
-    challenge = session.windows.challenge(direction)
-    if packet.tcp_flags & SYN and session.established:
+    windows, segment = session.windows, segment_of(packet)
+    challenge = windows.challenge(direction)
+    if packet.tcp_flags & SYN and session.established and not windows.repeats_syn(direction, segment):
         return Ruling(Verdict.DROP, Reason.TCP_STATE, challenge)
-    fit = session.windows.judge(direction, segment_of(packet))
-    if fit is Fit.INSIDE:
-        return None
-    return Ruling(Verdict.DROP, Reason.TCP_WINDOW, challenge if fit is Fit.DOUBTFUL else None)
+    match windows.judge(direction, segment, finished=session.finished(direction)):
+        case Fit.INSIDE:
+            return None
+        case Fit.OUTSIDE:
+            return Ruling(Verdict.DROP, Reason.TCP_WINDOW)
+        case Fit.DOUBTFUL:
+            return Ruling(Verdict.DROP, Reason.TCP_WINDOW, challenge)
+        case Fit.STALE:
+            return Ruling(Verdict.DROP, Reason.TCP_WINDOW, Answer.STALE_RESET)
 
 
 def still_admitted(session: Session, trip: Trip) -> bool:
@@ -495,13 +501,13 @@ class ReferenceEdge:
     def process(self, port: str, frame: bytes, now_ns: int, *, unsegmented: bool = False) -> Outcome:
         """One Ethernet frame in by a port.  Time never runs backwards: an earlier ``now_ns`` is taken for the latest.
 
-        ``unsegmented``: the frame was captured before a network card cut it up, the MTU is not its limit.  Raises
-        ValueError for a port that the configuration does not have.
+        ``unsegmented``: the frame was captured before a network card cut it up: the MTU is not its limit, and its IPv4
+        header may lack the total length.  Raises ValueError for a port that the configuration does not have.
         """
         state = self._state
         entered = self._port(port)
         self._advance(now_ns)
-        packet = parse(frame)
+        packet = parse(frame, unsegmented=unsegmented)
         if isinstance(packet, Reason):
             outcome = Outcome(Verdict.DROP, packet, (Step(Stage.PARSE, StepResult.DROP),), ())
         else:
@@ -541,7 +547,7 @@ class ReferenceEdge:
             state.sessions.created,
             state.sessions.peak,
             len(state.sessions),
-            state.errors_limited,
+            state.answers_limited,
         )
 
     def events(self) -> list[LogEvent]:
@@ -557,7 +563,8 @@ class ReferenceEdge:
         left by; everything else stays as it is.
         """
         self._advance(now_ns)
-        packet, at, sessions = parse(frame), network_offset(frame), self._state.sessions
+        packet, at = parse(frame, unsegmented=True), network_offset(frame)
+        sessions = self._state.sessions
         if isinstance(packet, Reason) or at is None or packet.kind in (Kind.FRAGMENT, Kind.ICMP_ERROR):
             return port, frame
         if sessions.find((packet.flow, self._port(port).side)) is not None:
@@ -571,7 +578,7 @@ class ReferenceEdge:
 
     def ingress_port(self, frame: bytes) -> str:
         """The port that a frame enters by, as its source says."""
-        packet = parse(frame)
+        packet = parse(frame, unsegmented=True)
         routing = self._policy.routing
         return routing.ports[0].name if isinstance(packet, Reason) else routing.ingress(packet.flow.src).name
 

@@ -112,12 +112,24 @@ class RuleLine:
 
 
 @dataclass(frozen=True, slots=True)
+class HitRule:
+    """A rule that a packet hit; ``kind`` is ``firewall``, or the type of a NAT rule."""
+
+    kind: str
+    name: str
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} rule {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What an edge did with a packet, in the terms that two edges are compared by.
 
     ``rewrite`` are the endpoints after NAT ('' when none applied), with ``*`` for what SNAT draws at random and the
     whole pool for an address chosen from one; ``port`` is where the packet left ('' when it did not).  ``reason`` and
-    ``rules`` explain, and are not compared.
+    ``rules``, in the order in which they matched, explain, and are not compared.
     """
 
     verdict: Verdict
@@ -125,7 +137,7 @@ class Answer:
     rewrite: str
     hairpin: bool
     reason: Reason
-    rules: tuple[str, ...]
+    rules: tuple[HitRule, ...]
 
     @property
     def compared(self) -> tuple[Verdict, str, str, bool]:
@@ -137,7 +149,7 @@ class Answer:
         return {
             "verdict": self.verdict.name,
             "reason": self.reason.name,
-            "rules": list(self.rules),
+            "rules": [{"rule": rule.name, "ruleId": rule.id} for rule in self.rules],
             "port": self.port or None,
             "rewrite": self.rewrite or None,
         }
@@ -209,7 +221,7 @@ class ReplayResult:
                 "peak": self.stats.sessions_peak,
                 "open": self.stats.sessions_open,
             },
-            "icmpErrorsLimited": self.stats.icmp_errors_limited,
+            "answersLimited": self.stats.answers_limited,
         }
         if self.differences is not None:
             document["differences"] = [difference.to_json() for difference in self.differences]
@@ -262,7 +274,7 @@ def replay_stepwise(
     Raises PortUnknownError, and CaptureWriteError when ``writer`` cannot write.
     """
     check_port(edge.config, in_port)
-    names = _rule_names(edge.config)
+    known = _known_rules(edge.config)
     comparison = None if other is None else _Comparison(edge.config, other.config)
     if other is not None:
         check_port(other.config, in_port)
@@ -285,7 +297,7 @@ def replay_stepwise(
         if writer is not None:
             for outcome in outcomes:
                 for output in outcome.outputs:
-                    writer.write(output.port, output.frame, now_ns, _comment(outcome, names))
+                    writer.write(output.port, output.frame, now_ns, _comment(outcome, known))
         if comparison is not None and other is not None:
             comparison.add(record, outcomes, list(_feed(other, record, now_ns, in_port, raw)))
         if progress is not None and packets % 4096 == 0:
@@ -353,27 +365,27 @@ def _result(
     )
 
 
-def _rule_names(config: EdgeConfig) -> dict[str, str]:
-    """Rule id -> what a comment calls it."""
-    names = {rule.id: f"firewall rule {rule.name}" for rule in config.firewall.rules}
-    names.update((rule.id, f"{rule.type.value} rule {rule.name}") for rule in config.nat.rules)
-    return names
+def _known_rules(config: EdgeConfig) -> dict[str, HitRule]:
+    """Rules by id."""
+    rules = [HitRule("firewall", rule.name, rule.id) for rule in config.firewall.rules]
+    rules += [HitRule(rule.type.value, rule.name, rule.id) for rule in config.nat.rules]
+    return {rule.id: rule for rule in rules}
 
 
-def _comment(outcome: Outcome, names: Mapping[str, str]) -> str:
+def _comment(outcome: Outcome, known: Mapping[str, HitRule]) -> str:
     """Verdict and reason, the rules that matched in the order they did, and the endpoints after NAT."""
     parts = [f"{outcome.verdict.name} {outcome.reason.name}"]
-    parts += _rules(outcome, names)
+    parts += [str(rule) for rule in _rules(outcome, known)]
     rewrite = _rewrite(outcome.steps)
     if rewrite is not None:
         parts.append(f"rewritten to {_endpoints_text(rewrite)}")
     return ", ".join(parts)
 
 
-def _rules(outcome: Outcome, names: Mapping[str, str]) -> list[str]:
+def _rules(outcome: Outcome, known: Mapping[str, HitRule]) -> list[HitRule]:
     rule_ids = (rule_id for step in outcome.steps for rule_id in (step.rule_id, *step.nat_rule_ids))
-    hits = (names.get(rule_id, rule_id) for rule_id in rule_ids if rule_id is not None)
-    return list(dict.fromkeys(hits))  # a NAT rule that bypasses the firewall stands in two steps
+    hits = dict.fromkeys(rule_id for rule_id in rule_ids if rule_id is not None)  # BYPASS: it stands in two steps
+    return [known[rule_id] for rule_id in hits]
 
 
 def _rewrite(steps: Sequence[Step]) -> Endpoints | None:
@@ -402,7 +414,7 @@ class _Comparison:
         self.differences: dict[Flow, FlowDifference] = {}
         self._drawn: tuple[dict[str, str], ...] = ({}, {})
         self._sides = tuple(
-            (_rule_names(config), {rule.id: rule.external for rule in config.nat.rules}) for config in (first, second)
+            (_known_rules(config), {rule.id: rule.external for rule in config.nat.rules}) for config in (first, second)
         )
 
     def add(self, record: CapturedFrame, first: Sequence[Outcome], second: Sequence[Outcome]) -> None:
@@ -416,7 +428,7 @@ class _Comparison:
                 return
 
     def _answer(self, outcome: Outcome, side: int) -> Answer:
-        names, pools = self._sides[side]
+        known, pools = self._sides[side]
         drawn = self._drawn[side]
         rewrite = _rewrite(outcome.steps)
         text = ""
@@ -434,14 +446,14 @@ class _Comparison:
             text if allowed else "",
             any(output.hairpin for output in outcome.outputs),
             outcome.reason,
-            tuple(_rules(outcome, names)),
+            tuple(_rules(outcome, known)),
         )
 
     def _note(self, record: CapturedFrame, first: Answer, second: Answer) -> None:
         from edge.packets import format_frame
         from edge.reference_wire import Packet, parse
 
-        packet = parse(record.frame)
+        packet = parse(record.frame, unsegmented=True)
         if not isinstance(packet, Packet):  # what no edge can read, every edge drops for the same reason
             return
         flow, back = packet.flow, packet.flow.reversed()

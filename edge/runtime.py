@@ -205,7 +205,7 @@ class Edge:
             sessions_created=created,
             sessions_peak=peak,
             sessions_open=live,
-            icmp_errors_limited=errors_limited,
+            answers_limited=errors_limited,
         )
 
     def sessions(self) -> list[SessionInfo]:

@@ -72,15 +72,15 @@ class RuleCounters:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Packets by verdict and by reason (those that occurred), sessions: made so far, most at once, alive; and the ICMP
-    errors that ``options.icmpErrorRate`` kept the edge from sending."""
+    """Packets by verdict and by reason (those that occurred), sessions: made so far, most at once, alive; and the
+    answers (ICMP errors, challenge ACKs, resets of stale connections) that ``options.icmpErrorRate`` kept back."""
 
     verdicts: Mapping[Verdict, int]
     reasons: Mapping[Reason, int]
     sessions_created: int
     sessions_peak: int
     sessions_open: int
-    icmp_errors_limited: int = 0
+    answers_limited: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,9 @@ MAX_CLOCK_S = 9_000_000_000
 _ANY_PROTOCOL = 253
 """For experiments (RFC 3692): a packet of it has no further header that could be wrong."""
 
+_REFUSED_SEGMENT = frozenset({Reason.TCP_WINDOW, Reason.TCP_STATE})
+"""What is dropped so, and what the edge answers, is no part of the connection: its ends go on with other numbers."""
+
 _ANSWER_NUMBERS = frozenset({"seq", "ack"})
 
 
@@ -185,15 +188,17 @@ class Tracer:
         self.wait(packet.wait_s)
         keys = packet.shown_keys
         results: list[TraceResult] = []
+        refused = False
         entering: Output | None = Output(port, frame)
         while entering is not None and len(results) < MAX_PASSES:
             outcome = self._edge.process(entering.port, entering.frame, self._now_ns)
             results.append(self._result(entering, outcome, keys))
+            refused |= outcome.reason in _REFUSED_SEGMENT
             entering = next((output for output in outcome.outputs if output.hairpin), None)
-        self._conversation.saw(frame)
         outputs = results[-1].outputs
-        for output in outputs:
-            self._conversation.saw(output.frame)
+        if not refused:
+            for seen in (frame, *(output.frame for output in outputs)):
+                self._conversation.saw(seen)
         self._last_output = outputs[-1] if outputs else None
         return results
 

@@ -99,7 +99,7 @@ class StepResult(IntEnum):
     MARTIAN = 24
     ENDED = 25
     TOO_BIG = 26
-    LIMITED = 30  # an ICMP error that the edge would have sent
+    LIMITED = 30  # an ICMP error or a challenge ACK that the edge would have sent
 
 
 @dataclass(frozen=True, slots=True)

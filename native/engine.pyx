@@ -79,9 +79,10 @@ cdef inline bint turn_into_reply(
 
 
 cdef inline void set_and_parse(
-    State *state, const ProgramData *program, Packet *packet, uint8_t *frame, uint32_t size, uint16_t port
+    State *state, const ProgramData *program, Packet *packet, uint8_t *frame, uint32_t size, uint16_t port,
+    bint unsegmented
 ) noexcept nogil:
-    parse(packet, frame, size, side_of(program, port))
+    parse(packet, frame, size, side_of(program, port), unsegmented)
     packet.hash = hash_key(&state.table, &packet.key)
 
 
@@ -191,8 +192,7 @@ cdef class Engine:
         self._port(port)
         program = &self.program.data
         recorder.count = 0
-        set_and_parse(&self.state, program, packet, self.arena, <uint32_t>frame.shape[0], port)
-        packet.unsegmented = unsegmented
+        set_and_parse(&self.state, program, packet, self.arena, <uint32_t>frame.shape[0], port, unsegmented)
         pipeline(&self.state, program, packet, port, self.answers, &result, &recorder if record else NULL)
         steps = [step_tuple(&recorder.steps[i], packet.kind) for i in range(recorder.count)]
         if result.out_port == NO_PORT:
@@ -226,7 +226,7 @@ cdef class Engine:
     def ingress_port(self, const unsigned char[::1] frame) -> int:
         """Number of the port that a frame enters by when nobody says: the network of its source, else the first."""
         self._load(frame, 0)
-        parse(&self.packets[0], self.arena, <uint32_t>frame.shape[0], 0)
+        parse(&self.packets[0], self.arena, <uint32_t>frame.shape[0], 0, True)
         return port_of_source(&self.program.data, &self.packets[0])
 
     def map_reply(self, uint16_t port, const unsigned char[::1] frame, uint64_t now_ns):
@@ -235,7 +235,7 @@ cdef class Engine:
         self._load(frame, now_ns)
         self._port(port)
         expire(&self.state)
-        parse(&self.packets[0], self.arena, <uint32_t>frame.shape[0], side_of(&self.program.data, port))
+        parse(&self.packets[0], self.arena, <uint32_t>frame.shape[0], side_of(&self.program.data, port), True)
         if not turn_into_reply(&self.state, &self.program.data, &self.packets[0], &port):
             return port, bytes(frame)
         return port, PyBytes_FromStringAndSize(<char *>self.arena, frame.shape[0])
@@ -271,8 +271,7 @@ cdef class Engine:
                 more = False
                 break
             packet = &self.packets[count]
-            parse(packet, self.arena + used, self.lengths[count], 0)
-            packet.unsegmented = True
+            parse(packet, self.arena + used, self.lengths[count], 0, True)
             self.in_ports[count] = <uint16_t>fixed if fixed >= 0 else port_of_source(program, packet)
             if packet.error == PARSED:
                 set_side(packet, side_of(program, self.in_ports[count]))
@@ -304,8 +303,7 @@ cdef class Engine:
         while unlikely(result.hairpin):     # ends: a forwarded packet loses a hop each time, an answer is answered once
             turns += 1
             port = result.out_port
-            set_and_parse(&self.state, program, packet, result.frame, result.length, port)
-            packet.unsegmented = True
+            set_and_parse(&self.state, program, packet, result.frame, result.length, port, True)
             pipeline(&self.state, program, packet, port, self.answers + (turns & 1) * ANSWER_ROOM, &result, NULL)
 
     # -------------------------------------------------------------- measuring
@@ -381,7 +379,8 @@ cdef class Engine:
         cdef Packet *packet
         for i in range(BURST):
             packet = &self.packets[i]
-            set_and_parse(&self.state, program, packet, self.arena + self.offsets[i], self.lengths[i], self.in_ports[i])
+            set_and_parse(&self.state, program, packet, self.arena + self.offsets[i], self.lengths[i], self.in_ports[i],
+                          False)
             prefetch_bucket(&self.state.table, packet.hash)
         for i in range(BURST):
             prefetch_session(&self.state.table, self.packets[i].hash)
@@ -409,7 +408,7 @@ cdef class Engine:
         ]
 
     def totals(self):
-        """(packets by verdict, packets by reason, sessions created, peak, open, ICMP errors not sent for the limit)."""
+        """(packets by verdict, packets by reason, sessions created, peak, open, answers not sent for the limit)."""
         cdef Totals *totals = &self.state.totals
         cdef int i
         self._idle()
@@ -419,7 +418,7 @@ cdef class Engine:
             totals.created,
             totals.peak,
             self.state.table.count,
-            totals.errors_limited,
+            totals.answers_limited,
         )
 
     def sessions(self) -> list:

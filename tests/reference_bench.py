@@ -1,10 +1,11 @@
-"""The readable edge on a bench: packets in as text, what became of them as short words."""
+"""An edge on a bench, the readable one by default: packets in as text, what became of them as short words."""
 
 from __future__ import annotations
 
 from edge.model import EdgeConfig
 from edge.packets import Conversation, build_frame, format_frame, parse_packet, reply_to
 from edge.reference import ReferenceEdge
+from edge.runtime import Edge
 from edge.verdicts import Outcome
 from tests.support import SECOND
 
@@ -12,8 +13,10 @@ from tests.support import SECOND
 class Bench:
     """An edge with a clock, fed with packets in text."""
 
-    def __init__(self, config: EdgeConfig, seed: int | None = None) -> None:
-        self.edge = ReferenceEdge(config, seed=seed)
+    def __init__(
+        self, config: EdgeConfig, seed: int | None = None, make: type[ReferenceEdge | Edge] = ReferenceEdge
+    ) -> None:
+        self.edge = make(config, seed=seed)
         self.now_ns = 0
         self.conversation = Conversation()
         self.last: Outcome | None = None
@@ -24,8 +27,8 @@ class Bench:
         frame = build_frame(packet, self.conversation)
         return self.frame(packet.in_port or self.edge.ingress_port(frame), frame)
 
-    def frame(self, port: str, frame: bytes) -> Outcome:
-        self.last = self.edge.process(port, frame, self.now_ns)
+    def frame(self, port: str, frame: bytes, *, unsegmented: bool = False) -> Outcome:
+        self.last = self.edge.process(port, frame, self.now_ns, unsegmented=unsegmented)
         for seen in (frame, *(output.frame for output in self.last.outputs)):
             self.conversation.saw(seen)
         return self.last

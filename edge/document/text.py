@@ -17,7 +17,7 @@ from math import isinf
 from typing import Any, Final
 
 from edge.document.problems import Finding, Path, quoted
-from edge.errors import printable
+from edge.printable import printable
 
 Trie = dict[str | int, "Trie"]
 Places = dict[tuple[Path, bool], tuple[int, int]]

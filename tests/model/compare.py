@@ -19,7 +19,7 @@ from tests.model.universe import Universe, universe
 class AnyEdge(Protocol):
     """What :class:`edge.reference.ReferenceEdge` and :class:`edge.runtime.Edge` have in common."""
 
-    def process(self, port: str, frame: bytes, now_ns: int) -> Outcome: ...
+    def process(self, port: str, frame: bytes, now_ns: int, *, unsegmented: bool = False) -> Outcome: ...
     def apply(self, config: EdgeConfig) -> None: ...
     def sessions(self) -> list[SessionInfo]: ...
     def rule_counters(self) -> dict[str, RuleCounters]: ...
@@ -82,8 +82,8 @@ class Pair:
             if mapped[0] != mapped[1]:
                 return "mapped replies", *mapped
             port, data = mapped[0]
-        self.outcome = self.first.process(port, data, event.now_ns)
-        second = self.second.process(port, data, event.now_ns)
+        self.outcome = self.first.process(port, data, event.now_ns, unsegmented=event.unsegmented)
+        second = self.second.process(port, data, event.now_ns, unsegmented=event.unsegmented)
         return None if self.outcome == second else ("outcomes", self.outcome, second)
 
     def snapshots(self) -> tuple[str, object, object] | None:

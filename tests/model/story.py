@@ -27,6 +27,7 @@ def describe(universe: Universe, events: Iterable[Event]) -> str:
             before = event.universe.config
         else:
             mapped = " (mapped as a reply)" if event.mapped else ""
+            mapped += " (unsegmented)" if event.unsegmented else ""
             text = format_frame(event.frame, frozenset({"ttl", "seq", "ack", "win"}))
             lines += [f"event {number}: {event.now_ns} ns in {event.port}{mapped}: {text}", f"    {event.frame.hex()}"]
     return "\n".join(lines)

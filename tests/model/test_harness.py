@@ -27,8 +27,8 @@ NOT_EMULATED = {
 class HopForgetter(ReferenceEdge):
     """Forwards without taking a hop off, when a session decided."""
 
-    def process(self, port: str, frame: bytes, now_ns: int) -> Outcome:
-        outcome = super().process(port, frame, now_ns)
+    def process(self, port: str, frame: bytes, now_ns: int, *, unsegmented: bool = False) -> Outcome:
+        outcome = super().process(port, frame, now_ns, unsegmented=unsegmented)
         if outcome.reason is not Reason.SESSION:
             return outcome
         return replace(outcome, outputs=tuple(replace(item, frame=item.frame[:-1]) for item in outcome.outputs))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from random import Random
 
-from edge.verdicts import Outcome, Reason, Verdict
-from tests.model.frames import Parts, frame, icmp, mutated, parts_of, tcp, udp
+from edge.verdicts import Outcome, Reason, StepResult, Verdict
+from tests.model.frames import Parts, frame, icmp, mutated, parts_of, tcp, udp, without_length
 from tests.model.mishaps import ERRORS, error_about
 from tests.model.talk import SCALE_OPTIONS, Said, Talk, tcp_ends
 from tests.model.universe import ODD, PORTS, Universe, changed_universe
@@ -25,12 +25,14 @@ OTHERS = {4: ((9, 0), (10, 0), (40, 3), (0x50, 1)), 6: ((133, 0), (135, 0), (200
 
 @dataclass(frozen=True, slots=True)
 class PacketEvent:
-    """One frame in by a port.  ``mapped``: it comes from a capture that was taken behind the edge."""
+    """One frame in by a port.  ``mapped``: it comes from a capture that was taken behind the edge; ``unsegmented``: and
+    before a network card cut it up."""
 
     port: str
     frame: bytes
     now_ns: int
     mapped: bool = False
+    unsegmented: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Traffic:
         self._storm: deque[Parts] = deque()
         self._forwarded: deque[tuple[str, bytes]] = deque(maxlen=24)
         self._translated: deque[tuple[str, bytes]] = deque(maxlen=12)
+        self._crowded: deque[tuple[bytes, bytes]] = deque(maxlen=3)  # ends between which SNAT has to find ports
         self._talks: deque[Talk] = deque(maxlen=4)
         self._said: tuple[Talk, Said] | None = None
 
@@ -64,6 +67,8 @@ class Traffic:
         """What became of an event."""
         self._sent.append((event.port, event.frame))
         before = parts_of(event.frame)
+        if before is not None and any(step.result is StepResult.SNAT for step in outcome.steps):
+            self._crowded.append((before.src, before.dst))
         for output in outcome.outputs:
             self._left.append((output.port, output.frame))
             if outcome.verdict is Verdict.ALLOW:
@@ -109,7 +114,10 @@ class Traffic:
             data = mutated(random, data)
         if port not in self.universe.config.ports or random.random() < 0.05:
             port = random.choice(self.universe.config.ports)
-        return PacketEvent(port, data, self.now_ns, mapped=random.random() < 0.15)
+        unsegmented = random.random() < 0.1
+        if random.random() < (0.3 if unsegmented else 0.01):
+            data = without_length(data)
+        return PacketEvent(port, data, self.now_ns, mapped=random.random() < 0.15, unsegmented=unsegmented)
 
     def _let_time_pass(self, deadlines: tuple[int, ...]) -> None:
         random = self.random
@@ -173,7 +181,7 @@ class Traffic:
 
     def _many(self) -> list[Parts]:
         """Sessions from one machine to one service, more than there may be room for."""
-        src, dst = self._addresses()
+        src, dst = self._crowded.pop() if self._crowded and self.random.random() < 0.7 else self._addresses()
         dport, numbers = self.random.choice(PORTS), range(5000, 5000 + self.random.choice((3, 6, 10)))
         match self.random.randrange(3):
             case 0:

@@ -68,6 +68,24 @@ MISTAKES: list[tuple[str, ...]] = [
         "actionValue: 5",
         "19:35 firewallRules.userDefinedRules[0].actionValue WRONG_TYPE",
     ),
+    (
+        "action in lower case, by its older name",
+        "actionValue: ALLOW",
+        "action: allow",
+        "19:30 firewallRules.userDefinedRules[0].action INVALID_VALUE",
+    ),
+    (
+        "NAT type in lower case, by its older name",
+        "type: DNAT",
+        "ruleType: dnat",
+        "24:31 natRules[0].ruleType INVALID_VALUE",
+    ),
+    (
+        "group type in lower case, by its older name",
+        "typeValue: IP_SET",
+        "type: ip_set",
+        "13:27 firewallGroups[0].type INVALID_VALUE",
+    ),
     ("no action", ", actionValue: ALLOW", "", "19:7 firewallRules.userDefinedRules[0].actionValue MISSING_FIELD"),
     (
         "two actions",
@@ -499,6 +517,7 @@ MISTAKES: list[tuple[str, ...]] = [
     ),
     ("negative seed", "options: {}", "options: {seed: -1}", "31:17 options.seed OUT_OF_RANGE"),
     ("reject code", "options: {}", "options: {rejectCode: 16}", "31:23 options.rejectCode OUT_OF_RANGE"),
+    ("frag-needed as reject", "options: {}", "options: {rejectCode: 4}", "31:23 options.rejectCode OUT_OF_RANGE"),
     (
         "network named like the uplink",
         "name: LAN-ACME",
