@@ -18,7 +18,8 @@ SENTENCES = MappingProxyType(
         Reason.RELATED: "it is an ICMP error about an established session",
         Reason.LOCAL_SERVICE: "it is addressed to the edge itself",
         Reason.TCP_STRICT: "a TCP packet without a session must be a SYN (options.tcpStrict)",
-        Reason.TCP_WINDOW: "its sequence or acknowledgement number is outside the session's window",
+        Reason.TCP_WINDOW: "its sequence or acknowledgement number is outside the session's window; more may be"
+        " unacknowledged than the other side has room for",
         Reason.TCP_STATE: "its flags do not fit the state of the TCP session",
         Reason.ICMP_UNRELATED: "it is an ICMP reply that nobody asked for, or an ICMP error about no session",
         Reason.PROVIDER_FILTER: "the provider blocks this destination port upstream of every edge"

@@ -90,13 +90,19 @@ def unexpected_segment(session: Session, direction: int, packet: Packet) -> Ruli
         return Ruling(Verdict.DROP, Reason.TCP_STATE)
     if session.windows is None:
         return None
-    challenge = session.windows.challenge(direction)
-    if packet.tcp_flags & SYN and session.established:
+    windows, segment = session.windows, segment_of(packet)
+    challenge = windows.challenge(direction)
+    if packet.tcp_flags & SYN and session.established and not windows.repeats_syn(direction, segment):
         return Ruling(Verdict.DROP, Reason.TCP_STATE, challenge)
-    fit = session.windows.judge(direction, segment_of(packet))
-    if fit is Fit.INSIDE:
-        return None
-    return Ruling(Verdict.DROP, Reason.TCP_WINDOW, challenge if fit is Fit.DOUBTFUL else None)
+    match windows.judge(direction, segment, finished=session.finished(direction)):
+        case Fit.INSIDE:
+            return None
+        case Fit.OUTSIDE:
+            return Ruling(Verdict.DROP, Reason.TCP_WINDOW)
+        case Fit.DOUBTFUL:
+            return Ruling(Verdict.DROP, Reason.TCP_WINDOW, challenge)
+        case Fit.STALE:
+            return Ruling(Verdict.DROP, Reason.TCP_WINDOW, Answer.STALE_RESET)
 
 
 def still_admitted(session: Session, trip: Trip) -> bool:
@@ -250,10 +256,11 @@ class ReferenceEdge:
     ) -> Outcome:
         """One Ethernet frame in by a port.  Time never runs backwards: an earlier ``now_ns`` is taken for the latest.
 
-        ``unsegmented``: the frame was captured before a network card cut it up, the MTU is not its limit.
-        ``map_replies``: what :meth:`map_reply` does, of datagrams in pieces too.  ``fragmentation``: the frame is a
-        whole datagram that came in such pieces, as an output that hairpins says.  Raises ValueError for a port that the
-        configuration does not have, and for a ``fragmentation`` that the frame cannot have come in.
+        ``unsegmented``: the frame was captured before a network card cut it up: the MTU is not its limit, and its IPv4
+        header may lack the total length.  ``map_replies``: what :meth:`map_reply` does, of datagrams in pieces too.
+        ``fragmentation``: the frame is a whole datagram that came in such pieces, as an output that hairpins says.
+        Raises ValueError for a port that the configuration does not have, and for a ``fragmentation`` that the frame
+        cannot have come in.
         """
         state = self._state
         entered = self._port(port)
@@ -302,7 +309,7 @@ class ReferenceEdge:
             sessions.created,
             sessions.peak,
             len(sessions),
-            state.errors_limited,
+            state.answers_limited,
             fragments.reassembled,
             fragments.timed_out,
             fragments.units,
@@ -321,7 +328,7 @@ class ReferenceEdge:
         left by; everything else stays as it is.
         """
         self._advance(now_ns)
-        packet, at = parse(frame), network_offset(frame)
+        packet, at = parse(frame, unsegmented=True), network_offset(frame)
         if isinstance(packet, Reason) or at is None:
             return port, frame
         session = answered_session(self._state, self._port(port), packet)
@@ -332,7 +339,7 @@ class ReferenceEdge:
 
     def ingress_port(self, frame: bytes) -> str:
         """The port that a frame enters by, as its source says."""
-        packet = parse(frame)
+        packet = parse(frame, unsegmented=True)
         routing = self._policy.routing
         return routing.ports[0].name if isinstance(packet, Reason) else routing.ingress(packet.flow.src).name
 

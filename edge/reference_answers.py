@@ -7,7 +7,7 @@ from enum import Enum, auto
 
 from edge.reference_cut import cut_ipv4, cut_ipv6
 from edge.reference_quote import rewrite_error
-from edge.reference_trip import Trip
+from edge.reference_trip import Bucket, Trip
 from edge.reference_window import ChallengeAck
 from edge.reference_wire import (
     ACK,
@@ -30,6 +30,7 @@ class Answer(Enum):
     """What the edge sends back instead of forwarding."""
 
     RESET = auto()
+    STALE_RESET = auto()  # in the name of an originator whose SYN was answered with numbers of another connection
     ECHO_REPLY = auto()
     NET_UNREACHABLE = auto()
     PROTOCOL_UNREACHABLE = auto()
@@ -113,18 +114,27 @@ def answer(trip: Trip, kind: Answer | ChallengeAck) -> bytes | None:
     if packet.kind is Kind.ICMP_ERROR or is_unspecified(src) or routing.is_multicast(src) or routing.is_multicast(dst):
         return None
     if isinstance(kind, ChallengeAck):
-        return tcp_answer(packet, kind.seq, kind.ack, ACK, kind.window)
+        return tcp_answer(packet, kind.seq, kind.ack, ACK, kind.window) if may_send(trip, trip.state.segments) else None
     if kind is Answer.ECHO_REPLY:
         return echo_reply(packet)
     if kind is Answer.RESET:
         return None if packet.tcp_flags & RST else tcp_reset(packet)
+    if kind is Answer.STALE_RESET:
+        return tcp_reset(packet) if may_send(trip, trip.state.segments) else None
     source = trip.entered.answers_from(src)
     if source is None:
         return None
     icmp_type, code = ICMP_ERRORS[kind][0 if packet.version == 4 else 1]
     options = trip.policy.options
     mtu = options.mtu if kind is Answer.TOO_BIG else 0
-    if not trip.state.may_send_error(options.icmp_error_rate):
-        trip.note(Stage.LOCAL, StepResult.LIMITED)
+    if not may_send(trip, trip.state.errors):
         return None
     return icmp_error(packet, source, icmp_type, options.reject_code if code is None else code, mtu)
+
+
+def may_send(trip: Trip, bucket: Bucket) -> bool:
+    """False, and so noted, for an answer of which there were too many of late."""
+    if trip.state.may_send(bucket, trip.policy.options.icmp_error_rate):
+        return True
+    trip.note(Stage.LOCAL, StepResult.LIMITED)
+    return False

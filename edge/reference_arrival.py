@@ -23,7 +23,7 @@ def arrive(
     fragmentation: Fragmentation | None,
 ) -> Trip | Outcome:
     """A packet at the beginning of its way; or what became of a frame that is none, or a piece of one."""
-    packet = parse(frame)
+    packet = parse(frame, unsegmented=unsegmented)
     steps: list[Step] = []
     if isinstance(packet, Packet) and packet.kind is Kind.FRAGMENT:
         taken = state.fragments.take(entered.name, packet, state.clock_ns, policy.options.max_fragments)

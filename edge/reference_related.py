@@ -16,7 +16,7 @@ from edge.reference_answers import Ruling
 from edge.reference_sessions import Session
 from edge.reference_trip import Trip
 from edge.reference_wire import Flow
-from edge.routing.reference import PortKind
+from edge.routing.reference import PortKind, is_martian
 from edge.verdicts import Reason, Stage, StepResult, Verdict
 
 
@@ -24,10 +24,10 @@ def quoted_session(trip: Trip) -> tuple[Session, int] | None:
     """The session whose packet an error is about, and the direction in which the error goes along with it.
 
     An error that does not go to the quoted packet's sender, or quotes a sequence number that was not sent of late, was
-    made up by somebody (RFC 5927).
+    made up by somebody (RFC 5927).  Nor does one pass with addresses that no router forwards.
     """
     quote = trip.quote
-    if quote is None:
+    if quote is None or trip.policy.routing.is_multicast(trip.flow.dst) or is_martian(trip.flow.src, trip.flow.dst):
         return None
     found = trip.state.sessions.find((quote.flow.reversed(), trip.entered.side))
     if found is None:

@@ -113,6 +113,10 @@ class Session:
         """A TCP session whose handshake is not over."""
         return self.kind is Kind.TCP and not self.established
 
+    def finished(self, side: int) -> bool:
+        """A side of a TCP session that has sent FIN, or was reset."""
+        return self.kind is Kind.TCP and self.states[side] >= TcpState.CLOSING
+
     def leaves_as(self, direction: int) -> Flow:
         """What a packet of a direction is rewritten to."""
         return self.translated if direction == ORIGINAL else self.original.reversed()

@@ -66,6 +66,26 @@ class Policy:
 
 
 @dataclass(slots=True)
+class Bucket:
+    """What may be sent: one second's worth at the most (RFC 1812 4.3.2.8, RFC 4443 2.4 f).  Credit is time."""
+
+    credit_ns: int = SECOND
+    credited_ns: int = 0  # when that was so
+
+    def take(self, rate: int, now_ns: int) -> bool:
+        """Pay for one of ``rate`` a second, 0 for any number; False if the credit does not suffice."""
+        if rate == 0:
+            return True
+        price = SECOND // rate
+        self.credit_ns = min(SECOND, self.credit_ns + now_ns - self.credited_ns)
+        self.credited_ns = now_ns
+        if self.credit_ns < price:
+            return False
+        self.credit_ns -= price
+        return True
+
+
+@dataclass(slots=True)
 class State:
     """What outlives a configuration."""
 
@@ -75,24 +95,17 @@ class State:
     clock_ns: int = 0
     counters: dict[str, RuleCounters] = field(default_factory=dict)
     events: list[LogEvent] = field(default_factory=list)
-    error_credit_ns: int = SECOND  # ICMP errors that may be sent, each at the price of a second / rate
-    credited_ns: int = 0  # when that was so
-    errors_limited: int = 0
+    errors: Bucket = field(default_factory=Bucket)  # ICMP errors of the edge's own
+    segments: Bucket = field(default_factory=Bucket)  # TCP in the name of an end that did not ask for it
+    answers_limited: int = 0
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     reasons: Counter[Reason] = field(default_factory=Counter)
 
-    def may_send_error(self, rate: int) -> bool:
-        """Takes the price of one ICMP error out of a bucket of one second (RFC 1812 4.3.2.8, RFC 4443 2.4 f)."""
-        if rate == 0:
-            return True
-        price = SECOND // rate
-        self.error_credit_ns = min(SECOND, self.error_credit_ns + self.clock_ns - self.credited_ns)
-        self.credited_ns = self.clock_ns
-        if self.error_credit_ns < price:
-            self.errors_limited += 1
-            return False
-        self.error_credit_ns -= price
-        return True
+    def may_send(self, bucket: Bucket, rate: int) -> bool:
+        """Is an answer of which there may be so many in a second due?  One that is not is counted."""
+        due = bucket.take(rate, self.clock_ns)
+        self.answers_limited += not due
+        return due
 
     def count(self, rules: Iterable[str], size: int, hits: int) -> None:
         """One packet of ``size`` bytes, on each of the rules."""

@@ -1,7 +1,7 @@
 """Which TCP segments of a session are plausible: the sequence numbers that each side may send, followed from its SYN.
 
-Van Rooij, "Real Stateful TCP Packet Filtering in IP Filter", as PF does it, with RFC 5961's answers to what an attacker
-who sees nothing would try.  Sequence numbers wrap at 2**32, so all comparisons are of differences.
+After Van Rooij, "Real Stateful TCP Packet Filtering in IP Filter", with RFC 5961's answers to what an attacker who sees
+nothing would try.  Sequence numbers wrap at 2**32, so all comparisons are of differences.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from typing import NamedTuple
 
 from edge.reference_wire import ACK, FIN, RST, SYN, Packet, u16, u32
 
+ORIGINATOR, RESPONDER = 0, 1
+
 MAX_SCALE = 14  # RFC 7323 2.3
 FIRST_FLIGHT = 65535
 """Bytes that the originator may send before anything is known of the responder's window."""
-SLACK = 66035
-"""How far an acknowledgement may stray: the largest window without scaling and a little more."""
+SLACK = 67035
+"""How far an acknowledgement may stray: the largest window without scaling and a segment of Ethernet."""
 
 END_OF_OPTIONS, NO_OPERATION, WINDOW_SCALE = 0, 1, 3
 
@@ -37,6 +39,11 @@ class Segment(NamedTuple):
         """The sequence number behind it; SYN and FIN have one each."""
         return (self.seq + self.length + bool(self.flags & SYN) + bool(self.flags & FIN)) % 2**32
 
+    @property
+    def behind_syn(self) -> int:
+        """The sequence number of its first byte of data."""
+        return (self.seq + bool(self.flags & SYN)) % 2**32
+
 
 @dataclass(frozen=True, slots=True)
 class ChallengeAck:
@@ -53,97 +60,194 @@ class Fit(Enum):
     INSIDE = auto()
     OUTSIDE = auto()
     DOUBTFUL = auto()  # a reset that is only nearly right
+    STALE = auto()  # the answer to another SYN than the one that was sent
 
 
 @dataclass(slots=True)
 class Side:
-    """One end.  ``seqlo`` is the highest end of a segment that it has sent, ``seqhi`` the highest that it may send;
-    ``max_win`` the largest window that it has advertised, as on the wire."""
+    """One end.  ``low`` is the highest end of a segment that it has sent, ``high`` the highest that it may send.
+
+    No window that it has advertised is larger than ``2**reach`` bytes.  ``edge_window`` is the field of the segment
+    by which it set the other side's ``high``, so that what it acknowledged in it can be told.
+    """
 
     seen: bool = False
-    seqlo: int = 0
-    seqhi: int = 0
-    max_win: int = 1
+    low: int = 0
+    high: int = 0
+    reach: int = 0
+    edge_window: int = 1
     scale: int | None = None
 
 
 class Windows:
-    """Both ends of a session that began with a SYN."""
+    """Both ends of a session that began with a SYN.  Everywhere ``me`` is the side that sends."""
 
     def __init__(self, syn: Segment) -> None:
-        seqhi = (syn.end + FIRST_FLIGHT) % 2**32
-        self._sides = (Side(True, syn.end, seqhi, max(syn.window, 1), syn.scale), Side())
+        self._sides = (Side(), Side())
+        self._iss = syn.seq
+        self._open(syn)
 
-    def judge(self, me: int, segment: Segment) -> Fit:
-        """May this side send it?  Changes nothing."""
+    # --- judging ---
+
+    def judge(self, me: int, segment: Segment, *, finished: bool = False) -> Fit:
+        """May this side, which has ``finished`` if it has sent FIN, send it?  Changes nothing."""
+        if not self._sides[RESPONDER].seen:
+            return self._judge_opening(segment) if me == ORIGINATOR else self._judge_first_answer(segment)
+        if segment.flags & RST:
+            return self._judge_reset(me, segment.seq, finished=finished)
         own, peer = self._sides[me], self._sides[1 - me]
-        if not own.seen:
-            return Fit.INSIDE if answers_syn(segment, peer) else Fit.OUTSIDE
-        if segment.flags & RST and segment.seq != own.seqlo:
-            ahead = difference(segment.seq, own.seqlo) > 0 and difference(segment.seq, own.seqhi) <= 0
-            return Fit.DOUBTFUL if ahead else Fit.OUTSIDE
+        ahead = difference(segment.ack, peer.low)
         plausible = (
-            difference(segment.end, own.seqhi) <= 0
-            and difference(segment.seq, own.seqlo - self._reach(1 - me)) >= 0
-            and self._acknowledges_plausibly(me, segment)
+            difference(segment.end, own.high) <= 0
+            and difference(segment.seq, own.low - (1 << peer.reach)) >= 0
+            and (not segment.flags & ACK or -(SLACK << self._scale(me)) <= ahead <= SLACK)
         )
         return Fit.INSIDE if plausible else Fit.OUTSIDE
 
+    def repeats_syn(self, me: int, segment: Segment) -> bool:
+        """Is it a SYN with ACK like one that this side had sent, with nothing behind it?"""
+        own, peer = self._sides[me], self._sides[1 - me]
+        return own.seen and peer.seen and bool(segment.flags & ACK) and segment.end == own.low
+
+    def _judge_opening(self, segment: Segment) -> Fit:
+        """The originator alone: a SYN may be sent again, and even be another one."""
+        own = self._sides[ORIGINATOR]
+        if segment.flags & RST:
+            return Fit.INSIDE if segment.seq in (own.low, (self._iss + 1) % 2**32) else Fit.OUTSIDE
+        if is_plain_syn(segment):
+            return Fit.INSIDE
+        inside = difference(segment.seq, self._iss) >= 0 and difference(segment.end, own.high) <= 0
+        return Fit.INSIDE if inside else Fit.OUTSIDE
+
+    def _judge_first_answer(self, segment: Segment) -> Fit:
+        """It acknowledges the SYN, and of the data that came with it as much as it likes (RFC 7413); or it is a SYN of
+        its own (RFC 9293 3.5).  Another acknowledgement is of a connection that the originator knows nothing of."""
+        if not segment.flags & ACK:
+            return Fit.INSIDE if is_plain_syn(segment) else Fit.OUTSIDE
+        sent = difference(self._sides[ORIGINATOR].low, self._iss)
+        if 1 <= difference(segment.ack, self._iss) <= sent:
+            return Fit.INSIDE
+        return Fit.OUTSIDE if segment.flags & RST else Fit.STALE
+
+    def _judge_reset(self, me: int, seq: int, *, finished: bool) -> Fit:
+        """RFC 5961 3: good is the number that the receiver waits for, as far as can be told.
+
+        That is behind all that was sent, or behind all that was acknowledged, if the rest was lost; a FIN may have been
+        sent again and have been the first to arrive.
+        """
+        own = self._sides[me]
+        acknowledged = self._acknowledged(1 - me)
+        if seq in (own.low, acknowledged) or (finished and seq == (own.low - 1) % 2**32):
+            return Fit.INSIDE
+        near = difference(seq, acknowledged) >= 0 and difference(seq, own.high) <= 0
+        return Fit.DOUBTFUL if near else Fit.OUTSIDE
+
+    # --- taking note ---
+
     def advance(self, me: int, segment: Segment) -> None:
         """Take note of a segment that was inside; a reset teaches nothing."""
-        own, peer = self._sides[me], self._sides[1 - me]
+        own = self._sides[me]
         if segment.flags & RST:
             return
-        if not own.seen:
-            own.seen, own.seqlo, own.scale, own.max_win = True, segment.end, segment.scale, max(segment.window, 1)
-            own.seqhi = (segment.end + max(peer.max_win, 1)) % 2**32
-            acknowledged = segment.ack if segment.flags & ACK else peer.seqlo
-            peer.seqhi = (acknowledged + max(segment.window, 1)) % 2**32
+        if not self._sides[RESPONDER].seen:
+            if me == RESPONDER:
+                self._answer(segment)
+            elif is_plain_syn(segment):
+                self._open(segment)
+            else:
+                own.low = later(own.low, segment.end)
+                if not segment.flags & SYN:
+                    own.reach = max(own.reach, reach_of(segment.window))
             return
+        own.low = later(own.low, segment.end)
         if not segment.flags & SYN:
-            own.max_win = max(own.max_win, segment.window)
-        if difference(segment.end, own.seqlo) > 0:
-            own.seqlo = segment.end
+            own.reach = max(own.reach, reach_of(segment.window << self._scale(me)))
         if segment.flags & ACK:
-            # The window of a SYN is never scaled (RFC 7323 2.2).
-            window = segment.window if segment.flags & SYN else segment.window << self._scale(me)
-            seqhi = (segment.ack + max(window, 1)) % 2**32
-            if difference(seqhi, peer.seqhi) > 0:
-                peer.seqhi = seqhi
+            self._allow(me, segment.ack, self._window_field(me, segment))
+
+    def _open(self, syn: Segment) -> None:
+        """The originator's SYN: the first one, the same again, perhaps without what it offered, or another one."""
+        own = self._sides[ORIGINATOR]
+        own.low = later(own.low, syn.end) if own.seen and syn.seq == self._iss else syn.end
+        own.high = (own.low + FIRST_FLIGHT) % 2**32
+        own.seen, own.reach, own.edge_window, own.scale = True, reach_of(syn.window), syn.window, syn.scale
+        self._iss = syn.seq
+
+    def _answer(self, segment: Segment) -> None:
+        """The responder's first segment.  From here on it is known whether windows are scaled."""
+        originator, responder = self._sides
+        responder.seen, responder.low, responder.scale = True, segment.end, segment.scale
+        responder.reach = reach_of(segment.window)
+        acknowledged = segment.ack if segment.flags & ACK else self._iss + 1
+        self._set_limit(RESPONDER, acknowledged, self._window_field(RESPONDER, segment))
+        # A SYN is read as if it acknowledged the other side's SYN and no data.
+        self._set_limit(ORIGINATOR, segment.behind_syn, in_units(originator.edge_window, self._scale(ORIGINATOR)))
+
+    def _allow(self, me: int, ack: int, field: int) -> None:
+        """This side acknowledges and advertises: that may let the other side send more, never less."""
+        if difference(self._limit(me, ack, field), self._sides[1 - me].high) >= 0:
+            self._set_limit(me, ack, field)
+
+    def _set_limit(self, me: int, ack: int, field: int) -> None:
+        self._sides[1 - me].high = self._limit(me, ack, field)
+        self._sides[me].edge_window = field
+
+    # --- what is known ---
 
     def challenge(self, me: int) -> ChallengeAck | None:
         """What the other end would ask this one; None while the edge does not know its numbers."""
         own, peer = self._sides[me], self._sides[1 - me]
-        return ChallengeAck(peer.seqlo, own.seqlo, peer.max_win) if own.seen and peer.seen else None
+        if not own.seen or not peer.seen:
+            return None
+        return ChallengeAck(peer.low, self._acknowledged(1 - me), peer.edge_window)
 
     def covers(self, me: int, seq: int) -> bool:
         """True for a segment that this side could have sent of late (RFC 5927 4.1)."""
-        own = self._sides[me]
-        oldest = own.seqlo - self._reach(1 - me) - SLACK
-        return own.seen and difference(seq, oldest) >= 0 and difference(seq, own.seqhi) <= 0
+        own, peer = self._sides[me], self._sides[1 - me]
+        oldest = own.low - (1 << peer.reach) - SLACK if self._sides[RESPONDER].seen else self._iss
+        return own.seen and difference(seq, oldest) >= 0 and difference(seq, own.high) <= 0
+
+    def _acknowledged(self, side: int) -> int:
+        """What a side acknowledged when it last set the limit of the other one."""
+        return (self._sides[1 - side].high - self._bytes(side, self._sides[side].edge_window)) % 2**32
+
+    def _limit(self, side: int, ack: int, field: int) -> int:
+        """How far the other side may send after this side's acknowledgement."""
+        return (ack + self._bytes(side, field)) % 2**32
+
+    def _bytes(self, side: int, field: int) -> int:
+        """A window of a side in bytes; a closed one still lets one in, to probe it."""
+        return max(field << self._scale(side), 1)
+
+    def _window_field(self, side: int, segment: Segment) -> int:
+        """The window of a segment as it would be advertised behind the handshake: that of a SYN is never scaled
+        (RFC 7323 2.2)."""
+        return in_units(segment.window, self._scale(side)) if segment.flags & SYN else segment.window
 
     def _scale(self, side: int) -> int:
         """By how much a side's window is shifted: not at all unless both offered it."""
         scale, other = self._sides[side].scale, self._sides[1 - side].scale
         return 0 if scale is None or other is None else scale
 
-    def _reach(self, side: int) -> int:
-        """The largest window of a side in bytes."""
-        return self._sides[side].max_win << self._scale(side)
 
-    def _acknowledges_plausibly(self, me: int, segment: Segment) -> bool:
-        peer = self._sides[1 - me]
-        if not segment.flags & ACK or not peer.seen:
-            return True
-        ahead, behind = difference(segment.ack, peer.seqlo), difference(peer.seqlo, segment.ack)
-        return ahead <= SLACK and behind <= SLACK << self._scale(me)
+def is_plain_syn(segment: Segment) -> bool:
+    """SYN and nothing that would make it the answer to one or the end of something."""
+    return segment.flags & (SYN | ACK | RST | FIN) == SYN
 
 
-def answers_syn(segment: Segment, originator: Side) -> bool:
-    """A responder's first segment acknowledges exactly what was sent, or is a SYN of its own (RFC 9293 3.10.7.3)."""
-    if segment.flags & (SYN | ACK | RST) == SYN:
-        return True
-    return bool(segment.flags & ACK) and segment.ack == originator.seqlo
+def in_units(window: int, scale: int) -> int:
+    """A window in bytes in units of ``2**scale``, rounded up, at least one."""
+    return max(-(-window // (1 << scale)), 1)
+
+
+def reach_of(window: int) -> int:
+    """The smallest r for which a window of so many bytes, at least one, is no larger than ``2**r``."""
+    return (max(window, 1) - 1).bit_length()
+
+
+def later(one: int, other: int) -> int:
+    """The one of two sequence numbers that is further on."""
+    return one if difference(one, other) >= 0 else other
 
 
 def difference(one: int, other: int) -> int:

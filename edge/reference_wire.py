@@ -117,14 +117,17 @@ def endpoints(kind: Kind, flow: Flow) -> Endpoints:
 # --- in -------------------------------------------------------------------------------------------------------------
 
 
-def parse(frame: bytes) -> Packet | Reason:
-    """Read an Ethernet frame; a reason where there is no packet to judge in it."""
+def parse(frame: bytes, *, unsegmented: bool = False) -> Packet | Reason:
+    """Read an Ethernet frame; a reason where there is no packet to judge in it.
+
+    ``unsegmented``: it was captured before a network card cut it up, and perhaps before anybody wrote its length.
+    """
     at = network_offset(frame)
     if at is None:
         return Reason.MALFORMED
     ethertype, data = u16(frame, at - 2), frame[at:]
     if ethertype == IPV4:
-        return parse_ipv4(data)
+        return parse_ipv4(data, unsegmented=unsegmented)
     if ethertype == IPV6:
         return parse_ipv6(data)
     return Reason.NOT_IP
@@ -139,23 +142,33 @@ def network_offset(frame: bytes) -> int | None:
     return at if len(frame) >= at else None
 
 
-def parse_ipv4(data: bytes) -> Packet | Reason:
+def parse_ipv4(data: bytes, *, unsegmented: bool) -> Packet | Reason:
     """RFC 791, in the order in which a router finds out."""
     if len(data) < 20 or data[0] >> 4 != 4:
         return Reason.MALFORMED
     header = (data[0] & 15) * 4
     total = u16(data, 2)
-    if header < 20 or total < header or total > len(data):
+    unwritten = unsegmented and total == 0
+    if unwritten:
+        total = len(data)
+    if header < 20 or total < header or total > min(len(data), 65535):
         return Reason.MALFORMED
     if internet_checksum(data[:header]) != 0:
         return Reason.BAD_CHECKSUM
-    ip = data[:total]
+    ip = with_total_length(data) if unwritten else data[:total]
     src, dst = IPv4Address(ip[12:16]), IPv4Address(ip[16:20])
     protocol = ip[9]
     more_fragments_or_offset = u16(ip, 6) & 0x3FFF
     if more_fragments_or_offset:
         return Packet(ip, header, ip[8], Kind.FRAGMENT, Flow(protocol, src, 0, dst, 0))
     return parse_l4(ip, header, ip[8], Flow(protocol, src, 0, dst, 0))
+
+
+def with_total_length(data: bytes) -> bytes:
+    """An IPv4 packet that bears its length."""
+    ip = bytearray(data)
+    update(ip, 10, replace(ip, 2, struct.pack("!H", len(ip))))
+    return bytes(ip)
 
 
 def parse_ipv6(data: bytes) -> Packet | Reason:

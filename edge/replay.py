@@ -118,12 +118,24 @@ class RuleLine:
 
 
 @dataclass(frozen=True, slots=True)
+class HitRule:
+    """A rule that a packet hit; ``kind`` is ``firewall``, or the type of a NAT rule."""
+
+    kind: str
+    name: str
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} rule {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What an edge did with a packet, in the terms that two edges are compared by.
 
     ``rewrite`` are the endpoints after NAT ('' when none applied), with ``*`` for what SNAT draws at random and the
     whole pool for an address chosen from one; ``port`` is where the packet left ('' when it did not).  ``reason`` and
-    ``rules`` explain, and are not compared.
+    ``rules``, in the order in which they matched, explain, and are not compared.
     """
 
     verdict: Verdict
@@ -131,7 +143,7 @@ class Answer:
     rewrite: str
     hairpin: bool
     reason: Reason
-    rules: tuple[str, ...]
+    rules: tuple[HitRule, ...]
 
     @property
     def compared(self) -> tuple[Verdict, str, str, bool]:
@@ -143,7 +155,7 @@ class Answer:
         return {
             "verdict": self.verdict.name,
             "reason": self.reason.name,
-            "rules": list(self.rules),
+            "rules": [{"rule": rule.name, "ruleId": rule.id} for rule in self.rules],
             "port": self.port or None,
             "rewrite": self.rewrite or None,
         }
@@ -215,7 +227,7 @@ class ReplayResult:
                 "peak": self.stats.sessions_peak,
                 "open": self.stats.sessions_open,
             },
-            "icmpErrorsLimited": self.stats.icmp_errors_limited,
+            "answersLimited": self.stats.answers_limited,
             "fragments": {
                 "held": self.stats.fragments_held,
                 "reassembled": self.stats.datagrams_reassembled,
@@ -273,7 +285,7 @@ def replay_stepwise(
     Raises PortUnknownError, and CaptureWriteError when ``writer`` cannot write.
     """
     check_port(edge.config, in_port)
-    names = _rule_names(edge.config)
+    known = _known_rules(edge.config)
     comparison = None if other is None else _Comparison(edge.config, other.config)
     if other is not None:
         check_port(other.config, in_port)
@@ -297,7 +309,7 @@ def replay_stepwise(
             for outcome in outcomes:
                 for output in outcome.outputs:
                     for frame in output.frames:
-                        writer.write(output.port, frame, now_ns, _comment(outcome, names))
+                        writer.write(output.port, frame, now_ns, _comment(outcome, known))
         if comparison is not None and other is not None:
             comparison.add(record, outcomes, list(_feed(other, record, now_ns, in_port, raw)))
         if progress is not None and packets % 4096 == 0:
@@ -366,27 +378,27 @@ def _result(
     )
 
 
-def _rule_names(config: EdgeConfig) -> dict[str, str]:
-    """Rule id -> what a comment calls it."""
-    names = {rule.id: f"firewall rule {rule.name}" for rule in config.firewall.rules}
-    names.update((rule.id, f"{rule.type.value} rule {rule.name}") for rule in config.nat.rules)
-    return names
+def _known_rules(config: EdgeConfig) -> dict[str, HitRule]:
+    """Rules by id."""
+    rules = [HitRule("firewall", rule.name, rule.id) for rule in config.firewall.rules]
+    rules += [HitRule(rule.type.value, rule.name, rule.id) for rule in config.nat.rules]
+    return {rule.id: rule for rule in rules}
 
 
-def _comment(outcome: Outcome, names: Mapping[str, str]) -> str:
+def _comment(outcome: Outcome, known: Mapping[str, HitRule]) -> str:
     """Verdict and reason, the rules that matched in the order they did, and the endpoints after NAT."""
     parts = [f"{outcome.verdict.name} {outcome.reason.name}"]
-    parts += _rules(outcome, names)
+    parts += [str(rule) for rule in _rules(outcome, known)]
     rewrite = _rewrite(outcome.steps)
     if rewrite is not None:
         parts.append(f"rewritten to {_endpoints_text(rewrite)}")
     return ", ".join(parts)
 
 
-def _rules(outcome: Outcome, names: Mapping[str, str]) -> list[str]:
+def _rules(outcome: Outcome, known: Mapping[str, HitRule]) -> list[HitRule]:
     rule_ids = (rule_id for step in outcome.steps for rule_id in (step.rule_id, *step.nat_rule_ids))
-    hits = (names.get(rule_id, rule_id) for rule_id in rule_ids if rule_id is not None)
-    return list(dict.fromkeys(hits))  # a NAT rule that bypasses the firewall stands in two steps
+    hits = dict.fromkeys(rule_id for rule_id in rule_ids if rule_id is not None)  # BYPASS: it stands in two steps
+    return [known[rule_id] for rule_id in hits]
 
 
 def _rewrite(steps: Sequence[Step]) -> Endpoints | None:
@@ -415,7 +427,7 @@ class _Comparison:
         self.differences: dict[FlowKey, FlowDifference] = {}
         self._drawn: tuple[dict[str, str], ...] = ({}, {})
         self._sides = tuple(
-            (_rule_names(config), {rule.id: rule.external for rule in config.nat.rules}) for config in (first, second)
+            (_known_rules(config), {rule.id: rule.external for rule in config.nat.rules}) for config in (first, second)
         )
 
     def add(self, record: CapturedFrame, first: Sequence[Outcome], second: Sequence[Outcome]) -> None:
@@ -429,7 +441,7 @@ class _Comparison:
                 return
 
     def _answer(self, outcome: Outcome, side: int) -> Answer:
-        names, pools = self._sides[side]
+        known, pools = self._sides[side]
         drawn = self._drawn[side]
         rewrite = _rewrite(outcome.steps)
         text = ""
@@ -447,7 +459,7 @@ class _Comparison:
             text if allowed else "",
             any(output.hairpin for output in outcome.outputs),
             outcome.reason,
-            tuple(_rules(outcome, names)),
+            tuple(_rules(outcome, known)),
         )
 
     def _note(self, record: CapturedFrame, first: Answer, second: Answer) -> None:

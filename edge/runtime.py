@@ -224,7 +224,7 @@ class Edge:
             sessions_created=created,
             sessions_peak=peak,
             sessions_open=live,
-            icmp_errors_limited=errors_limited,
+            answers_limited=errors_limited,
             datagrams_reassembled=reassembled,
             datagrams_timed_out=timed_out,
             fragments_held=held,

@@ -72,16 +72,16 @@ class RuleCounters:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Packets by verdict and by reason (those that occurred); sessions: made so far, most at once, alive; the ICMP
-    errors that ``options.icmpErrorRate`` kept the edge from sending; datagrams that came in pieces: complete so far,
-    given up for their time so far; and units of ``maxFragments`` held now."""
+    """Packets by verdict and by reason (those that occurred); sessions: made so far, most at once, alive; the answers
+    (ICMP errors, challenge ACKs, resets of stale connections) that ``options.icmpErrorRate`` kept back; datagrams that
+    came in pieces: complete so far, given up for their time so far; and units of ``maxFragments`` held now."""
 
     verdicts: Mapping[Verdict, int]
     reasons: Mapping[Reason, int]
     sessions_created: int
     sessions_peak: int
     sessions_open: int
-    icmp_errors_limited: int = 0
+    answers_limited: int = 0
     datagrams_reassembled: int = 0
     datagrams_timed_out: int = 0
     fragments_held: int = 0

@@ -41,6 +41,8 @@ _ANY_PROTOCOL = 253
 
 _GOES_ON = frozenset({StepResult.HIT, StepResult.ALLOW, StepResult.BYPASS, StepResult.REFLEXIVE})
 """What the last stage of a packet that leaves by an uplink says."""
+_REFUSED_SEGMENT = frozenset({Reason.TCP_WINDOW, Reason.TCP_STATE})
+"""What is dropped so, and what the edge answers, is no part of the connection: its ends go on with other numbers."""
 
 _ANSWER_NUMBERS = frozenset({"seq", "ack"})
 
@@ -208,17 +210,20 @@ class Tracer:
         self.wait(packet.wait_s)
         keys = packet.shown_keys
         results: list[TraceResult] = []
+        refused = False
         entering: Output | None = Output(port, frame)
         while entering is not None and len(results) < MAX_PASSES:
             outcome = self._edge.process(
                 entering.port, entering.frame, self._now_ns, fragmentation=entering.fragmentation
             )
             results.append(self._result(entering, outcome, keys))
+            refused |= outcome.reason in _REFUSED_SEGMENT
             entering = next((output for output in outcome.outputs if output.hairpin), None)
-        self._conversation.saw(self._pieces.whole(port, frame) if _is_complete(results[0].steps[0]) else frame)
         outputs = results[-1].outputs
-        for output in outputs:
-            self._conversation.saw(output.frame)
+        if not refused:
+            sent = self._pieces.whole(port, frame) if _is_complete(results[0].steps[0]) else frame
+            for seen in (sent, *(output.frame for output in outputs)):
+                self._conversation.saw(seen)
         self._last_output = outputs[-1] if outputs else None
         return results
 

@@ -102,7 +102,7 @@ class StepResult(IntEnum):
     HELD = 27
     COMPLETE = 28
     HAIRPIN = 29
-    LIMITED = 30  # an ICMP error that the edge would have sent
+    LIMITED = 30  # an ICMP error or a challenge ACK that the edge would have sent
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ ctypedef struct State:
     uint64_t now
     uint64_t random
     uint64_t next_error     # when the ICMP errors sent so far will have had their time, each its interval
+    uint64_t next_challenge     # likewise for answers to doubtful TCP segments
     RuleCounter *counters   # by slot
     uint32_t *usage         # sessions that hold an external address, by usage slot
     uint32_t slot_count

@@ -30,7 +30,7 @@ from native.program cimport Program, ProgramData, side_of
 from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord
 from native.route cimport NOWHERE, map_lookup
 from native.session cimport (
-    ORIGINAL, REPLY, Session, hash_key, key_reversed, prefetch_bucket, prefetch_session,
+    ORIGINAL, REPLY, Session, hash_key, key_reversed, prefetch_bucket, prefetch_session, same_key,
     table_free, table_init, table_reserve,
 )
 from native.stats cimport R_FRAGMENT_HELD, REASONS, VERDICTS, V_ALLOW, V_HELD, RuleCounter, Totals
@@ -52,9 +52,10 @@ cdef inline uint16_t port_of_source(const ProgramData *program, const Packet *pa
 
 
 cdef inline void set_and_parse(
-    State *state, const ProgramData *program, Packet *packet, uint8_t *frame, uint32_t size, uint16_t port
+    State *state, const ProgramData *program, Packet *packet, uint8_t *frame, uint32_t size, uint16_t port,
+    bint unsegmented
 ) noexcept nogil:
-    parse(packet, frame, size, side_of(program, port))
+    parse(packet, frame, size, side_of(program, port), unsegmented)
     packet.hash = hash_key(&state.table, &packet.key)
 
 
@@ -227,8 +228,7 @@ cdef class Engine:
         program = &self.program.data
         recorder.count = 0
         recorder.kind = 0
-        set_and_parse(&self.state, program, packet, self.arena, <uint32_t>frame.shape[0], port)
-        packet.unsegmented = unsegmented
+        set_and_parse(&self.state, program, packet, self.arena, <uint32_t>frame.shape[0], port, unsegmented)
         if fragmentation is not None and packet.error == PARSED:
             self._came_in(packet, fragmentation)
         pipeline(&self.state, program, packet, port, map_replies, self.answers, &result, &recorder if record else NULL)
@@ -297,18 +297,23 @@ cdef class Engine:
     def ingress_port(self, const unsigned char[::1] frame) -> int:
         """Number of the port that a frame enters by when nobody says: the network of its source, else the first."""
         self._load(frame, 0)
-        parse(&self.packets[0], self.arena, <uint32_t>frame.shape[0], 0)
+        parse(&self.packets[0], self.arena, <uint32_t>frame.shape[0], 0, True)
         return port_of_source(&self.program.data, &self.packets[0])
 
     def map_reply(self, uint16_t port, const unsigned char[::1] frame, uint64_t now_ns):
         """(port, frame) as a capture taken behind the edge means it: a reply to a session's original tuple becomes
         the reply to its translated tuple; anything else comes back as it is."""
+        cdef Key as_it_came
         self._load(frame, now_ns)
         self._port(port)
         expire(&self.state)
-        parse(&self.packets[0], self.arena, <uint32_t>frame.shape[0], side_of(&self.program.data, port))
-        if self.packets[0].error == PARSED:
-            port = turn_into_reply(&self.state, &self.program.data, &self.packets[0], port)
+        parse(&self.packets[0], self.arena, <uint32_t>frame.shape[0], side_of(&self.program.data, port), True)
+        if self.packets[0].error != PARSED:
+            return port, bytes(frame)
+        as_it_came = self.packets[0].key
+        port = turn_into_reply(&self.state, &self.program.data, &self.packets[0], port)
+        if same_key(&as_it_came, &self.packets[0].key):
+            return port, bytes(frame)
         return port, PyBytes_FromStringAndSize(<char *>self.arena, frame.shape[0])
 
     def replay(self, CaptureReader reader not None, in_port, bint map_replies, uint64_t max_packets):
@@ -342,8 +347,7 @@ cdef class Engine:
                 more = False
                 break
             packet = &self.packets[count]
-            parse(packet, self.arena + used, self.lengths[count], 0)
-            packet.unsegmented = True
+            parse(packet, self.arena + used, self.lengths[count], 0, True)
             self.in_ports[count] = <uint16_t>fixed if fixed >= 0 else port_of_source(program, packet)
             if packet.error == PARSED:
                 set_side(packet, side_of(program, self.in_ports[count]))
@@ -370,8 +374,7 @@ cdef class Engine:
         while unlikely(result.hairpin):     # ends: a forwarded packet loses a hop each time, an answer is answered once
             turns += 1
             port = result.out_port
-            set_and_parse(&self.state, program, packet, result.frame, result.length, port)
-            packet.unsegmented = True
+            set_and_parse(&self.state, program, packet, result.frame, result.length, port, True)
             if result.sized and result.pieces.size:
                 set_pieces(&self.state.fragments, packet, &result.pieces)
             pipeline(&self.state, program, packet, port, False, self.answers + (turns & 1) * ANSWER_ROOM, &result, NULL)
@@ -450,7 +453,8 @@ cdef class Engine:
         cdef Packet *packet
         for i in range(BURST):
             packet = &self.packets[i]
-            set_and_parse(&self.state, program, packet, self.arena + self.offsets[i], self.lengths[i], self.in_ports[i])
+            set_and_parse(&self.state, program, packet, self.arena + self.offsets[i], self.lengths[i], self.in_ports[i],
+                          False)
             prefetch_bucket(&self.state.table, packet.hash)
         for i in range(BURST):
             prefetch_session(&self.state.table, self.packets[i].hash)
@@ -478,7 +482,7 @@ cdef class Engine:
         ]
 
     def totals(self):
-        """(packets by verdict, packets by reason, sessions created, peak, open, ICMP errors not sent for the limit,
+        """(packets by verdict, packets by reason, sessions created, peak, open, answers not sent for the limit,
         datagrams reassembled, timed out, units of fragments held)."""
         cdef Totals *totals = &self.state.totals
         cdef int i
@@ -489,7 +493,7 @@ cdef class Engine:
             totals.created,
             totals.peak,
             self.state.table.count,
-            totals.errors_limited,
+            totals.answers_limited,
             self.state.fragments.reassembled,
             self.state.fragments.timed_out,
             self.state.fragments.units,

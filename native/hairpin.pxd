@@ -85,8 +85,7 @@ cdef inline bint enter_again(
         return False
     journey.passes += 1
     in_port[0] = result.out_port
-    parse(packet, result.frame, result.length, 1)
-    packet.unsegmented = unsegmented
+    parse(packet, result.frame, result.length, 1, unsegmented)
     packet.hash = hash_key(&state.table, &packet.key)
     if result.sized and result.pieces.size:
         set_pieces(&state.fragments, packet, &result.pieces)

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.stats cimport R_BAD_CHECKSUM, R_FRAGMENT_HELD, R_MALFORMED, R_NOT_IP
-from native.wire cimport be16, be32, be64, fold, sum_bytes
+from native.wire cimport be16, be32, be64, change16, fold, put16, sum_bytes, updated
 
 cdef enum:
     PARSED = 255        # Packet.error of a good packet (no Reason has this number)
@@ -209,11 +209,16 @@ cdef inline void parse_ipv4(Packet *packet, uint8_t *l3, uint32_t remaining, uin
         return
     header = <uint32_t>(l3[0] & 15) * 4
     total = be16(l3 + 2)
+    if total == 0 and packet.unsegmented and remaining <= 0xffff:
+        total = remaining       # the sender left it to a network card that cuts packets up
     if header < 20 or total < header or total > remaining:
         return
     if fold(sum_bytes(l3, header)) != 0xffff:
         packet.error = R_BAD_CHECKSUM
         return
+    if be16(l3 + 2) != total:
+        put16(l3 + 10, updated(be16(l3 + 10), change16(0, <uint16_t>total)))
+        put16(l3 + 2, <uint16_t>total)
     packet.ip_len = total
     packet.span = total
     packet.ttl = l3[8]
@@ -297,14 +302,16 @@ cdef inline void parse_whole(Packet *packet, uint8_t side) noexcept nogil:
         parse_ipv6(packet, packet.l3, packet.ip_len, side)
 
 
-cdef inline void parse(Packet *packet, uint8_t *frame, uint32_t size, uint8_t side) noexcept nogil:
+cdef inline void parse(
+    Packet *packet, uint8_t *frame, uint32_t size, uint8_t side, bint unsegmented
+) noexcept nogil:
     # Reads an Ethernet II frame with up to two VLAN tags.  Afterwards packet.error says whether the rest may be read;
     # a packet that parsed has l3 - 14 inside the frame and ip_len bytes from l3 on.
     cdef uint32_t offset = 14
     cdef uint16_t ethertype
     cdef int tags = 0
     packet.error = R_MALFORMED
-    packet.unsegmented = False
+    packet.unsegmented = unsegmented
     packet.ip_len = 0
     packet.family = 0
     packet.kind = K_OTHER

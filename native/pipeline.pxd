@@ -9,7 +9,8 @@ from native.answer cimport answerable, echo_reply, icmp_error, reset, segment
 from native.classify cimport NO_RULE
 from native.cut cimport plan_cut
 from native.decide cimport (
-    ANSWER_ICMP, ANSWER_RESET, Decision, decide, drop_expired, drop_too_big, is_large, is_too_big,
+    ANSWER_ICMP, ANSWER_RESET, Decision, decide, drop_expired, drop_too_big, is_group, is_large, is_martian, is_too_big,
+    route_to,
 )
 from native.engine cimport Result, State
 from native.hairpin cimport Journey, begin_journey, end_journey, enter_again, mark_hairpin
@@ -28,7 +29,9 @@ from native.session cimport (
     is_half_open, keep_alive, key_reversed, lookup, stays_established, track,
 )
 from native.stats cimport *
-from native.window cimport W_GOOD, W_STATE, W_STATE_CHALLENGE, W_WINDOW_CHALLENGE, judge
+from native.window cimport (
+    W_GOOD, W_STATE, W_STATE_CHALLENGE, W_WINDOW, W_WINDOW_RESET, acknowledged_by, judge,
+)
 from native.wire cimport likely, unlikely
 
 cdef enum:
@@ -56,16 +59,16 @@ cdef inline void answer_with(
     mark_hairpin(program, packet.family, packet.key.src_hi, packet.key.src_lo, result)
 
 
-cdef inline bint may_send_error(State *state, const ProgramData *program) noexcept nogil:
-    # RFC 1812 4.3.2.8, RFC 4443 2.4 (f): a bucket that holds one second's errors and is filled as fast (as a virtual
-    # scheduling algorithm: `next_error` runs ahead of the clock by what has been taken out).
-    cdef uint64_t begin = max(state.next_error, state.now)
-    if program.error_interval == 0:
+cdef inline bint may_send(const ProgramData *program, uint64_t *next_one, State *state) noexcept nogil:
+    # RFC 1812 4.3.2.8, RFC 4443 2.4 (f), RFC 5961 7: a bucket that holds one second's answers and is filled as fast (as
+    # a virtual scheduling algorithm: *next_one runs ahead of the clock by what has been taken out).
+    cdef uint64_t begin = max(next_one[0], state.now)
+    if program.answer_interval == 0:
         return True
-    if begin - state.now > SECOND - program.error_interval:
-        state.totals.errors_limited += 1
+    if begin - state.now > SECOND - program.answer_interval:
+        state.totals.answers_limited += 1
         return False
-    state.next_error = begin + program.error_interval
+    next_one[0] = begin + program.answer_interval
     return True
 
 
@@ -76,7 +79,7 @@ cdef inline void answer_with_error(
     cdef uint32_t length = icmp_error(program, packet, in_port, icmp_type, icmp_code, second_word, buffer)
     if length == 0 or not answerable(program, packet):
         return
-    if unlikely(not may_send_error(state, program)):
+    if unlikely(not may_send(program, &state.next_error, state)):
         note(recorder, S_LOCAL, T_LIMITED, NO_SLOT, NO_PORT)
         return
     answer_with(program, packet, in_port, buffer, length, result)
@@ -94,21 +97,29 @@ cdef inline void send_answer(
 
 
 cdef inline void refuse_segment(
-    const ProgramData *program, const Packet *packet, uint16_t in_port, const Session *session, int direction,
-    uint8_t judgement, uint8_t *buffer, Result *result, Recorder *recorder
+    State *state, const ProgramData *program, const Packet *packet, uint16_t in_port, const Session *session,
+    int direction, uint8_t judgement, uint8_t *buffer, Result *result, Recorder *recorder
 ) noexcept nogil:
-    # RFC 5961: what may be a guess at a live connection is asked back, in the name of the other side.
-    cdef const Flow *flow = &session.flow[direction]
+    # RFC 5961: what may be a guess at a live connection is asked back, in the name of the other side, which claims to
+    # have received no more than it has acknowledged.  RFC 9293 3.5.1: what answers a SYN with an old number hears RST.
+    cdef int peer = 1 - direction
     cdef uint32_t length
-    note_hit(recorder, session, flow.out_port)
+    note_hit(recorder, session, session.flow[direction].out_port)
     note(recorder, S_SESSION, T_DROP, NO_SLOT, NO_PORT)
     result.sized = False
     result.verdict = V_DROP
     result.reason = R_TCP_STATE if judgement == W_STATE or judgement == W_STATE_CHALLENGE else R_TCP_WINDOW
-    if judgement == W_STATE_CHALLENGE or judgement == W_WINDOW_CHALLENGE:
-        length = segment(packet, in_port, session.seqlo[1 - direction], session.seqlo[direction], ACK, flow.peer_win,
-                         buffer)
-        answer_with(program, packet, in_port, buffer, length, result)
+    if judgement == W_STATE or judgement == W_WINDOW or not answerable(program, packet):
+        return
+    if judgement == W_WINDOW_RESET:
+        length = reset(packet, in_port, buffer)
+    else:
+        length = segment(packet, in_port, session.seqlo[peer], acknowledged_by(session, peer), ACK,
+                         session.flow[peer].edge_win, buffer)
+    if unlikely(not may_send(program, &state.next_challenge, state)):
+        note(recorder, S_LOCAL, T_LIMITED, NO_SLOT, NO_PORT)
+        return
+    answer_with(program, packet, in_port, buffer, length, result)
 
 
 cdef inline bint fits(
@@ -157,7 +168,7 @@ cdef inline void on_session(
     if session.kind == K_TCP:
         judgement = judge(session, direction, packet)
         if unlikely(judgement != W_GOOD):
-            refuse_segment(program, packet, in_port, session, direction, judgement, buffer, result, recorder)
+            refuse_segment(state, program, packet, in_port, session, direction, judgement, buffer, result, recorder)
             return
         if likely(stays_established(session, packet.tcp_flags)):
             lifetime = program.timers[<int>TM_TCP_ESTABLISHED]
@@ -167,8 +178,6 @@ cdef inline void on_session(
             lifetime = timeout(program, session, False)
             if was_half_open and not is_half_open(session):
                 state.table.half_open -= 1
-            elif unlikely(not was_half_open and is_half_open(session)):
-                state.table.half_open += 1
     elif session.kind == K_UDP:
         if session.state[direction] == UDP_NO_TRAFFIC:
             session.state[direction] = UDP_SINGLE
@@ -343,7 +352,9 @@ cdef inline void on_icmp_error(
 ) noexcept nogil:
     cdef Packet quote
     cdef bint readable = parse_quote(packet, &quote)
-    cdef uint32_t found = related_flow(&state.table, packet, &quote) if readable else <uint32_t>NONE
+    cdef uint32_t found = NONE
+    if readable and not is_martian(&packet.key) and not is_group(&packet.key, route_to(program, &packet.key)):
+        found = related_flow(&state.table, packet, &quote)
     if found == NONE:
         note(recorder, S_SESSION, T_MISS, NO_SLOT, NO_PORT)
     elif still_stands(state, program, found):

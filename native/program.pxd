@@ -50,7 +50,7 @@ ctypedef struct ProgramData:
     bint recheck
     uint8_t reject_code
     uint32_t mtu            # bytes of IP, of every port
-    uint64_t error_interval     # ns from one ICMP error of the edge to the next, in the long run; 0: no limit
+    uint64_t answer_interval    # ns from one ICMP error of the edge to the next, in the long run; 0: no limit
     uint16_t snat_first
     uint32_t snat_count
     uint32_t max_sessions

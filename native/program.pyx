@@ -139,7 +139,7 @@ cdef class Program:
         self.data.recheck = options.recheck
         self.data.reject_code = options.reject_code
         self.data.mtu = options.mtu
-        self.data.error_interval = options.icmp_error_interval_ns
+        self.data.answer_interval = options.icmp_error_interval_ns
         self.data.snat_first = options.snat_first
         self.data.snat_count = options.snat_count
         self.data.max_sessions = options.max_sessions

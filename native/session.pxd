@@ -56,8 +56,9 @@ ctypedef struct Flow:
     uint16_t out_port
     uint8_t rewrite         # Rewrite bits
     uint8_t scales          # TCP, see native.window: this side's window scale, the other side's << 4
-    uint16_t own_win        # largest window that this side has advertised, 0 as long as nothing is known
-    uint16_t peer_win
+    uint8_t own_reach       # TCP: log2 of the largest window that this side has advertised + 1; 0: nothing is known
+    uint8_t peer_reach
+    uint16_t edge_win       # TCP: the window, in units of its scale, that came with what this side last acknowledged
 
 ctypedef struct Session:
     Flow flow[2]
@@ -227,7 +228,7 @@ cdef inline void keep_alive(Table *table, uint32_t number, uint64_t expires) noe
 
 
 cdef inline void track(Session *session, int me, uint8_t flags) noexcept nogil:
-    # One TCP packet from side `me`; the states are BSD's, the transitions those of a stateful filter without windows.
+    # One TCP packet from side `me`; that fits its windows: the states are BSD's.
     cdef int peer = 1 - me
     if flags & RST:
         session.state[0] = TCP_TIME_WAIT

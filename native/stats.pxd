@@ -92,10 +92,10 @@ ctypedef struct RuleCounter:
     uint64_t bytes
 
 ctypedef struct Totals:
-    # Packets by verdict and by reason, sessions made, the most that lived at once, and ICMP errors
+    # Packets by verdict and by reason, sessions made, the most that lived at once, and answers
     # that were not sent because there had been too many.
     uint64_t verdicts[VERDICTS]
     uint64_t reasons[REASONS]
     uint64_t created
     uint64_t peak
-    uint64_t errors_limited
+    uint64_t answers_limited

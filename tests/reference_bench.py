@@ -35,8 +35,8 @@ class Bench:
         frame = build_frame(packet, self.conversation)
         return self.frame(packet.in_port or self.edge.ingress_port(frame), frame)
 
-    def frame(self, port: str, frame: bytes) -> Outcome:
-        self.last = self.edge.process(port, frame, self.now_ns)
+    def frame(self, port: str, frame: bytes, *, unsegmented: bool = False) -> Outcome:
+        self.last = self.edge.process(port, frame, self.now_ns, unsegmented=unsegmented)
         for seen in (frame, *(output.frame for output in self.last.outputs)):
             self.conversation.saw(seen)
         return self.last

@@ -169,9 +169,11 @@ def _show(result: ReplayResult) -> None:
         f" ({result.packets_per_second:,.0f} packets/s); sessions: {stats.sessions_created:,} created,"
         f" {stats.sessions_peak:,} at most, {stats.sessions_open:,} open"
     )
-    if stats.icmp_errors_limited:
-        kept_back = plural_of(stats.icmp_errors_limited, "ICMP error")
-        write_result(f"{kept_back} of the edge not sent: more than options.icmpErrorRate allows")
+    if stats.answers_limited:
+        kept_back = plural_of(stats.answers_limited, "answer")
+        write_result(
+            f"{kept_back} of the edge not sent (ICMP errors, challenge ACKs): more than options.icmpErrorRate allows"
+        )
     if stats.datagrams_reassembled or stats.datagrams_timed_out or stats.fragments_held:
         write_result(
             f"fragments: {plural_of(stats.datagrams_reassembled, 'datagram')} became whole,"
@@ -206,7 +208,7 @@ def _show_differences(differences: tuple[FlowDifference, ...]) -> None:
 
 
 def _answer(answer: Answer) -> str:
-    rules = f" by {', '.join(answer.rules)}" if answer.rules else ""
+    rules = f" by {', '.join(map(str, answer.rules))}" if answer.rules else ""
     rewrite = f", {answer.rewrite}" if answer.rewrite else ""
     port = f" to {answer.port}" if answer.port else ""
     return f"{answer.verdict.name} {answer.reason.name}{port}{rules}{rewrite}"

@@ -104,7 +104,7 @@ class FirewallResolver:
             findings.error("CONFLICT", (*path, "typeValue"), f"type says {item.type}, typeValue says {item.type_value}")
         kind = kind or old
         if kind is None:
-            findings.error("MISSING_FIELD", (*path, "typeValue"), "the field 'typeValue' is required")
+            findings.missing(path, "typeValue", "type")
         check_fields(item.vm_criteria, VM_CRITERIA, (*path, "vmCriteria"), findings)
         id = context.identify(item.id, "firewallGroups", item.name, path, seen)
         ranges: list[AddressRange] = []
@@ -214,7 +214,7 @@ class FirewallResolver:
             context.check_fields(item, path)
         action = item.action_value or item.action
         if action is None:
-            context.findings.error("MISSING_FIELD", (*path, "actionValue"), "the field 'actionValue' is required")
+            context.findings.missing(path, "actionValue", "action")
             action = "DROP"
         # The older 'action' knows no REJECT: an answer of the API has DROP there beside it.
         if item.action and item.action != action and (item.action, action) != ("DROP", "REJECT"):

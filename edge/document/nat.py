@@ -65,7 +65,7 @@ class NatResolver:
             findings.error("CONFLICT", (*path, "type"), f"ruleType says {item.rule_type}, type says {item.type}")
         written = item.type or item.rule_type
         if written is None:
-            findings.error("MISSING_FIELD", (*path, "type"), "the field 'type' is required")
+            findings.missing(path, "type", "ruleType")
         kind = NatType(written) if written else None
         forbidden = self._misfits(item, kind, path) if kind else set()
         external_of = self.values.range if kind is NatType.SNAT else self.values.address_or_cidr

@@ -20,6 +20,9 @@ from edge.model import (
     Timers,
 )
 
+FRAGMENTATION_NEEDED = 4
+"""A code of ICMP's destination unreachable that hosts take as a word about their path MTU (RFC 1191)."""
+
 _AS_WRITTEN = (
     "limits",
     "tcp_strict",
@@ -50,6 +53,9 @@ def resolve_options(item: schema.Options | None, path: Path, context: Context, v
         given["sessions_on_change"] = SessionsOnChange(item.sessions_on_change)
     if item.snat_service_port is not None:
         given["snat_service_port"] = SnatServicePort(item.snat_service_port)
+    if item.reject_code == FRAGMENTATION_NEEDED:
+        message = f"code {FRAGMENTATION_NEEDED}, fragmentation needed, would set the sender's path MTU"
+        context.findings.error("OUT_OF_RANGE", (*path, "rejectCode"), message)
     if item.snat_port_range is not None:
         ports = values.ports(item.snat_port_range, (*path, "snatPortRange"))
         if ports is not None and ports.first == 0:

@@ -46,10 +46,19 @@ class Findings:
 
     def error(self, code: str, path: Path, message: str, *, at_key: bool = False) -> None:
         """Note something that makes the document unusable."""
-        if self._muted and any(path[:length] in self._muted for length in range(1, len(path) + 1)):
+        if self._is_muted(path):
             return
         self.items.append(Finding(code, path, message, "error", at_key))
         self.failed = True
+
+    def missing(self, path: Path, name: str, other_name: str) -> None:
+        """Note that an object has no field ``name``, unless there is an error about that, or about the field's other
+        name, already."""
+        if not self._is_muted((*path, other_name)):
+            self.error("MISSING_FIELD", (*path, name), f"the field {quoted(name)} is required")
+
+    def _is_muted(self, path: Path) -> bool:
+        return bool(self._muted) and any(path[:length] in self._muted for length in range(1, len(path) + 1))
 
     def mute(self, path: Path) -> None:
         """Take no further errors at or below a path: it has one, and the others only follow from that."""

@@ -85,6 +85,7 @@ def decode_ip(data: bytes) -> Headers | None:
 def _decode_ipv4(data: bytes) -> Headers | None:
     header = (data[0] & 15) * 4
     total, identification, flags = struct.unpack_from("!HHH", data, 2)
+    total = total or len(data)  # 0: a capture older than the length (segmentation offload)
     if header < 20 or total < header:
         return None
     src, dst = IPv4Address(data[12:16]), IPv4Address(data[16:20])

@@ -194,4 +194,16 @@ MISTAKES: list[tuple[str, ...]] = [
         "19:7 firewallRules.userDefinedRules[0].actionValue MISSING_FIELD",
         "20:12 firewallRules.userDefinedRules[1].id CONFLICT",
     ),
+    (
+        "action in lower case, by its older name",
+        "actionValue: ALLOW",
+        "action: allow",
+        "19:30 firewallRules.userDefinedRules[0].action INVALID_VALUE",
+    ),
+    (
+        "group type in lower case, by its older name",
+        "typeValue: IP_SET",
+        "type: ip_set",
+        "13:27 firewallGroups[0].type INVALID_VALUE",
+    ),
 ]

@@ -113,4 +113,10 @@ MISTAKES: list[tuple[str, ...]] = [
         "externalAddresses: 203.0.0.0/8",
         "26:53 natRules[1].externalAddresses LIMIT_EXCEEDED",
     ),
+    (
+        "NAT type in lower case, by its older name",
+        "type: DNAT",
+        "ruleType: dnat",
+        "24:31 natRules[0].ruleType INVALID_VALUE",
+    ),
 ]

@@ -44,4 +44,5 @@ MISTAKES: list[tuple[str, ...]] = [
     ),
     ("negative seed", "options: {}", "options: {seed: -1}", "31:17 options.seed OUT_OF_RANGE"),
     ("reject code", "options: {}", "options: {rejectCode: 16}", "31:23 options.rejectCode OUT_OF_RANGE"),
+    ("frag-needed as reject", "options: {}", "options: {rejectCode: 4}", "31:23 options.rejectCode OUT_OF_RANGE"),
 ]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import struct
+from ipaddress import ip_address
 from random import Random
 
 from tests.model.frames import Parts, checksum, icmp, parts_of
+from tests.model.universe import ODD
 
 ERRORS = {
     4: ((3, 1), (3, 3), (3, 4), (3, 13), (11, 0), (11, 1), (4, 0), (5, 1), (12, 0)),
     6: ((1, 0), (1, 4), (2, 0), (3, 0), (4, 1), (100, 0), (127, 3), (0, 0)),
+}
+MARTIANS = {
+    version: tuple(ip_address(text).packed for text in ODD if (":" in text) is (version == 6)) for version in (4, 6)
 }
 CUTS = (0, 4, 7, 8, 9, 16, 17, 18, 19, 20, 27, 1000, 1000, 1000)
 """Bytes of the upper protocol that are quoted."""
@@ -33,6 +38,8 @@ def error_about(random: Random, frame: bytes, sources: list[bytes], edges: list[
     kind, code = random.choice(ERRORS[parts.version])
     same = [item for item in sources if len(item) == len(parts.src)]
     src = random.choice(same) if same and random.random() < 0.6 else parts.dst
+    if random.random() < 0.06:
+        src = random.choice(MARTIANS[parts.version])
     dst = random.choice(same) if same and random.random() < 0.08 else parts.src
     error = icmp(src, dst, kind, code, random.choice((0, 0, 0x8000)), random.choice((0, 1400)), quote)
     if random.random() < 0.05:
@@ -85,5 +92,5 @@ def another_number(random: Random, number: bytes, edges: list[int]) -> int:
     """A sequence number at an edge of what is believed, right next to the true one, or far away."""
     if edges and random.random() < 0.6:
         return (random.choice(edges) + random.choice((-1, 0, 1))) % 2**32
-    far = random.choice((-1, 1, 1000, -1000, 65535, 66035, -66035, 200_000, -200_000, 2**31, 2**24, -(2**24)))
+    far = random.choice((-1, 1, 1000, -1000, 65535, 67035, -67035, 200_000, -200_000, 2**31, 2**24, -(2**24)))
     return (int.from_bytes(number, "big") + far) % 2**32

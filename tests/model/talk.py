@@ -22,7 +22,7 @@ SCALE_OPTIONS = (
     b"\x05\x00\x03\x03\x07\x00\x00\x00", b"\x08\x40\x03\x03\x07\x00\x00\x00", b"\x03\x01\x03\x03\x07\x00\x00\x00",
 )  # fmt: skip
 WINDOWS = (0, 1, 2, 100, 8192, 64240, 65535)
-STRAY = 66035
+STRAY = 67035
 """How far an acknowledgement may stray from what was sent."""
 
 Address = tuple[bytes, int]
@@ -36,14 +36,19 @@ def scale_in(options: bytes) -> int | None:
 
 @dataclass(slots=True)
 class End:
-    """One end: where it is, whom it talks to, what it sent and may send.  ``limit`` is what the other end can take."""
+    """One end: where it is, whom it talks to, what it sent and may send.  ``limit`` is what the other end can take;
+    ``acked`` is what this one had acknowledged when it last set the other's limit, ``window`` the most bytes that it
+    has advertised and ``offered`` the window in its SYN."""
 
     port: str
     own: Address
     far: Address
+    first: int
     next: int
     limit: int
+    acked: int = 0
     window: int = 1
+    offered: int = 1
     scale: int | None = None
     heard: bool = False
     finished: bool = False
@@ -73,36 +78,40 @@ class Talk:
     def begin(cls, random: Random, port: str, own: Address, far: Address) -> Talk:
         """The first end alone."""
         first = random.choice((0, 0xFFFFFFFF, 0xFFFFFF00, 0x7FFFFFFF, random.getrandbits(32)))
-        return cls(random, [End(port, own, far, first, (first + 65536) % 2**32)])
+        return cls(random, [End(port, own, far, first, first, (first + 65536) % 2**32)])
 
     def joined(self, port: str, own: Address, far: Address) -> None:
         """The other end has been reached: this is how it sees itself and the first one."""
         first = self.random.choice((0, 0xFFFFFFF0, 0x80000000, self.random.getrandbits(32)))
-        self.ends.append(End(port, own, far, first, first))
+        self.ends.append(End(port, own, far, first, first, first))
 
     @property
     def over(self) -> bool:
         """Nothing more to say, apart from nonsense."""
         return len(self.ends) == 2 and all(end.finished for end in self.ends)
 
+    @property
+    def opening(self) -> bool:
+        """The second end has not said anything yet."""
+        return len(self.ends) == 1 or not self.ends[1].heard
+
     def edges(self) -> list[int]:
         """Numbers at which what an error may quote begins and ends."""
         found = [end.limit for end in self.ends]
-        for number, end in enumerate(self.ends):
-            peer = self.ends[1 - number] if len(self.ends) == 2 else end
-            found.append(end.next - (max(1, peer.window) << self._scale(1 - number)) - STRAY)
-        return found
+        if self.opening:
+            return [*found, self.ends[0].first]
+        return [*found, *(end.next - reach_of(self.ends[1 - number]) - STRAY for number, end in enumerate(self.ends))]
 
     def speak(self) -> tuple[str, Parts, Said]:
         """What one end says next, and on which port of the edge that arrives."""
         random = self.random
         number = 0 if len(self.ends) == 1 else random.randrange(2)
-        if len(self.ends) == 2 and not self.ends[1].heard and random.random() < 0.7:
+        if len(self.ends) == 2 and self.opening and random.random() < 0.5:
             number = 1
         flags = self._flags(number)
         said = self._sensible(number, flags)
         doubt = 0.7 if flags & RST else 0.3
-        if random.random() < doubt and (self.ends[number].heard or random.random() < 0.3):
+        if random.random() < doubt and (self.ends[number].heard or random.random() < 0.6):
             said = self._strange(said)
         me = self.ends[number]
         data = bytes(said.length)
@@ -114,17 +123,38 @@ class Talk:
     def passed(self, said: Said) -> None:
         """A segment got through."""
         me = self.ends[said.end]
-        behind = (said.seq + said.length + bool(said.flags & SYN) + bool(said.flags & FIN)) % 2**32
-        if said.flags & SYN and not me.heard:
-            me.scale = scale_in(said.options)
-        if not me.heard or (behind - me.next) % 2**32 < 2**31:
-            me.next = behind
-        me.heard = True
-        me.window = max(me.window, said.window)
         me.finished |= bool(said.flags & (FIN | RST))
-        if len(self.ends) == 2 and said.flags & ACK:
-            scale = 0 if said.flags & SYN else self._scale(said.end)
-            self.ends[1 - said.end].limit = (said.ack + max(1, said.window << scale)) % 2**32
+        if said.flags & RST:
+            return
+        behind = (said.seq + said.length + bool(said.flags & SYN) + bool(said.flags & FIN)) % 2**32
+        if self.opening and said.end == 0:
+            if not me.heard or (said.flags & (SYN | ACK) == SYN and said.seq != me.first):
+                me.first = me.next = said.seq
+            me.next = later(me.next, behind)
+            if said.flags & (SYN | ACK) == SYN:
+                me.limit, me.scale = (me.next + 65535) % 2**32, scale_in(said.options)
+                me.window = me.offered = said.window
+        elif not me.heard:
+            peer = self.ends[0]
+            me.heard, me.first, me.next, me.offered = True, said.seq, behind, said.window
+            me.scale = scale_in(said.options) if said.flags & SYN else None
+            self._permit(1, said.ack if said.flags & ACK else peer.first + 1, units(said.window, self._scale(1)))
+            self._permit(0, said.seq + bool(said.flags & SYN), units(peer.offered, self._scale(0)))
+        else:
+            me.next = later(me.next, behind)
+            scale = self._scale(said.end)
+            window = units(said.window, scale) if said.flags & SYN else max(1, said.window << scale)
+            limit = (said.ack + window) % 2**32
+            if said.flags & ACK and later(limit, self.ends[1 - said.end].limit) == limit:
+                self._permit(said.end, said.ack, window)
+        me.heard = True
+        if not said.flags & SYN or me.window == 1:
+            me.window = max(me.window, said.window << (0 if said.flags & SYN else self._scale(said.end)))
+
+    def _permit(self, number: int, acked: int, window: int) -> None:
+        """This end acknowledges, and lets the other one send so many bytes from there on."""
+        self.ends[number].acked = acked % 2**32
+        self.ends[1 - number].limit = (acked + window) % 2**32
 
     def _scale(self, number: int) -> int:
         scales = [end.scale for end in self.ends]
@@ -145,9 +175,11 @@ class Talk:
     def _sensible(self, number: int, flags: int) -> Said:
         """Right numbers: the next ones, or those of the SYN again."""
         random, me = self.random, self.ends[number]
-        length = random.choice((0, 0, 1, 10, 100)) if not flags & SYN else random.choice((0,) * 9 + (7,))
+        length = random.choice((0, 0, 1, 10, 100)) if not flags & SYN else random.choice((0,) * 6 + (7, 7, 100))
         ack = self.ends[1 - number].next if len(self.ends) == 2 else random.choice((0, random.getrandbits(32)))
-        seq = (me.next - 1) % 2**32 if flags & SYN and me.heard else me.next
+        seq = me.next
+        if flags & SYN and me.heard:
+            seq = random.choice((me.first, me.next - 1 - length)) % 2**32
         options = b""
         if flags & SYN and random.random() < 0.8:
             options = random.choice(PLAIN_SCALES if random.random() < 0.5 else SCALE_OPTIONS)
@@ -157,26 +189,57 @@ class Talk:
         """One of the numbers is another: sent again, at a limit or past it, or a guess."""
         random, me = self.random, self.ends[said.end]
         length = said.length + bool(said.flags & SYN) + bool(said.flags & FIN)
-        reach = 1
-        if len(self.ends) == 2:
-            reach = max(1, self.ends[1 - said.end].window) << self._scale(1 - said.end)
         near = random.choice((-1, 0, 1))
         seq, ack = said.seq, said.ack
-        if random.random() < 0.7 or not said.flags & ACK:
+        if self.opening and said.end == 0:
+            seq = random.choice((
+                *(me.first + near,) * 3, *(me.next + near,) * 2, *(me.limit - length + near,) * 3, me.limit + near,
+                me.first + 2**31 + near, me.first + random.randrange(200), random.getrandbits(32),
+            ))  # fmt: skip
+        elif self.opening:
+            peer = self.ends[0]
+            ack = random.choice((
+                *(peer.first + 1 + near,) * 3, *(peer.next + near,) * 3, peer.first + random.randrange(110),
+                random.getrandbits(32),
+            ))  # fmt: skip
+        elif said.flags & RST:
+            acked = self.ends[1 - said.end].acked
+            seq = random.choice((
+                *(acked + near,) * 3, *(me.next + near,) * 3, *(me.limit + near,) * 2, (acked + me.next) // 2,
+                acked + 2**31 + near, random.getrandbits(32),
+            ))  # fmt: skip
+            ack += random.choice((0, STRAY + 1, 2**31))
+        elif random.random() < 0.7 or not said.flags & ACK:
+            reach = reach_of(self.ends[1 - said.end])
             seq = random.choice((
                 me.next - 1, me.next - length, me.next + 1, me.next + random.randrange(2000),
                 *(me.limit - length + near,) * 3, *(me.limit + near,) * 2,
-                me.next - reach + near, me.next - reach // 2, me.next + 2**31 + near,
+                *(me.next - reach + near,) * 2, me.next - reach // 2, me.next + 2**31 + near,
                 random.getrandbits(32),
             ))  # fmt: skip
         else:
             stray = STRAY << self._scale(said.end)
             ack = random.choice((
                 *(ack + STRAY + near,) * 2, *(ack - stray + near,) * 2, ack - 1,
-                ack + 1, ack - 1000, ack + 2**31 + near, 0,
+                ack + 1, ack - 10, ack - 100, ack - 1000, ack + 2**31 + near, 0,
                 random.getrandbits(32),
             ))  # fmt: skip
         return Said(said.end, seq % 2**32, ack % 2**32, said.flags, said.window, said.length, said.options)
+
+
+def later(one: int, other: int) -> int:
+    """The one of two sequence numbers that is further on."""
+    return one if (one - other) % 2**32 < 2**31 else other
+
+
+def units(window: int, scale: int) -> int:
+    """A SYN's window rounded up to what can be written scaled, in bytes."""
+    return max(1, (window + (1 << scale) - 1) >> scale) << scale
+
+
+def reach_of(end: End) -> int:
+    """The largest window of an end, rounded up to a power of two."""
+    return 1 << (max(1, end.window) - 1).bit_length()
 
 
 def tcp_ends(parts: Parts) -> tuple[Address, Address] | None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from random import Random
 
-from edge.verdicts import Fragmentation, Outcome, Reason, Verdict
-from tests.model.frames import Parts, frame, icmp, mutated, parts_of, tcp, udp
+from edge.verdicts import Fragmentation, Outcome, Reason, StepResult, Verdict
+from tests.model.frames import Parts, frame, icmp, mutated, parts_of, tcp, udp, without_length
 from tests.model.mishaps import ERRORS, error_about
 from tests.model.pieces import in_pieces
 from tests.model.talk import SCALE_OPTIONS, Said, Talk, tcp_ends
@@ -65,6 +65,7 @@ class Traffic:
         self._forwarded: deque[tuple[str, bytes]] = deque(maxlen=24)
         self._translated: deque[tuple[str, bytes]] = deque(maxlen=12)
         self._translated_from: deque[tuple[str, bytes]] = deque(maxlen=6)
+        self._crowded: deque[tuple[bytes, bytes]] = deque(maxlen=3)  # ends between which SNAT has to find ports
         self._talks: deque[Talk] = deque(maxlen=4)
         self._said: tuple[Talk, Said] | None = None
 
@@ -74,6 +75,8 @@ class Traffic:
         if outcome.verdict is Verdict.HELD:
             self._held.append(event.now_ns + self.universe.config.options.fragment_timeout * SECOND)
         before = parts_of(event.frame)
+        if before is not None and any(step.result is StepResult.SNAT for step in outcome.steps):
+            self._crowded.append((before.src, before.dst))
         for output in outcome.outputs:
             self._left.append((output.port, output.frame))
             if outcome.verdict is Verdict.ALLOW:
@@ -124,6 +127,8 @@ class Traffic:
         if port not in self.universe.config.ports or random.random() < 0.05:
             port = random.choice(self.universe.config.ports)
         mapped, unsegmented = random.random() < 0.15, random.random() < 0.1
+        if random.random() < (0.3 if unsegmented else 0.01):
+            data = without_length(data)
         return PacketEvent(port, data, self.now_ns, mapped=mapped, unsegmented=unsegmented)
 
     def _piece(self) -> tuple[str, bytes] | None:
@@ -204,7 +209,7 @@ class Traffic:
 
     def _many(self) -> list[Parts]:
         """Sessions from one machine to one service, more than there may be room for, or from one socket to many."""
-        src, dst = self._addresses()
+        src, dst = self._crowded.pop() if self._crowded and self.random.random() < 0.7 else self._addresses()
         dport, numbers = self.random.choice(PORTS), range(5000, 5000 + self.random.choice((3, 6, 10)))
         match self.random.randrange(4):
             case 0:

@@ -15,7 +15,7 @@ import yaml
 from edge.checks import check
 from edge.diff import diff, render
 from edge.document import LoadedDocument, loads
-from edge.errors import DocumentError
+from edge.errors import DocumentError, Problem
 
 DATA = Path(__file__).parent.parent / "data"
 TEXTS = [(DATA / name).read_text(encoding="utf-8") for name in ("edge.yaml", "cloudapi_bundle.json")]
@@ -74,11 +74,16 @@ def _changed_text(text: str, draw: random.Random) -> str:
     return "".join(characters)
 
 
-def _read(text: str, allow_unsupported: bool) -> tuple[LoadedDocument | None, str]:
+def _read(text: str, allow_unsupported: bool) -> LoadedDocument | tuple[Problem, ...]:
     try:
-        return loads(text, allow_unsupported=allow_unsupported), ""
+        return loads(text, allow_unsupported=allow_unsupported)
     except DocumentError as error:
-        return None, str(error)
+        return error.problems
+
+
+def _is_one_line(text: str) -> bool:
+    """Could it be written to any terminal, and mean nothing to it?"""
+    return text.isprintable() and bool(text.encode())
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -90,13 +95,21 @@ def test_only_document_errors_come_out(seed: int) -> None:
     for _ in range(400):
         which = draw.randrange(2)
         text = _changed_data(documents[which], draw) if draw.random() < 0.6 else _changed_text(TEXTS[which], draw)
-        loaded, refusal = _read(text, draw.random() < 0.5)
-        if loaded is None:
+        loaded = _read(text, draw.random() < 0.5)
+        if isinstance(loaded, tuple):
             refused += 1
-            assert refusal.encode()
+            errors = [problem for problem in loaded if problem.severity == "error"]
+            assert errors
+            assert all(problem.code.isupper() and problem.message for problem in loaded)
+            assert all(_is_one_line(str(problem)) for problem in loaded)
             continue
-        assert all(str(problem).encode() for problem in check(loaded.config, loaded))
+        warnings = check(loaded.config, loaded)
+        assert {problem.severity for problem in warnings} <= {"warning"}
+        assert all(_is_one_line(str(problem)) for problem in warnings)
+        assert diff(loaded, loaded) == []
         if last is not None:
-            assert render(diff(last, loaded)).encode() is not None
+            changes = diff(last, loaded)
+            assert bool(changes) is bool(diff(loaded, last))
+            assert all(_is_one_line(line) for line in render(changes).split("\n") if line)
         last = loaded
     assert 0 < refused < 400

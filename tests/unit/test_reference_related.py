@@ -246,9 +246,7 @@ def test_redirects_are_not_related() -> None:
     assert why(outcome) == ("DROP", "ICMP_UNRELATED")
 
 
-@pytest.mark.parametrize(
-    ("offset", "passes"), [(0, True), (65535, True), (65536, False), (-1, True), (-66036, True), (-66037, False)]
-)
+@pytest.mark.parametrize(("offset", "passes"), [(0, True), (65535, True), (65536, False), (-1, True), (-2, False)])
 def test_a_guessed_sequence_number_does_not_reset_anything(offset: int, *, passes: bool) -> None:
     """RFC 5927: the quoted number must have been sent of late.  The SYN has number 1000."""
     bench, public = session(text="tcp 10.20.0.10:7 > 8.8.8.8:80 S seq=1000")

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from edge.packets import build_frame, parse_packet
-from edge.reference_window import Fit, Segment, Windows, offered_scale
+from edge.reference_window import Fit, Segment, Windows, offered_scale, reach_of
 from edge.verdicts import Outcome
 from tests.model.frames import frame, tcp
 from tests.reference_bench import Bench, left, stages, why
 from tests.support import acme, default_rule, nat, with_options
 
 FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16}
-SLACK = 66035
+SLACK = 67035
 
 
 def segment(text: str) -> tuple[int, Segment]:
@@ -38,8 +38,8 @@ def after(*texts: str) -> Windows:
     return windows
 
 
-def judge(windows: Windows, text: str) -> Fit:
-    return windows.judge(*segment(text))
+def judge(windows: Windows, text: str, *, finished: bool = False) -> Fit:
+    return windows.judge(*segment(text), finished=finished)
 
 
 SYN = "> S seq=1000 win=1000"
@@ -52,22 +52,45 @@ SCALED = (
 )
 
 
+LARGEST = (
+    "> S seq=1000 win=65535 scale=14",
+    "< SA seq=5000 ack=1001 win=65535 scale=14",
+    "> A seq=1001 ack=5001 win=65535",
+    "< A seq=5001 ack=1001 win=65535",
+)
+ROUNDED = ("> S seq=1000 win=1 scale=14", "< SA seq=5000 ack=1001 win=1001 scale=5")
+FAST_OPEN = ("> S seq=1000 win=1000 len=100",)
+FULL = "< A seq=5001 ack=1001 len=500"
+IN_FLIGHT = (*HANDSHAKE, "> A seq=1001 ack=5001 len=300", "< A seq=5001 ack=1101 win=2000")
+LOST = (*IN_FLIGHT, "< A seq=5001 ack=1201 win=100")
+
+
 @pytest.mark.parametrize(
     ("text", "fit"),
     [
         ("< SA seq=5000 ack=1001", Fit.INSIDE),
-        ("< SA seq=5000 ack=1000", Fit.OUTSIDE),
-        ("< SA seq=5000 ack=1002", Fit.OUTSIDE),
+        ("< SA seq=5000 ack=1000", Fit.STALE),
+        ("< SA seq=5000 ack=1002", Fit.STALE),
+        ("< A seq=5000 ack=1002", Fit.STALE),
+        ("< FA seq=5000 ack=1002", Fit.STALE),
         ("< A seq=5000 ack=1001", Fit.INSIDE),
         ("< FA seq=5000 ack=1001", Fit.INSIDE),
         ("< S seq=5000", Fit.INSIDE),  # both open at once
         ("< RA seq=0 ack=1001", Fit.INSIDE),  # refused
         ("< RA seq=0 ack=1000", Fit.OUTSIDE),
+        ("< RA seq=0 ack=1002", Fit.OUTSIDE),
         ("< R seq=1001", Fit.OUTSIDE),
         ("> S seq=1000", Fit.INSIDE),  # sent again
-        ("> S seq=999", Fit.OUTSIDE),
-        ("> S seq=7000000", Fit.OUTSIDE),
+        ("> S seq=999", Fit.INSIDE),  # and again, with another number
+        ("> S seq=7000000", Fit.INSIDE),
         ("> R seq=1001", Fit.INSIDE),
+        ("> RA seq=1001 ack=77", Fit.INSIDE),
+        ("> R seq=1000", Fit.OUTSIDE),
+        ("> R seq=1002", Fit.OUTSIDE),
+        ("> A seq=1000 ack=1", Fit.INSIDE),
+        ("> A seq=999 ack=1", Fit.OUTSIDE),
+        ("> A seq=66536 ack=1", Fit.INSIDE),
+        ("> FA seq=66536 ack=1", Fit.OUTSIDE),
         ("> FA seq=1001 ack=1", Fit.INSIDE),  # given up; there is nothing to compare its number with
         ("> A seq=66537 ack=1", Fit.OUTSIDE),
     ],
@@ -86,15 +109,17 @@ def test_before_the_responder_has_spoken(text: str, fit: Fit) -> None:
         ("> A seq=3001 ack=5001", Fit.INSIDE),
         ("> A seq=3002 ack=5001", Fit.OUTSIDE),
         ("> A seq=1000 ack=5001", Fit.INSIDE),  # keep-alive
-        ("> A seq=-999 ack=5001 len=10", Fit.INSIDE),  # sent again, one window back
-        ("> A seq=-1000 ack=5001 len=10", Fit.OUTSIDE),
+        ("> A seq=-1047 ack=5001 len=10", Fit.INSIDE),  # sent again, one window back: 2,000 bytes are 2,048
+        ("> A seq=-1048 ack=5001 len=10", Fit.OUTSIDE),
+        ("< A seq=3977 ack=1001", Fit.INSIDE),  # and 1,000 are 1,024
+        ("< A seq=3976 ack=1001", Fit.OUTSIDE),
         (f"> A seq=1001 ack={5001 + SLACK}", Fit.INSIDE),
         (f"> A seq=1001 ack={5002 + SLACK}", Fit.OUTSIDE),
         (f"> A seq=1001 ack={5001 - SLACK}", Fit.INSIDE),
         (f"> A seq=1001 ack={5000 - SLACK}", Fit.OUTSIDE),
         ("> R seq=1001", Fit.INSIDE),  # resets are exact (RFC 5961 3)
         ("> RA seq=1001 ack=5001", Fit.INSIDE),
-        ("> RA seq=1001 ack=900000", Fit.OUTSIDE),
+        ("> RA seq=1001 ack=900000", Fit.INSIDE),  # and what they acknowledge is not looked at
         ("> R seq=1002", Fit.DOUBTFUL),
         ("> R seq=3001", Fit.DOUBTFUL),
         ("> RA seq=3001 ack=900000", Fit.DOUBTFUL),
@@ -124,8 +149,8 @@ def test_behind_the_handshake(text: str, fit: Fit) -> None:
         (SCALED, f"< A seq=5001 ack=1001 len={(1000 << 7) + 1}", Fit.OUTSIDE),
         (SCALED[:2], "> A seq=1001 ack=5001 len=2000", Fit.INSIDE),
         (SCALED[:2], "> A seq=1001 ack=5001 len=2001", Fit.OUTSIDE),
-        (SCALED, f"> A seq={1001 - (2000 << 3)} ack=5001", Fit.INSIDE),
-        (SCALED, f"> A seq={1000 - (2000 << 3)} ack=5001", Fit.OUTSIDE),
+        (SCALED, f"> A seq={1001 - 2**14} ack=5001", Fit.INSIDE),  # 16,000 bytes are 16,384
+        (SCALED, f"> A seq={1000 - 2**14} ack=5001", Fit.OUTSIDE),
         (SCALED, f"> A seq=1001 ack={5001 - (SLACK << 7)}", Fit.INSIDE),
         (SCALED, f"> A seq=1001 ack={5000 - (SLACK << 7)}", Fit.OUTSIDE),
         ((*HANDSHAKE[:1], "< SA seq=5000 ack=1001 win=2000 scale=3"), "> A seq=1001 ack=5001 len=2001", Fit.OUTSIDE),
@@ -146,6 +171,91 @@ def test_behind_the_handshake(text: str, fit: Fit) -> None:
         # What was sent moves the place for a reset.
         ((*HANDSHAKE, "> A seq=1001 ack=5001 len=100"), "> R seq=1101", Fit.INSIDE),
         ((*HANDSHAKE, "> A seq=1001 ack=5001 len=100", "> A seq=1001 ack=5001 len=50"), "> R seq=1101", Fit.INSIDE),
+        # What a side has advertised shows how far back it may be talked to; it never forgets that.
+        ((SYN, "< SA seq=5000 ack=1001 win=0"), "> A seq=1000 ack=5001", Fit.INSIDE),
+        ((SYN, "< SA seq=5000 ack=1001 win=0"), "> A seq=999 ack=5001", Fit.OUTSIDE),
+        ((*HANDSHAKE, "< A seq=5001 ack=1001 win=2048"), "> A seq=-1047 ack=5001", Fit.INSIDE),
+        ((*HANDSHAKE, "< A seq=5001 ack=1001 win=2048"), "> A seq=-1048 ack=5001", Fit.OUTSIDE),
+        ((*HANDSHAKE, "< A seq=5001 ack=1001 win=2049"), "> A seq=-3095 ack=5001", Fit.INSIDE),
+        ((*HANDSHAKE, "< A seq=5001 ack=1001 win=2049"), "> A seq=-3096 ack=5001", Fit.OUTSIDE),
+        ((*HANDSHAKE, "< A seq=5001 ack=1001 win=0"), "> A seq=-1047 ack=5001", Fit.INSIDE),
+        (LARGEST, f"> A seq={1001 - 2**30} ack=5001", Fit.INSIDE),
+        (LARGEST, f"> A seq={1000 - 2**30} ack=5001", Fit.OUTSIDE),
+        (LARGEST, f"> A seq={1001 + (65535 << 14)} ack=5001", Fit.INSIDE),
+        (LARGEST, f"> A seq={1002 + (65535 << 14)} ack=5001", Fit.OUTSIDE),
+        # The window of a SYN counts in whole units of what will be its scale.
+        (ROUNDED, "> A seq=1001 ack=5001 len=1024", Fit.INSIDE),
+        (ROUNDED, "> A seq=1001 ack=5001 len=1025", Fit.OUTSIDE),
+        (ROUNDED, "< A seq=5001 ack=1001 len=16384", Fit.INSIDE),
+        (ROUNDED, "< A seq=5001 ack=1001 len=16385", Fit.OUTSIDE),
+        # Data with a SYN may be acknowledged in part, and sent again (RFC 7413).
+        (FAST_OPEN, "< SA seq=5000 ack=1101", Fit.INSIDE),
+        (FAST_OPEN, "< SA seq=5000 ack=1001", Fit.INSIDE),
+        (FAST_OPEN, "< SA seq=5000 ack=1050", Fit.INSIDE),
+        (FAST_OPEN, "< SA seq=5000 ack=1000", Fit.STALE),
+        (FAST_OPEN, "< SA seq=5000 ack=1102", Fit.STALE),
+        (FAST_OPEN, "< RA seq=0 ack=1001", Fit.INSIDE),
+        (FAST_OPEN, "< RA seq=0 ack=1102", Fit.OUTSIDE),
+        (FAST_OPEN, "> R seq=1101", Fit.INSIDE),
+        (FAST_OPEN, "> R seq=1001", Fit.INSIDE),
+        (FAST_OPEN, "> R seq=1050", Fit.OUTSIDE),
+        (FAST_OPEN, "> A seq=66636 ack=1", Fit.INSIDE),
+        (FAST_OPEN, "> A seq=66637 ack=1", Fit.OUTSIDE),
+        ((*FAST_OPEN, "< SA seq=5000 ack=1001 win=2000"), "> PA seq=1001 ack=5001 len=100", Fit.INSIDE),
+        ((*FAST_OPEN, "< SA seq=5000 ack=1001 win=2000"), "> PA seq=1001 ack=5001 len=2000", Fit.INSIDE),
+        ((*FAST_OPEN, "< SA seq=5000 ack=1001 win=2000"), "> PA seq=1001 ack=5001 len=2001", Fit.OUTSIDE),
+        ((*FAST_OPEN, "< SA seq=5000 ack=1001 win=2000"), "> R seq=1001", Fit.INSIDE),
+        ((*FAST_OPEN, "> S seq=1000"), "< SA seq=5000 ack=1101", Fit.INSIDE),  # fallback, though both are on their way
+        ((*FAST_OPEN, "> S seq=1000"), "< SA seq=5000 ack=1001", Fit.INSIDE),
+        ((*FAST_OPEN, "> S seq=1000"), "> A seq=66636 ack=1", Fit.INSIDE),
+        ((SYN, "> S seq=1000 len=100"), "< SA seq=5000 ack=1101", Fit.INSIDE),
+        ((SYN, "> S seq=1000 len=100"), "> A seq=66636 ack=1", Fit.INSIDE),
+        ((SYN, "> S seq=1000 len=100"), "> A seq=66637 ack=1", Fit.OUTSIDE),
+        ((SYN, "> A seq=1001 ack=1 len=100"), "> A seq=66537 ack=1", Fit.OUTSIDE),  # only a SYN moves that
+        ((SYN, "> A seq=1001 ack=1 len=100"), "< SA seq=5000 ack=1101", Fit.INSIDE),
+        # A SYN with another number begins anew.
+        ((SYN, "> S seq=7000000"), "< SA seq=5000 ack=7000001", Fit.INSIDE),
+        ((SYN, "> S seq=7000000"), "< SA seq=5000 ack=1001", Fit.STALE),
+        ((SYN, "> S seq=7000000"), "> A seq=1001 ack=1", Fit.OUTSIDE),
+        ((SYN, "> S seq=900"), "> R seq=901", Fit.INSIDE),
+        ((SYN, "> S seq=900"), "> R seq=1001", Fit.OUTSIDE),
+        # A SYN without an offer takes the first one's back, and its window counts.
+        (("> S seq=1000 scale=7", "> S seq=1000 win=500", "< SA seq=5000 ack=1001 scale=3"), FULL, Fit.INSIDE),
+        (("> S seq=1000 scale=7", "> S seq=1000 win=499", "< SA seq=5000 ack=1001 scale=3"), FULL, Fit.OUTSIDE),
+        (
+            ("> S seq=1000 scale=7 win=9000", "> S seq=900", "< SA seq=5000 ack=901"),
+            "< A seq=3976 ack=901",
+            Fit.OUTSIDE,
+        ),
+        (
+            ("> S seq=1000 win=9000", "> S seq=1000 win=1", "< SA seq=5000 ack=1001"),
+            "< A seq=5000 ack=1001",
+            Fit.INSIDE,
+        ),
+        (
+            ("> S seq=1000 win=9000", "> S seq=1000 win=1", "< SA seq=5000 ack=1001"),
+            "< A seq=4999 ack=1001",
+            Fit.OUTSIDE,
+        ),
+        # What was said before the responder spoke was not scaled.
+        ((SCALED[0], "> A seq=1001 ack=1 win=65535", SCALED[1]), f"< A seq={5001 - 2**16} ack=1001", Fit.INSIDE),
+        ((SCALED[0], "> A seq=1001 ack=1 win=65535", SCALED[1]), f"< A seq={5000 - 2**16} ack=1001", Fit.OUTSIDE),
+        # Of a connection that both open at once neither SYN acknowledges data.
+        (("> S seq=1000 len=100", "< S seq=5000 win=2000"), "> SA seq=1000 ack=5001 len=2000", Fit.INSIDE),
+        (("> S seq=1000 len=100", "< S seq=5000 win=2000"), "> SA seq=1000 ack=5001 len=2001", Fit.OUTSIDE),
+        ((SYN, "< SA seq=5000 ack=1001 len=50"), "< SA seq=5000 ack=1001 len=1000", Fit.INSIDE),
+        ((SYN, "< SA seq=5000 ack=1001 len=50"), "< SA seq=5000 ack=1001 len=1001", Fit.OUTSIDE),
+        # Resets: behind what was sent, or behind what was acknowledged; all between and up to the limit are doubtful.
+        (IN_FLIGHT, "> R seq=1301", Fit.INSIDE),
+        (IN_FLIGHT, "> R seq=1101", Fit.INSIDE),
+        (IN_FLIGHT, "> R seq=1100", Fit.OUTSIDE),
+        (IN_FLIGHT, "> R seq=1102", Fit.DOUBTFUL),
+        (IN_FLIGHT, "> R seq=1300", Fit.DOUBTFUL),
+        (IN_FLIGHT, "> R seq=3101", Fit.DOUBTFUL),
+        (IN_FLIGHT, "> R seq=3102", Fit.OUTSIDE),
+        (LOST, "> R seq=1101", Fit.INSIDE),  # a smaller window later does not hide what was acknowledged with the limit
+        (("> S seq=1000 win=1000", "< SA seq=5000 ack=1001 win=0"), "> R seq=1001", Fit.INSIDE),
+        ((*HANDSHAKE, "> A seq=1001 ack=5001 len=1", "< A seq=5001 ack=1002 win=0"), "> R seq=1001", Fit.INSIDE),
         # A reset that was accepted teaches nothing.
         ((SYN, "< RA seq=0 ack=1001"), "< SA seq=5000 ack=1001", Fit.INSIDE),
     ],
@@ -155,15 +265,97 @@ def test_windows_move(story: tuple[str, ...], text: str, fit: Fit) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "finished", "fit"),
+    [
+        ("> R seq=1102", True, Fit.INSIDE),
+        ("> R seq=1101", True, Fit.INSIDE),
+        ("> R seq=1001", True, Fit.INSIDE),
+        ("> R seq=1100", True, Fit.DOUBTFUL),
+        ("> R seq=1101", False, Fit.DOUBTFUL),
+        ("> R seq=1102", False, Fit.INSIDE),
+    ],
+)
+def test_a_reset_may_overtake_the_fin(text: str, fit: Fit, *, finished: bool) -> None:
+    windows = after(*HANDSHAKE, "> FA seq=1001 ack=5001 len=100")
+    assert judge(windows, text, finished=finished) is fit
+
+
+@pytest.mark.parametrize(
+    ("story", "me", "challenge"),
+    [
+        (HANDSHAKE, 0, (5001, 1001, 2000)),
+        (HANDSHAKE, 1, (1001, 5001, 1000)),
+        (IN_FLIGHT, 0, (5001, 1101, 2000)),  # what was not acknowledged is not acknowledged here
+        (IN_FLIGHT, 1, (1301, 5001, 1000)),
+        (LOST, 0, (5001, 1101, 2000)),  # the last one that moved the limit
+        ((*HANDSHAKE, "< PA seq=5001 ack=1001 len=700 win=1999"), 0, (5701, 1001, 2000)),
+        ((*HANDSHAKE, "< A seq=5001 ack=1003 win=1998"), 0, (5001, 1003, 1998)),
+        ((*IN_FLIGHT, "< A seq=5001 ack=1301 win=1800"), 0, (5001, 1301, 1800)),
+        ((*IN_FLIGHT, "< A seq=5001 ack=1301 win=1799"), 0, (5001, 1101, 2000)),
+        (SCALED, 0, (5001, 1001, 2000)),
+        (SCALED, 1, (1001, 5001, 1000)),
+        (SCALED[:2], 0, (5001, 1001, 250)),
+        (SCALED[:2], 1, (1001, 5001, 8)),
+        (ROUNDED, 0, (5001, 1001, 32)),
+        (ROUNDED, 1, (1001, 5001, 1)),
+        (LARGEST, 0, (5001, 1001, 65535)),
+        ((SYN, "< SA seq=5000 ack=1001 len=50 win=2000"), 1, (1001, 5001, 1000)),
+        ((SYN, "< A seq=5000 ack=1001 win=0"), 0, (5000, 1001, 0)),
+        ((SYN, "< SA seq=5000 ack=1001 win=0"), 0, (5001, 1001, 1)),
+        ((*FAST_OPEN, "< SA seq=5000 ack=1001 win=2000"), 0, (5001, 1001, 2000)),
+        ((*FAST_OPEN, "< S seq=5000 win=2000"), 0, (5001, 1001, 2000)),
+    ],
+)
+def test_a_challenge_says_what_the_other_end_has_said(
+    story: tuple[str, ...], me: int, challenge: tuple[int, int, int]
+) -> None:
+    asked = after(*story).challenge(me)
+    assert asked is not None
+    assert (asked.seq, asked.ack, asked.window) == challenge
+
+
+@pytest.mark.parametrize(
+    ("story", "text", "repeated"),
+    [
+        (HANDSHAKE, "< SA seq=5000 ack=1001", True),
+        (HANDSHAKE, "< SA seq=4999 ack=1001 len=1", True),
+        (HANDSHAKE, "< SA seq=5001 ack=1001", False),
+        (HANDSHAKE, "< SA seq=4999 ack=1001", False),
+        (HANDSHAKE, "< S seq=5000", False),
+        (HANDSHAKE, "> SA seq=1000 ack=5001", True),
+        ((*HANDSHAKE, "< A seq=5001 ack=1001 len=1"), "< SA seq=5000 ack=1001", False),
+        ((SYN,), "> SA seq=1000 ack=1", False),
+    ],
+)
+def test_a_syn_with_ack_may_be_sent_again(story: tuple[str, ...], text: str, *, repeated: bool) -> None:
+    assert after(*story).repeats_syn(*segment(text)) is repeated
+
+
+def test_a_syn_that_is_sent_again_teaches_no_reach_and_is_not_scaled() -> None:
+    windows = after(*SCALED, "< SA seq=5000 ack=1001 win=60000 scale=3", "> A seq=1001 ack=5001 len=60000")
+    assert windows.challenge(0) is not None
+    assert judge(windows, "> A seq=61001 ack=5001 len=1") is Fit.OUTSIDE
+    assert judge(windows, f"> A seq={61001 - 2**14} ack=5001") is Fit.INSIDE
+    assert judge(windows, f"> A seq={61000 - 2**14} ack=5001") is Fit.OUTSIDE
+
+
+@pytest.mark.parametrize(("window", "reach"), [(0, 0), (1, 0), (2, 1), (3, 2), (4, 2), (65535, 16), (65535 << 14, 30)])
+def test_the_reach_of_a_window(window: int, reach: int) -> None:
+    assert reach_of(window) == reach
+
+
+@pytest.mark.parametrize(
     ("side", "seq", "covered"),
     [
         (0, 1001, True),
         (0, 3001, True),
         (0, 3002, False),
-        (0, 1001 - 2000 - SLACK, True),
-        (0, 1000 - 2000 - SLACK, False),
+        (0, 1001 - 2048 - SLACK, True),
+        (0, 1000 - 2048 - SLACK, False),
         (1, 6001, True),
         (1, 6002, False),
+        (1, 5001 - 1024 - SLACK, True),
+        (1, 5000 - 1024 - SLACK, False),
     ],
 )
 def test_what_was_sent_of_late(side: int, seq: int, *, covered: bool) -> None:
@@ -173,6 +365,7 @@ def test_what_was_sent_of_late(side: int, seq: int, *, covered: bool) -> None:
 def test_the_originator_has_a_first_flight_and_the_responder_has_sent_nothing() -> None:
     windows = after(SYN)
     assert (windows.covers(0, 1001 + 65535), windows.covers(0, 1002 + 65535)) == (True, False)
+    assert (windows.covers(0, 1000), windows.covers(0, 999)) == (True, False)
     assert not windows.covers(1, 0)
 
 

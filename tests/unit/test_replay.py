@@ -321,7 +321,7 @@ def test_json_has_the_documented_shape(document: Path, tmp_path: Path) -> None:
         "firewallRules",
         "natRules",
         "sessions",
-        "icmpErrorsLimited",
+        "answersLimited",
         "fragments",
     ]
     assert (shown["packets"], shown["bytes"], shown["hairpins"]) == (2, 128, 0)
@@ -451,14 +451,20 @@ def test_comparing_exits_1_when_a_flow_differs(document: Path, closed: Path, tmp
         "first": {
             "verdict": "ALLOW",
             "reason": "FW_RULE",
-            "rules": ["SNAT rule internet", "firewall rule out"],
+            "rules": [
+                {"rule": "internet", "ruleId": "9df8058b-b5b5-5c2d-9857-76ad2968202b"},
+                {"rule": "out", "ruleId": "3c5c8334-68e2-5c61-9230-134a22b5f580"},
+            ],
             "port": "INTERNET",
             "rewrite": "203.0.113.10:* > 8.8.8.8:53",
         },
         "second": {
             "verdict": "DROP",
             "reason": "FW_DEFAULT",
-            "rules": ["SNAT rule internet", "firewall rule default_rule"],
+            "rules": [
+                {"rule": "internet", "ruleId": "9df8058b-b5b5-5c2d-9857-76ad2968202b"},
+                {"rule": "default_rule", "ruleId": "7d7dbb1d-181a-5b49-8a22-9d9e5103f2b9"},
+            ],
             "port": None,
             "rewrite": None,
         },

@@ -378,3 +378,40 @@ def test_a_trace_does_not_load_what_it_does_not_need(edge_file: str) -> None:
     loaded = done.stderr.strip()
     for heavy in ("rich", "grpc", "scapy", "pyroute2", "prometheus_client", "google", "pytest"):
         assert f"'{heavy}'" not in loaded
+
+
+def test_what_the_edge_refused_does_not_move_the_numbers(config: EdgeConfig) -> None:
+    tracer = Tracer(new_edge(config))
+    tracer.send(CLIENT)
+    tracer.reply("SA")
+    call, answer = CLIENT.removesuffix(" S"), "tcp 10.20.0.10:8080 > 198.51.100.99:40000"
+    told = [
+        (text, result.verdict.name, result.reason.name)
+        for text in ("A", "A seq=900000 len=5", "A", "PA len=10", "S seq=7", "SF", "PA len=10", "R seq=1500", "FA")
+        for result in tracer.send(f"{call} {text}")
+    ]
+    assert told == [
+        ("A", "ALLOW", "SESSION"),
+        ("A seq=900000 len=5", "DROP", "TCP_WINDOW"),
+        ("A", "ALLOW", "SESSION"),
+        ("PA len=10", "ALLOW", "SESSION"),
+        ("S seq=7", "DROP", "TCP_STATE"),
+        ("SF", "DROP", "TCP_STATE"),
+        ("PA len=10", "ALLOW", "SESSION"),
+        ("R seq=1500", "DROP", "TCP_WINDOW"),
+        ("FA", "ALLOW", "SESSION"),
+    ]
+    (result,) = tracer.send(f"{answer} A seq=1001 ack=1022")
+    assert result.packet == f"{answer} A seq=1001 ack=1022"
+    assert result.reason is Reason.SESSION
+
+
+def test_nor_does_the_reset_for_a_server_that_means_another_connection(config: EdgeConfig) -> None:
+    tracer = Tracer(new_edge(config))
+    tracer.send(CLIENT)
+    (stale,) = tracer.reply("A ack=70000")
+    assert (stale.reason, [output.port for output in stale.outputs]) == (Reason.TCP_WINDOW, ["LAN-ACME"])
+    tracer.send(CLIENT)
+    assert [result.reason for result in tracer.reply("SA")] == [Reason.SESSION]
+    (result,) = tracer.send(CLIENT.replace(" S", " PA len=3"))
+    assert (result.reason, result.outputs[0].port) == (Reason.SESSION, "LAN-ACME")

@@ -393,12 +393,13 @@ cdef class Storm:
         state.now += advance
         self.done += 1
         self.log_count()
-        parse(&packet, frame, self.size, side)
+        parse(&packet, frame, self.size, side, False)
         packet.hash = hash_key(&state.table, &packet.key) if packet.error == PARSED else 0
         summed = transport_sum(&packet)
         ttl = packet.ttl if packet.error == PARSED else 0
         is_piece = packet.error == R_FRAGMENT_HELD
-        pipeline(state, program, &packet, self.port, False, answer, &result, &recorder if self.random & 3 == 0 else NULL)
+        pipeline(state, program, &packet, self.port, False, answer, &result,
+                 &recorder if self.random & 3 == 0 else NULL)
         if result.verdict >= VERDICTS or result.reason >= REASONS:
             self.problem = b"a verdict or a reason that does not exist"
         elif not self.allowed[result.verdict * <int>REASONS + result.reason]:
@@ -415,7 +416,7 @@ cdef class Storm:
         elif not is_piece and not self.inside(&result, frame):
             self.problem = b"what leaves lies in no buffer of this packet"
         else:
-            parse(&left, result.frame, result.length, 0)
+            parse(&left, result.frame, result.length, 0, False)
             if left.error != PARSED:
                 self.problem = b"what leaves cannot be read"
             elif result.length != 14 + left.ip_len:
