@@ -14,7 +14,7 @@ from edge.model import DEFAULT_SEED, EdgeConfig, SessionsOnChange
 from edge.nat.config import NatType
 from edge.reference_account import admission, admit, note_hit, reason_of, record
 from edge.reference_answers import Answer, Ruling
-from edge.reference_arrival import answered_session, arrive
+from edge.reference_arrival import arrive, as_sent
 from edge.reference_hairpin import journey
 from edge.reference_mapping import allocate, draws_port, mapped, mapping_key
 from edge.reference_related import quoted_session, related
@@ -22,7 +22,7 @@ from edge.reference_rules import rules, too_big
 from edge.reference_sessions import ORIGINAL, REPLY, Session
 from edge.reference_trip import Policy, SplitMix64, State, Trip
 from edge.reference_window import Fit, segment_of
-from edge.reference_wire import RST, SYN, Kind, Packet, network_offset, parse, rewrite
+from edge.reference_wire import RST, SYN, Kind, Packet, network_offset, parse
 from edge.routing.reference import Port
 from edge.state import LogEvent, RuleCounters, SessionInfo, Stats
 from edge.verdicts import Fragmentation, Outcome, Reason, Stage, StepResult, Verdict
@@ -331,11 +331,11 @@ class ReferenceEdge:
         packet, at = parse(frame, unsegmented=True), network_offset(frame)
         if isinstance(packet, Reason) or at is None:
             return port, frame
-        session = answered_session(self._state, self._port(port), packet)
-        if session is None:
+        found = as_sent(self._state, self._port(port), packet)
+        if found is None:
             return port, frame
-        ip = rewrite(packet, session.translated.reversed(), hops=0)
-        return session.ports[REPLY].name, frame[:at] + ip + frame[at + len(ip) :]
+        entered, ip = found
+        return entered.name, frame[:at] + ip + frame[at + len(ip) :]
 
     def ingress_port(self, frame: bytes) -> str:
         """The port that a frame enters by, as its source says."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from edge.reference_fragments import last_next_header
+from edge.reference_quote import quoted, rewrite_error
 from edge.reference_sessions import ORIGINAL, REPLY, Session
 from edge.reference_trip import LONGEST_PACKET, Policy, State, Trip
-from edge.reference_wire import Kind, Packet, ethernet, parse, rewrite
+from edge.reference_wire import Flow, Kind, Packet, ethernet, parse, rewrite
 from edge.routing.reference import Port
 from edge.verdicts import Fragmentation, Outcome, Reason, Stage, Step, StepResult, Verdict
 
@@ -73,22 +74,54 @@ def header_ends(packet: Packet, at: int) -> bool:
 
 def mapped(state: State, entered: Port, packet: Packet) -> tuple[Port, Packet]:
     """The packet that the world had sent, and where it entered, if this one is what a machine behind the edge got."""
-    session = answered_session(state, entered, packet)
-    if session is None:
+    found = as_sent(state, entered, packet)
+    if found is None:
         return entered, packet
-    ip = rewrite(packet, session.translated.reversed(), hops=0)
+    port, ip = found
     sent = parse(ethernet(ip, 0))
     if isinstance(sent, Reason):
         raise TypeError("a packet stays one when its addresses change")
-    return session.ports[REPLY], sent
+    return port, sent
 
 
-def answered_session(state: State, entered: Port, packet: Packet) -> Session | None:
-    """The session whose original addresses the packet reverses, unless it belongs to one by the way it came."""
-    if packet.kind in (Kind.FRAGMENT, Kind.ICMP_ERROR) or state.sessions.find((packet.flow, entered.side)) is not None:
+def as_sent(state: State, entered: Port, packet: Packet) -> tuple[Port, bytes] | None:
+    """The port by which an answer had entered the edge, and the IP packet that it was then; None for what belongs to a
+    session by the way it came, or to none at all."""
+    if packet.kind is Kind.FRAGMENT:
         return None
+    if packet.kind is Kind.ICMP_ERROR:
+        return error_as_sent(state, entered, packet)
+    return reply_as_sent(state, entered, packet)
+
+
+def reply_as_sent(state: State, entered: Port, packet: Packet) -> tuple[Port, bytes] | None:
+    """A packet that reverses a session's original tuple was the reply to its translated one."""
+    if state.sessions.find((packet.flow, entered.side)) is not None:
+        return None
+    session = session_begun_as(state, packet.flow.reversed())
+    if session is None:
+        return None
+    return session.ports[REPLY], rewrite(packet, session.translated.reversed(), hops=0)
+
+
+def error_as_sent(state: State, entered: Port, packet: Packet) -> tuple[Port, bytes] | None:
+    """An ICMP error about a packet of a session, as that had entered, was one about the packet that had left."""
+    quote = quoted(packet)
+    if quote is None or quote.flow.src != packet.flow.dst:
+        return None
+    if state.sessions.find((quote.flow.reversed(), entered.side)) is not None:
+        return None
+    session = session_begun_as(state, quote.flow)
+    if session is None:
+        return None
+    outer = packet.flow._replace(dst=session.translated.src)
+    return session.ports[REPLY], rewrite_error(packet, outer, quote, session.translated, hops=0)
+
+
+def session_begun_as(state: State, flow: Flow) -> Session | None:
+    """The session whose first packet had this flow, whichever side it entered by."""
     for side in (0, 1):
-        session, direction = state.sessions.find((packet.flow.reversed(), side)) or (None, REPLY)
+        session, direction = state.sessions.find((flow, side)) or (None, REPLY)
         if session is not None and direction == ORIGINAL:
             return session
     return None

@@ -100,14 +100,14 @@ def quoted_upper(data: bytes, at: int, flow: Flow) -> tuple[Kind, Flow]:
     return Kind.OTHER, flow
 
 
-def rewrite_error(packet: Packet, flow: Flow, quote: Quote, quoted_flow: Flow) -> bytes:
-    """The error with the addresses of ``flow``, one hop older, quoting a packet of ``quoted_flow``."""
+def rewrite_error(packet: Packet, flow: Flow, quote: Quote, quoted_flow: Flow, *, hops: int = 1) -> bytes:
+    """The error with the addresses of ``flow``, ``hops`` older, quoting a packet of ``quoted_flow``."""
     ip = bytearray(packet.ip)
     message = packet.l4
     before = words(bytes(ip[message + ICMP_HEADER :]))
     rewrite_upper(ip, quote.l4, quote.kind, quote.flow, quoted_flow, rewrite_addresses(ip, quote.at, quoted_flow))
     after = words(bytes(ip[message + ICMP_HEADER :]))
     changes = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
-    addresses = rewrite_addresses(ip, 0, flow, hops=1)
+    addresses = rewrite_addresses(ip, 0, flow, hops=hops)
     update(ip, message + 2, changes if packet.version == 4 else changes + addresses)
     return bytes(ip)

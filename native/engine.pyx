@@ -30,7 +30,7 @@ from native.program cimport Program, ProgramData, side_of
 from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord
 from native.route cimport NOWHERE, map_lookup
 from native.session cimport (
-    ORIGINAL, REPLY, Session, hash_key, key_reversed, prefetch_bucket, prefetch_session, same_key,
+    ORIGINAL, REPLY, Session, hash_key, key_reversed, prefetch_bucket, prefetch_session,
     table_free, table_init, table_reserve,
 )
 from native.stats cimport R_FRAGMENT_HELD, REASONS, VERDICTS, V_ALLOW, V_HELD, RuleCounter, Totals
@@ -303,16 +303,12 @@ cdef class Engine:
     def map_reply(self, uint16_t port, const unsigned char[::1] frame, uint64_t now_ns):
         """(port, frame) as a capture taken behind the edge means it: a reply to a session's original tuple becomes
         the reply to its translated tuple; anything else comes back as it is."""
-        cdef Key as_it_came
         self._load(frame, now_ns)
         self._port(port)
         expire(&self.state)
         parse(&self.packets[0], self.arena, <uint32_t>frame.shape[0], side_of(&self.program.data, port), True)
-        if self.packets[0].error != PARSED:
-            return port, bytes(frame)
-        as_it_came = self.packets[0].key
-        port = turn_into_reply(&self.state, &self.program.data, &self.packets[0], port)
-        if same_key(&as_it_came, &self.packets[0].key):
+        if self.packets[0].error != PARSED or not turn_into_reply(
+                &self.state, &self.program.data, &self.packets[0], &port):
             return port, bytes(frame)
         return port, PyBytes_FromStringAndSize(<char *>self.arena, frame.shape[0])
 

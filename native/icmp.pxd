@@ -138,14 +138,19 @@ cdef inline uint64_t rewrite_quote(Packet *quote, const Key *wanted) noexcept no
             + changed_words(transport, quote.l4, transport_bytes))
 
 
-cdef inline void forward_error(
-    Packet *packet, Packet *quote, const Key *outer, const Key *quoted, uint16_t out_port, Result *result
-) noexcept nogil:
-    # Sends an error on between `outer` endpoints, quoting a packet with the tuple `quoted`.
+cdef inline void rewrite_error(Packet *packet, Packet *quote, const Key *outer, const Key *quoted) noexcept nogil:
+    # Makes an error one between `outer` endpoints that quotes a packet with the tuple `quoted`.
     cdef uint8_t *checksum = packet.l4 + 2
     cdef uint64_t change = rewrite_quote(quote, quoted)
     if change:
         put16(checksum, updated(be16(checksum), change))
     rewrite_as(packet, outer)
+
+
+cdef inline void forward_error(
+    Packet *packet, Packet *quote, const Key *outer, const Key *quoted, uint16_t out_port, Result *result
+) noexcept nogil:
+    # Sends an error on between `outer` endpoints, quoting a packet with the tuple `quoted`.
+    rewrite_error(packet, quote, outer, quoted)
     take_hop(packet)
     send(packet, out_port, result)

@@ -407,7 +407,7 @@ cdef inline void pipeline(
     expire(state)
     if likely(packet.error == PARSED) or assemble(state, program, packet, in_port, result, recorder):
         if map_replies:
-            in_port = turn_into_reply(state, program, packet, in_port)
+            turn_into_reply(state, program, packet, &in_port)
         while True:
             note_kind(recorder, packet.kind)
             judge_packet(state, program, packet, in_port, journey.buffer, result, recorder)

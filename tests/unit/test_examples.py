@@ -143,7 +143,6 @@ def test_the_capture_drops_for_many_reasons(acme: EdgeConfig, frames: list[tuple
         Reason.ISOLATED,
         Reason.MULTICAST,
         Reason.MARTIAN,
-        Reason.ICMP_UNRELATED,
     }
 
 

@@ -443,10 +443,35 @@ def test_errors_to_the_edge_itself_are_taken_from_a_network() -> None:
     assert (why(outcome), stages(outcome)[-1]) == (("LOCAL", "LOCAL_SERVICE"), "LOCAL ACCEPTED")
 
 
-def test_a_capture_behind_the_edge_keeps_its_errors() -> None:
-    bench = Bench(acme())
-    bench.send("udp 10.20.0.10:7 > 8.8.8.8:53")
-    error = build_frame(parse_packet('icmp 8.8.8.8 > 10.20.0.10 port-unreachable of="udp 10.20.0.10:7 > 8.8.8.8:53"'))
+@pytest.mark.parametrize("make", [ReferenceEdge, Edge])
+def test_an_error_in_a_capture_behind_the_edge_was_one_about_the_translated_packet(
+    make: type[ReferenceEdge | Edge],
+) -> None:
+    bench = Bench(acme(), make=make)
+    sent = left(bench.send("udp 10.20.0.10:7 > 8.8.8.8:53"))[0][1]
+    error = build_frame(parse_packet('icmp 192.0.2.1 > 10.20.0.10 time-exceeded of="udp 10.20.0.10:7 > 8.8.8.8:53"'))
+    port, frame = bench.edge.map_reply("LAN", error, 0)
+    assert (port, format_frame(frame)) == ("INTERNET", f'icmp 192.0.2.1 > 203.0.113.10 time-exceeded of="{sent}"')
+    assert (checksum(frame[14:34]), checksum(frame[34:])) == (0, 0)
+    outcome = bench.edge.process("LAN", error, 0, unsegmented=True, map_replies=True)
+    assert why(outcome) == ("ALLOW", "RELATED")
+    assert left(outcome) == [("LAN", 'icmp 192.0.2.1 > 10.20.0.10 time-exceeded of="udp 10.20.0.10:7 > 8.8.8.8:53"')]
+
+
+@pytest.mark.parametrize("make", [ReferenceEdge, Edge])
+@pytest.mark.parametrize(
+    "text",
+    [
+        'icmp 192.0.2.1 > 10.20.0.10 time-exceeded of="udp 10.20.0.10:8 > 8.8.8.8:53"',
+        'icmp 192.0.2.1 > 10.20.0.11 time-exceeded of="udp 10.20.0.10:7 > 8.8.8.8:53"',
+        'icmp 192.0.2.1 > 203.0.113.10 time-exceeded of="udp 203.0.113.10:14529 > 8.8.8.8:53"',
+    ],
+    ids=["of another flow", "to another machine", "captured before the edge"],
+)
+def test_other_errors_in_a_capture_stay_as_they_are(make: type[ReferenceEdge | Edge], text: str) -> None:
+    bench = Bench(acme(), make=make)
+    assert left(bench.send("udp 10.20.0.10:7 > 8.8.8.8:53")) == [("INTERNET", "udp 203.0.113.10:14529 > 8.8.8.8:53")]
+    error = build_frame(parse_packet(text))
     assert bench.edge.map_reply("INTERNET", error, 0) == ("INTERNET", error)
 
 
