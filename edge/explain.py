@@ -38,6 +38,7 @@ SENTENCES = MappingProxyType(
         Reason.MULTICAST: "it goes to a multicast or broadcast address, which a tier-1 edge does not forward",
         Reason.MARTIAN: "it bears an address that never crosses a router",
         Reason.FRAGMENT_NOT_EMULATED: "it is a fragment or would have to become some, and neither is emulated",
+        Reason.ALG: "an application layer gateway waited for it, on behalf of the firewall rule {rule}",
     }
 )
 """``{rule}`` stands for the quoted name of the rule that decided, ``{verb}`` for what it did."""

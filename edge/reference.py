@@ -23,9 +23,20 @@ from edge.nat.reference import (
     translate_source_in_place,
 )
 from edge.reference_account import REASON_OF_SECTION, admission, admit, note_hit, reason_of, record
+from edge.reference_alg import (
+    TFTP,
+    admitted_by_alg,
+    announce_transfer,
+    control_of,
+    expected_session,
+    put_in_destination,
+    put_in_source,
+    sent_on,
+)
 from edge.reference_answers import Answer, Ruling, outputs
 from edge.reference_related import error_inwards, error_outwards, quoted_session, related, stateless_error
 from edge.reference_sessions import ORIGINAL, REPLY, Session
+from edge.reference_shift import challenge, understood
 from edge.reference_trip import Policy, SplitMix64, State, Trip
 from edge.reference_window import Fit, segment_of
 from edge.reference_wire import RST, SYN, Flow, Kind, Packet, network_offset, parse, rewrite
@@ -48,6 +59,7 @@ def pipeline(trip: Trip) -> Ruling:
     return (
         fragment(trip)
         or established_session(trip)
+        or expected_session(trip)
         or refused_by_rules(trip)
         or edge_itself(trip)
         or stateless_translation(trip)
@@ -108,6 +120,7 @@ def established_session(trip: Trip) -> Ruling | None:
         return too_big(trip)
     if is_error:
         return related(trip, session, direction)
+    packet = understood(packet, session.shifts[1 - direction])
     refused = unexpected_segment(session, direction, packet)
     if refused is not None:
         note_hit(trip, session, direction)
@@ -119,6 +132,7 @@ def established_session(trip: Trip) -> Ruling | None:
     session.packets[direction] += 1
     session.bytes[direction] += trip.size
     trip.state.count(session.admission.rules, trip.size, hits=0)
+    trip.packet = sent_on(trip, session, direction, packet)
     return Ruling(Verdict.ALLOW, Reason.SESSION, forward=(out, new))
 
 
@@ -128,13 +142,13 @@ def unexpected_segment(session: Session, direction: int, packet: Packet) -> Ruli
         return Ruling(Verdict.DROP, Reason.TCP_STATE)
     if session.windows is None:
         return None
-    challenge = session.windows.challenge(direction)
+    asked = challenge(session.windows.challenge(direction), session.shifts[1 - direction])
     if packet.tcp_flags & SYN and session.established:
-        return Ruling(Verdict.DROP, Reason.TCP_STATE, challenge)
+        return Ruling(Verdict.DROP, Reason.TCP_STATE, asked)
     fit = session.windows.judge(direction, segment_of(packet))
     if fit is Fit.INSIDE:
         return None
-    return Ruling(Verdict.DROP, Reason.TCP_WINDOW, challenge if fit is Fit.DOUBTFUL else None)
+    return Ruling(Verdict.DROP, Reason.TCP_WINDOW, asked if fit is Fit.DOUBTFUL else None)
 
 
 def still_admitted(session: Session, trip: Trip) -> bool:
@@ -155,7 +169,9 @@ def still_admitted(session: Session, trip: Trip) -> bool:
         and source_still_fits(session, again)
     )
     if admitted:
-        session.admission = admission(again)
+        session.admission, session.alg = admission(again), control_of(again)
+        if not session.alg:
+            trip.state.sessions.expectations.end(session)
     return admitted
 
 
@@ -210,7 +226,10 @@ def provider_filter(trip: Trip) -> Ruling | None:
 
 
 def destination_nat(trip: Trip) -> Ruling | None:
-    """DNAT, NO_DNAT or REFLEXIVE, for what entered by an uplink or a service interface."""
+    """DNAT, NO_DNAT or REFLEXIVE, for what entered by an uplink or a service interface; an ALG may know better."""
+    if trip.expected is not None and trip.expected.new_destination is not None:
+        put_in_destination(trip, trip.expected, trip.expected.new_destination)
+        return None
     if not trip.entered.border:
         return None
     if trip.packet.kind is Kind.ICMP_ERROR:
@@ -234,6 +253,8 @@ def routing(trip: Trip) -> Ruling | None:
         reason, reply = DEAD_ENDS[trip.route.result]
         return Ruling(Verdict.DROP, reason, reply)
     trip.note(Stage.ROUTE, trip.route.result, port=trip.out.name)
+    if trip.local:
+        trip.expected = None  # no session: the firewall is asked as ever
     if trip.packet.ttl <= 1 and not trip.local:
         trip.note(Stage.ROUTE, StepResult.TTL_EXPIRED)
         return Ruling(Verdict.DROP, Reason.TTL_EXPIRED, Answer.TIME_EXCEEDED)
@@ -261,6 +282,7 @@ def east_west(trip: Trip) -> Ruling | None:
         return None
     if trip.entered.kind is not PortKind.DISTRIBUTED or trip.out.kind is not PortKind.DISTRIBUTED:
         return None
+    admit(trip)  # an ALG may have put in the destination in the name of a rule
     return Ruling(Verdict.ALLOW, Reason.EAST_WEST, forward=(trip.out, trip.flow))
 
 
@@ -269,6 +291,9 @@ def source_nat(trip: Trip) -> Ruling | None:
 
     SNAT's address is chosen here, for the firewall to see; its port is drawn when the firewall has said yes.
     """
+    if trip.expected is not None and trip.expected.new_source is not None:
+        put_in_source(trip, trip.expected, trip.expected.new_source)
+        return None
     if trip.local or not trip.out.border:
         return None
     if trip.packet.kind is Kind.ICMP_ERROR:
@@ -289,6 +314,9 @@ def source_nat(trip: Trip) -> Ruling | None:
 def firewall(trip: Trip) -> Ruling | None:
     """The first rule that matches decides; None means that it allows.  A network reaches the edge itself unasked."""
     if trip.local and not trip.entered_by_uplink:
+        return None
+    if trip.expected is not None:
+        admitted_by_alg(trip, trip.expected)
         return None
     trip.bypass = bypassing_rule(trip)
     reason = not_a_beginning(trip)
@@ -419,7 +447,8 @@ def new_session(trip: Trip) -> Ruling:
     by_snat = trip.snat is not None and trip.snat.type is NatType.SNAT
     translated = allocate(trip)
     if translated is None:
-        rule = trip.snat or trip.dnat
+        dnat, snat = trip.translated_by
+        rule = snat or dnat
         trip.note(Stage.NAT, StepResult.DROP, rule_id=None if rule is None else rule.id)
         exhausted = by_snat and draws_port(trip.packet)
         return Ruling(Verdict.DROP, Reason.NAT_PORTS_EXHAUSTED if exhausted else Reason.NAT_COLLISION)
@@ -435,12 +464,15 @@ def new_session(trip: Trip) -> Ruling:
         pool_address=translated.src if by_snat else None,
         created_ns=trip.state.clock_ns,
         admission=admission(trip),
+        alg=control_of(trip),
         packets=[1, 0],
         bytes=[trip.size, 0],
     )
     session.open(trip.packet, trip.policy.options.timers, trip.state.clock_ns)
     trip.state.sessions.add(session)
     admit(trip)
+    if session.alg == TFTP:
+        announce_transfer(trip, session)
     return Ruling(Verdict.ALLOW, reason_of(trip), forward=(trip.out, translated))
 
 

@@ -8,6 +8,8 @@ from enum import IntEnum
 
 from edge.addresses import IPAddress
 from edge.model import Timers
+from edge.reference_expect import Expectations
+from edge.reference_shift import Shift
 from edge.reference_window import Windows, segment_of
 from edge.reference_wire import ACK, FIN, ICMP_KINDS, RST, SYN, Flow, Kind, Packet, endpoints
 from edge.routing.reference import Port
@@ -57,7 +59,8 @@ class Session:
 
     ``original`` entered by ``ports[0]``; ``translated`` is what left by ``ports[1]``.  ``pool_address`` is the SNAT
     address that it holds.  ``windows`` is None where sequence numbers are not checked: without TCP, and where the
-    beginning was not seen.
+    beginning was not seen.  ``alg`` is the helper that reads its payload, '' for none; ``shifts`` is what that has made
+    of each side's sequence numbers.
     """
 
     kind: Kind
@@ -70,6 +73,8 @@ class Session:
     admission: Admission
     expires_ns: int = 0
     windows: Windows | None = None
+    alg: str = ""
+    shifts: tuple[Shift, Shift] = field(default_factory=lambda: (Shift(), Shift()))
     states: list[int] = field(default_factory=lambda: [0, 0])
     packets: list[int] = field(default_factory=lambda: [0, 0])
     bytes: list[int] = field(default_factory=lambda: [0, 0])
@@ -200,11 +205,12 @@ def tcp_timer(states: list[int], timers: Timers) -> int:
 
 
 class SessionTable:
-    """Live sessions by both of their keys."""
+    """Live sessions by both of their keys, and what they expect."""
 
     def __init__(self) -> None:
         self._by_key: dict[Key, tuple[Session, int]] = {}
         self._sessions: dict[int, Session] = {}  # by id(), in order of creation
+        self.expectations = Expectations()
         self.created = 0
         self.peak = 0
 
@@ -231,16 +237,18 @@ class SessionTable:
         self.peak = max(self.peak, len(self))
 
     def end(self, session: Session) -> None:
-        """Forget a session."""
+        """Forget a session, and what it expects."""
         for key in session.keys:
             del self._by_key[key]
         del self._sessions[id(session)]
+        self.expectations.end(session)
 
     def expire(self, now_ns: int) -> None:
-        """End every session whose time is over."""
+        """End every session and every expectation whose time is over."""
         for session in self:
             if session.expires_ns <= now_ns:
                 self.end(session)
+        self.expectations.expire(now_ns)
 
     def half_open(self) -> int:
         """How many sessions are in their handshake."""

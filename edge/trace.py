@@ -12,6 +12,7 @@ from edge.model import EdgeConfig
 from edge.packets import Conversation, PacketText, build_frame, format_endpoints, format_frame, parse_packet, reply_to
 from edge.packets.build import DEFAULT_TTL
 from edge.packets.decode import decode_frame
+from edge.packets.names import SYN, TCP, UDP
 from edge.printable import printable
 from edge.runtime import Edge
 from edge.state import SessionInfo
@@ -257,11 +258,20 @@ class Tracer:
             rule=None if step.rule_id is None else self._names.get(step.rule_id),
             rule_id=step.rule_id,
             port=step.port,
-            after=None if step.after is None else format_endpoints(frame, step.after, keys),
+            after=None if step.after is None else _after(step, step.after, frame, keys),
             saw=None if step.saw is None else format_endpoints(frame, step.saw, keys),
             logged=step.logged or nat_logged,
             nat_rules=self._nat_rules(step) if step.stage is Stage.SESSION else (),
         )
+
+
+def _after(step: Step, after: Endpoints, frame: bytes, keys: frozenset[str]) -> str:
+    """The packet as a stage left it; of EXPECT, the first packet of the session that is expected, port 0 being any."""
+    if step.result is not StepResult.EXPECT:
+        return format_endpoints(frame, after, keys)
+    headers = decode_frame(frame)
+    protocol, flags = (UDP, None) if headers is not None and headers.protocol == UDP else (TCP, SYN)
+    return format_frame(build_frame(PacketText(protocol, after.src, after.dst, after.sport, after.dport, flags)))
 
 
 def _keys_of_answer(keys: frozenset[str]) -> frozenset[str]:

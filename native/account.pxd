@@ -5,10 +5,11 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from native.classify cimport NO_RULE
 from native.decide cimport Decision
 from native.engine cimport LOG_ENTRIES, LogEntry, State
+from native.expect cimport drop_expected_of
 from native.packet cimport Key, Packet
 from native.program cimport ProgramData
 from native.record cimport NO_SLOT
-from native.session cimport NONE, Session, is_half_open, table_remove, wheel_due
+from native.session cimport NONE, ORIGINAL, RW_ALG, Session, is_half_open, table_remove, wheel_due
 from native.stats cimport V_ALLOW
 from native.wire cimport likely
 
@@ -26,7 +27,8 @@ cdef inline void fold_session(State *state, Session *session) noexcept nogil:
     cdef uint64_t size = session.bytes[0] + session.bytes[1] - session.folded_bytes
     count_rule(state, session.fw_slot, 0, packets, size)
     count_rule(state, session.dnat_slot, 0, packets, size)
-    count_rule(state, session.snat_slot, 0, packets, size)
+    if session.snat_slot != session.dnat_slot:      # an ALG can lend the rule that the other lookup hits
+        count_rule(state, session.snat_slot, 0, packets, size)
     session.folded_packets += packets
     session.folded_bytes += size
 
@@ -36,6 +38,8 @@ cdef inline void end_session(State *state, uint32_t number) noexcept nogil:
     fold_session(state, session)
     if session.usage_slot != NONE:
         state.usage[session.usage_slot] -= 1
+    if session.flow[ORIGINAL].rewrite & RW_ALG:
+        drop_expected_of(&state.expectations, number)
     if is_half_open(session):
         state.table.half_open -= 1
     table_remove(&state.table, number)

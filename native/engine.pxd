@@ -3,6 +3,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.capture cimport CaptureReader
+from native.expect cimport Expectations
 from native.packet cimport Key, Packet
 from native.program cimport Program, ProgramData
 from native.session cimport Table
@@ -22,6 +23,7 @@ ctypedef struct LogEntry:
 
 ctypedef struct State:
     Table table
+    Expectations expectations
     uint64_t now
     uint64_t random
     uint64_t next_error     # when the ICMP errors sent so far will have had their time, each its interval

@@ -10,6 +10,7 @@ from native.account cimport end_session, expire, fold_session
 from native.answer cimport ANSWER_SIZE
 from native.decide cimport is_local, is_owned
 from native.engine cimport BURST, LOG_ENTRIES, LogEntry, Result, State
+from native.expect cimport expectations_free, expectations_init, expectations_reserve
 from native.kinds cimport PORT_ISOLATED, PORT_UPLINK, ROUTE_BROADCAST, ROUTE_ISOLATED
 from native.link cimport MAX_FRAME
 from native.machine cimport ticks
@@ -105,11 +106,13 @@ cdef class Engine:
         self.times = <uint64_t *>calloc(BURST, 8)
         if (self.state.log == NULL or self.arena == NULL or self.answers == NULL or self.packets == NULL
                 or self.offsets == NULL or self.lengths == NULL or self.in_ports == NULL or self.times == NULL
-                or table_init(&self.state.table, start) != 0):
+                or table_init(&self.state.table, start) != 0
+                or expectations_init(&self.state.expectations) != 0):
             raise MemoryError("no memory for an engine")
 
     def __dealloc__(self):
         table_free(&self.state.table)
+        expectations_free(&self.state.expectations)
         free(self.state.counters)
         free(self.state.usage)
         free(self.state.log)
@@ -132,7 +135,8 @@ cdef class Engine:
         cdef uint32_t *used
         if self.program is not None:
             self._idle()
-        if table_reserve(&self.state.table, sessions) != 0:
+        if (table_reserve(&self.state.table, sessions) != 0
+                or expectations_reserve(&self.state.expectations, sessions) != 0):
             raise MemoryError(f"no address space for {sessions} sessions")
         if slots > self.state.slot_count:
             counters = <RuleCounter *>realloc(self.state.counters, slots * sizeof(RuleCounter))
@@ -297,7 +301,7 @@ cdef class Engine:
     cdef void _replay_one(self, Packet *packet, uint16_t port, bint map_replies) noexcept nogil:
         cdef const ProgramData *program = &self.program.data
         cdef Result result
-        cdef uint32_t turns = 0
+        cdef uint8_t *buffer
         if map_replies:
             expire(&self.state)
             if turn_into_reply(&self.state, program, packet, &port):
@@ -305,11 +309,13 @@ cdef class Engine:
                 packet.hash = hash_key(&self.state.table, &packet.key)
         pipeline(&self.state, program, packet, port, self.answers, &result, NULL)
         while unlikely(result.hairpin):     # ends: a forwarded packet loses a hop each time, an answer is answered once
-            turns += 1
             port = result.out_port
+            buffer = self.answers
+            if buffer <= result.frame < buffer + ANSWER_ROOM:       # what is answered must not be written over
+                buffer += ANSWER_ROOM
             set_and_parse(&self.state, program, packet, result.frame, result.length, port)
             packet.unsegmented = True
-            pipeline(&self.state, program, packet, port, self.answers + (turns & 1) * ANSWER_ROOM, &result, NULL)
+            pipeline(&self.state, program, packet, port, buffer, &result, NULL)
 
     # -------------------------------------------------------------- measuring
 

@@ -1,9 +1,45 @@
-# Memory for tables: zeroed, on a cache line of its own, alive as long as the list that keeps it.
+# Memory for tables: zeroed, either on a cache line of its own and alive as long as the list that keeps it, or a
+# reservation of address space that costs nothing until it is touched.
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
+
+cdef extern from "sys/mman.h" nogil:
+    void *mmap(void *address, size_t length, int protection, int flags, int fd, long offset)
+    int munmap(void *address, size_t length)
+    void *mremap(void *old, size_t old_length, size_t new_length, int flags)
+    int MREMAP_MAYMOVE
+    int madvise(void *address, size_t length, int advice)
+    int PROT_READ
+    int PROT_WRITE
+    int MAP_PRIVATE
+    int MAP_ANONYMOUS
+    int MAP_NORESERVE
+    int MADV_HUGEPAGE
+    void *MAP_FAILED
 
 
 cdef inline void *block(list keep, size_t size) except NULL:
     owner = bytearray(size + 64)
     keep.append(owner)
     return <void *>((<size_t>PyByteArray_AS_STRING(owner) + 63) & ~<size_t>63)
+
+
+cdef inline void *reserve(size_t size) noexcept nogil:
+    # NULL when the system refuses; to be given back by release().
+    cdef void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+    return NULL if memory == MAP_FAILED else memory
+
+
+cdef inline void *enlarge(void *memory, size_t size, size_t wanted) noexcept nogil:
+    # A reservation with more room and the same contents, maybe elsewhere (`memory` NULL: a new one); NULL with nothing
+    # changed.
+    cdef void *larger
+    if memory == NULL:
+        return reserve(wanted)
+    larger = mremap(memory, size, wanted, MREMAP_MAYMOVE)
+    return NULL if larger == MAP_FAILED else larger
+
+
+cdef inline void release(void *memory, size_t size) noexcept nogil:
+    if memory != NULL:
+        munmap(memory, size)

@@ -5,11 +5,13 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.account cimport count_decision, end_session, expire, log_firewall, log_nat, slot_of
 from native.admit cimport allocate, open_session, still_admitted, timeout
+from native.alg cimport announce_tftp, awaiting, follow, take_back, told_by
 from native.answer cimport answerable, echo_reply, icmp_error, reset, segment
 from native.classify cimport NO_RULE
 from native.decide cimport ANSWER_ICMP, ANSWER_RESET, Decision, decide, drop_expired, drop_too_big, is_owned, is_too_big
 from native.engine cimport Result, State
-from native.icmp cimport forward_error, parse_quote, related_flow
+from native.expect cimport drop_expectation
+from native.icmp cimport forward_error, parse_quote, related_flow, take_back_quote
 from native.kinds cimport PORT_UPLINK, TM_TCP_ESTABLISHED
 from native.packet cimport (
     ACK, FIN, K_ICMP_ERROR, K_ICMP_QUERY, K_OTHER, K_TCP, K_UDP, PARSED, RST, SYN, Key, Packet,
@@ -18,8 +20,8 @@ from native.program cimport ProgramData
 from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord, note, note_after
 from native.rewrite cimport forward, plan_rewrite
 from native.session cimport (
-    NONE, RW_SRC, TCP_FIN_WAIT_2, UDP_MULTIPLE, UDP_NO_TRAFFIC, UDP_SINGLE, Flow, Session, is_half_open, keep_alive,
-    key_reversed, lookup, stays_established, track,
+    NONE, RW_ALG, RW_SRC, RW_TUPLE, TCP_FIN_WAIT_2, UDP_MULTIPLE, UDP_NO_TRAFFIC, UDP_SINGLE, Flow, Session,
+    is_half_open, keep_alive, key_reversed, lookup, stays_established, track,
 )
 from native.stats cimport *
 from native.window cimport W_GOOD, W_STATE, W_STATE_CHALLENGE, W_WINDOW_CHALLENGE, judge
@@ -36,6 +38,12 @@ cdef inline StepRecord *note_hit(Recorder *recorder, const Session *session, uin
         step.dnat_slot = session.dnat_slot
         step.snat_slot = session.snat_slot
     return step
+
+
+cdef inline void note_announced(State *state, uint16_t announced, Recorder *recorder) noexcept nogil:
+    # The session to come, if there is one.
+    if announced:
+        note_after(note(recorder, S_SESSION, T_EXPECT, NO_SLOT, NO_PORT), &state.expectations.pool[announced].key)
 
 
 cdef inline void mark_hairpin(
@@ -96,19 +104,19 @@ cdef inline void send_answer(
 
 
 cdef inline void refuse_segment(
-    const ProgramData *program, const Packet *packet, uint16_t in_port, const Session *session, int direction,
-    uint8_t judgement, uint8_t *buffer, Result *result, Recorder *recorder
+    const State *state, const ProgramData *program, const Packet *packet, uint16_t in_port, const Session *session,
+    int direction, uint8_t judgement, uint8_t *buffer, Result *result, Recorder *recorder
 ) noexcept nogil:
     # RFC 5961: what may be a guess at a live connection is asked back, in the name of the other side.
     cdef const Flow *flow = &session.flow[direction]
+    cdef uint32_t seq = told_by(state, session, 1 - direction, session.seqlo[1 - direction])
     cdef uint32_t length
     note_hit(recorder, session, flow.out_port)
     note(recorder, S_SESSION, T_DROP, NO_SLOT, NO_PORT)
     result.verdict = V_DROP
     result.reason = R_TCP_STATE if judgement == W_STATE or judgement == W_STATE_CHALLENGE else R_TCP_WINDOW
     if judgement == W_STATE_CHALLENGE or judgement == W_WINDOW_CHALLENGE:
-        length = segment(packet, in_port, session.seqlo[1 - direction], session.seqlo[direction], ACK, flow.peer_win,
-                         buffer)
+        length = segment(packet, in_port, seq, session.seqlo[direction], ACK, flow.peer_win, buffer)
         answer_with(program, packet, in_port, buffer, length, result)
 
 
@@ -123,6 +131,7 @@ cdef inline void on_session(
     cdef bint was_half_open
     cdef uint8_t judgement
     cdef uint64_t lifetime
+    cdef uint16_t announced = 0
     cdef Decision decision
     cdef StepRecord *step
     cdef Key after
@@ -143,9 +152,11 @@ cdef inline void on_session(
         send_answer(state, program, packet, in_port, &decision, buffer, result, recorder)
         return
     if session.kind == K_TCP:
+        if unlikely(flow.rewrite & RW_ALG):
+            take_back(state, number, direction, packet)
         judgement = judge(session, direction, packet)
         if unlikely(judgement != W_GOOD):
-            refuse_segment(program, packet, in_port, session, direction, judgement, buffer, result, recorder)
+            refuse_segment(state, program, packet, in_port, session, direction, judgement, buffer, result, recorder)
             return
         if likely(stays_established(session, packet.tcp_flags)):
             lifetime = program.timers[<int>TM_TCP_ESTABLISHED]
@@ -171,11 +182,14 @@ cdef inline void on_session(
     result.verdict = V_ALLOW
     result.reason = R_SESSION
     key_reversed(&session.flow[1 - direction].key, 0, &after)
+    if unlikely(flow.rewrite & RW_ALG):
+        announced = follow(state, program, number, direction, packet, buffer)
     forward(packet, flow, &after, result)
     if recorder != NULL:
         step = note_hit(recorder, session, flow.out_port)
-        if flow.rewrite:
+        if flow.rewrite & RW_TUPLE:
             note_after(step, &after)
+        note_announced(state, announced, recorder)
     if program.ports[flow.out_port].kind == PORT_UPLINK:
         mark_hairpin(program, packet.family, after.dst_hi, after.dst_lo, result)
 
@@ -212,8 +226,10 @@ cdef inline void relate(
         # Whoever found the error may be a private router, whose address must not show (RFC 5508, REQ-4 and REQ-5).
         outer.src_hi = leaving.src_hi
         outer.src_lo = leaving.src_lo
-    if flow.rewrite:
+    if flow.rewrite & RW_TUPLE:
         note_after(step, &outer)
+    if session.kind == K_TCP:
+        take_back_quote(&state.expectations, session, found, packet, quote)
     session.packets[direction] += 1
     session.bytes[direction] += packet.ip_len
     result.verdict = V_ALLOW
@@ -254,6 +270,7 @@ cdef inline void admit(
     cdef uint8_t problem
     cdef uint8_t side = 1 if program.ports[decision.out_port].kind == PORT_UPLINK else 0
     cdef uint32_t blamed
+    cdef uint32_t number
     if state.table.count >= program.max_sessions or (
             packet.kind == K_TCP and state.table.half_open >= program.max_half_open):
         note(recorder, S_SESSION, T_DROP, NO_SLOT, NO_PORT)
@@ -276,9 +293,13 @@ cdef inline void admit(
     note_after(decision.snat_step, &decision.key)
     log_firewall(state, program, packet, decision)
     log_nat(state, program, packet, decision.dnat)
-    log_nat(state, program, packet, decision.snat)
+    if decision.snat != decision.dnat:
+        log_nat(state, program, packet, decision.snat)
     forward(packet, &session.flow[0], &decision.key, result)
     mark_hairpin(program, packet.family, decision.key.dst_hi, decision.key.dst_lo, result)
+    if packet.kind == K_UDP and session.flow[0].rewrite & RW_ALG:
+        number = <uint32_t>(session - state.table.sessions)
+        note_announced(state, announce_tftp(state, program, number), recorder)
 
 
 cdef inline void on_miss(
@@ -287,7 +308,14 @@ cdef inline void on_miss(
 ) noexcept nogil:
     cdef Decision decision
     cdef Flow flow
+    cdef uint16_t awaited = awaiting(state, packet)
+    decision.expected = NULL
+    if unlikely(awaited):
+        decision.expected = &state.expectations.pool[awaited]
+        decision.control = &state.table.sessions[decision.expected.control]
     decide(program, state.usage, packet, quote, in_port, &decision, recorder)
+    if decision.reason == R_ALG:
+        drop_expectation(&state.expectations, awaited)
     result.verdict = decision.verdict
     result.reason = decision.reason
     if decision.verdict == V_ALLOW and decision.related != NULL:
@@ -327,7 +355,9 @@ cdef inline void on_icmp_error(
 ) noexcept nogil:
     cdef Packet quote
     cdef bint readable = parse_quote(packet, &quote)
-    cdef uint32_t found = related_flow(&state.table, packet, &quote) if readable else <uint32_t>NONE
+    cdef uint32_t found = NONE
+    if readable:
+        found = related_flow(&state.table, &state.expectations, packet, &quote)
     if found == NONE:
         note(recorder, S_SESSION, T_MISS, NO_SLOT, NO_PORT)
     elif still_stands(state, program, found):

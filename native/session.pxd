@@ -39,6 +39,8 @@ cdef enum Rewrite:
     RW_DST = 2
     RW_SPORT = 4
     RW_DPORT = 8
+    RW_TUPLE = 15           # any of those
+    RW_ALG = 64             # a control session of an application layer gateway, see native.expect
 
 ctypedef struct Flow:
     # 64 bytes: a key and, for IPv4, everything that is written into a packet that bears it.  (IPv6 addresses are read

@@ -37,7 +37,8 @@ class Reason(IntEnum):
     R_MULTICAST = 25
     R_MARTIAN = 26
     R_FRAGMENT_NOT_EMULATED = 27
-    REASONS = 28
+    R_ALG = 28
+    REASONS = 29
 
 class Stage(IntEnum):
     S_REASSEMBLY = 0
@@ -80,3 +81,5 @@ class StepResult(IntEnum):
     T_ENDED = 25
     T_TOO_BIG = 26
     T_LIMITED = 30
+    T_ALG = 31
+    T_EXPECT = 32

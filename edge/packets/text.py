@@ -26,11 +26,11 @@ from edge.packets.names import (
     icmp_header_size,
     icmp_names,
 )
+from edge.packets.payload import TOKEN, is_quoted, read_payload
 from edge.printable import printable
 
 FORM = "PROTO SRC[:PORT] > DST[:PORT] [FLAGS] [key=value ...]"
 
-_TOKEN = re.compile(r'[^\s="]+="[^"]*"|\S+')
 _NUMBER = re.compile(r"\d{1,10}")
 _SECONDS = re.compile(r"\d{1,20}(\.\d{1,20})?")
 _EXTENSION_HEADERS = frozenset({0, 43, 44, 60})  # of IPv6
@@ -48,7 +48,8 @@ class PacketText:
 
     ``protocol`` is the IANA number.  ``sport``, ``dport`` and ``flags`` are None where the protocol has none, ``icmp``
     is (type, code).  ``values`` are the numbers that were given by key: ttl, len, seq, ack, win, id, mtu; ``of`` is the
-    packet that an ICMP error quotes.  ``in_port`` None leaves the port to the source, ``wait_s`` is in seconds.
+    packet that an ICMP error quotes, ``data`` the payload if it was written out.  ``in_port`` None leaves the port to
+    the source, ``wait_s`` is in seconds.
     """
 
     protocol: int
@@ -60,6 +61,7 @@ class PacketText:
     icmp: tuple[int, int] | None = None
     values: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
     of: PacketText | None = None
+    data: bytes | None = None
     in_port: str | None = None
     wait_s: float = 0.0
 
@@ -71,7 +73,7 @@ class PacketText:
     @property
     def shown_keys(self) -> frozenset[str]:
         """The keys that were given: whoever wrote them wants to see them in what is printed of this packet."""
-        return frozenset(self.values)
+        return frozenset(self.values) if self.data is None else frozenset({*self.values, "data"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def parse_seconds(text: str) -> float | None:
 class _Parser:
     def __init__(self, text: str, *, quoted: bool = False) -> None:
         self.text = text
-        self.tokens = [_Token(match[0], match.start()) for match in _TOKEN.finditer(text)]
+        self.tokens = [_Token(match[0], match.start()) for match in TOKEN.finditer(text)]
         self.quoted = quoted
         self.taken: dict[str, _Token] = {}
 
@@ -130,10 +132,11 @@ class _Parser:
         if words:
             raise self.fail(f"did not expect the word {words[0].text}", words[0])
         of = self.inner(src.version, icmp)
+        longest = None if of is not None else _MAX_IP - header_bytes(protocol, src.version, icmp, named=named)
         packet = PacketText(
             protocol, src, dst, sport, dport, flags, icmp,
-            of=of, in_port=self.string("in"), wait_s=self.seconds("wait"),
-            values=MappingProxyType(self.numbers(protocol, src.version, icmp, named=named, has_quote=of is not None)),
+            of=of, data=self.payload(longest), in_port=self.string("in"), wait_s=self.seconds("wait"),
+            values=MappingProxyType(self.numbers(protocol, src.version, icmp, named=named, longest=longest)),
         )  # fmt: skip
         for key, token in self.taken.items():
             raise self.fail(self.refusal(key, first, icmp), token)
@@ -213,11 +216,11 @@ class _Parser:
         return inner
 
     def numbers(
-        self, protocol: int, version: int, icmp: tuple[int, int] | None, *, named: bool, has_quote: bool
+        self, protocol: int, version: int, icmp: tuple[int, int] | None, *, named: bool, longest: int | None
     ) -> dict[str, int]:
         limits = {"ttl": 255}
-        if not has_quote:
-            limits["len"] = _MAX_IP - header_bytes(protocol, version, icmp, named=named)
+        if longest is not None:
+            limits["len"] = longest
         if named and protocol == TCP:
             limits |= {"seq": 2**32 - 1, "ack": 2**32 - 1, "win": 65535}
         if icmp is not None and icmp[0] in QUERY_TYPES[version]:
@@ -229,7 +232,8 @@ class _Parser:
 
     def take(self, token: _Token) -> None:
         key = token.text.partition("=")[0]
-        if token.text.count('"') % 2:
+        unclosed = not is_quoted(token.text[5:]) if token.text.startswith('data="') else token.text.count('"') % 2
+        if unclosed:
             raise self.fail("a quotation mark is never closed", token)
         if key in self.taken:
             raise self.fail(f"{key} is given twice", token)
@@ -243,6 +247,26 @@ class _Parser:
         if not _NUMBER.fullmatch(value) or int(value) > limit:
             raise self.fail(f"{key}={value}: expected a number from 0 to {limit}", token)
         return int(value)
+
+    def payload(self, longest: int | None) -> bytes | None:
+        """Payload written out; ``longest`` None where there can be none besides a quoted packet."""
+        token = None if longest is None else self.taken.pop("data", None)
+        if token is None or longest is None:
+            return None
+        if "len" in self.taken:
+            raise self.fail("data= has its own length: it does not go together with len=", token)
+        value = token.text.partition("=")[2]
+        if not is_quoted(value):
+            raise self.fail('data= is text in quotation marks: data="PASV\\r\\n"', token)
+        try:
+            data = read_payload(value[1:-1])
+        except ValueError as error:
+            raise self.fail(
+                f'{error} in data= has to be escaped: \\r, \\n, \\\\, \\", or \\xHH for any byte', token
+            ) from None
+        if len(data) > longest:
+            raise self.fail(f"data= is longer than {longest} bytes", token)
+        return data
 
     def string(self, key: str) -> str | None:
         token = None if self.quoted else self.taken.pop(key, None)
@@ -264,7 +288,7 @@ class _Parser:
         return seconds
 
     def refusal(self, key: str, first: _Token, icmp: tuple[int, int] | None) -> str:
-        known = ("in", "wait", "ttl", "len", "seq", "ack", "win", "id", "mtu", "of", "type", "code")
+        known = ("in", "wait", "ttl", "len", "data", "seq", "ack", "win", "id", "mtu", "of", "type", "code")
         if key in known:
             where = "a quoted packet" if self.quoted and key in ("in", "wait", "of") else first.text
             return (
