@@ -42,6 +42,7 @@ SENTENCES = MappingProxyType(
         Reason.MARTIAN: "it bears an address that never crosses a router",
         Reason.FRAGMENT_LIMIT: "the edge holds as many fragments as it may (options.maxFragments), or its packet came"
         " in more than 64",
+        Reason.ALG: "an application layer gateway waited for it, on behalf of the firewall rule {rule}",
     }
 )
 """``{rule}`` stands for the quoted name of the rule that decided, ``{verb}`` for what it did."""

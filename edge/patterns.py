@@ -9,10 +9,11 @@ import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from edge.packets.payload import TOKEN, read_payload, show_payload
+
 ANY = "*"
 
 _PROTOCOLS = ("tcp", "udp", "icmp", "icmp6", "esp")
-_TOKEN = re.compile(r'[^\s="]+="[^"]*"|\S+')
 _FLAGS = re.compile(r"[SAFRPUEC]+")
 _RANGE = re.compile(r"(\d+)-(\d+)")
 _PORT = re.compile(r"\*|\d+(?:-\d+)?")
@@ -67,7 +68,7 @@ class PacketPattern:
     @classmethod
     def parse(cls, text: str) -> PacketPattern:
         """Read a pattern, or a packet as :mod:`edge.packets` prints it.  Raises ValueError with a sentence."""
-        tokens = _TOKEN.findall(text)
+        tokens = TOKEN.findall(text)
         if len(tokens) < 4 or tokens[2] != ">":
             raise ValueError(f"{text!r} does not read PROTO SRC[:PORT] > DST[:PORT] [FLAGS] [key=value ...]")
         protocol = tokens[0]
@@ -77,13 +78,17 @@ class PacketPattern:
         for token in tokens[4:]:
             key, equals, value = token.partition("=")
             if equals:
-                values.append((key, value.strip('"')))
+                quoted = value.startswith('"') and value.endswith('"') and len(value) > 1
+                value = value[1:-1] if quoted else value
+                values.append((key, _payload(value, text) if key == "data" else value))
                 if key == "of" and values[-1][1] != ANY:
                     cls.parse(values[-1][1])
             elif word:
                 raise ValueError(f"{token!r} in {text!r} is one word too many")
             else:
                 word = "".join(sorted(token)) if protocol == "tcp" and _FLAGS.fullmatch(token) else token
+        if {"len", "data"} <= {key for key, _ in values}:
+            raise ValueError(f"{text!r} has both len= and data=, which has its own length")
         return cls(protocol, Endpoint.parse(tokens[1]), Endpoint.parse(tokens[3]), word, tuple(values))
 
     @property
@@ -93,7 +98,9 @@ class PacketPattern:
 
     def accepts(self, packet: PacketPattern) -> bool:
         """True when ``packet``, printed by :mod:`edge.packets`, fits everything that this pattern mentions."""
-        shown = {"len": "0"} | dict(packet.values)  # a packet without payload is printed without len
+        shown = dict(packet.values)
+        if not shown.keys() & {"len", "data"}:  # a packet without payload is printed without either
+            shown |= {"len": "0", "data": ""}
         return (
             _accepts(self.protocol, packet.protocol)
             and self.source.accepts(packet.source)
@@ -101,6 +108,14 @@ class PacketPattern:
             and self.word in ("", ANY, packet.word)
             and all(key in shown and _accepts_value(key, value, shown[key]) for key, value in self.values)
         )
+
+
+def _payload(value: str, text: str) -> str:
+    """Payload as it is printed, however it was escaped.  Raises ValueError with a sentence."""
+    try:
+        return value if value == ANY else show_payload(read_payload(value))
+    except ValueError as error:
+        raise ValueError(f"{error} in data= of {text!r} has to be escaped") from None
 
 
 def _accepts(expected: str, got: str) -> bool:
@@ -111,7 +126,9 @@ def _accepts(expected: str, got: str) -> bool:
 
 
 def _accepts_value(key: str, expected: str, got: str) -> bool:
-    """The value of ``of`` is a packet itself; every other value is a number or a word."""
+    """The value of ``of`` is a packet itself, that of ``data`` any text; every other value is a number or a word."""
     if key == "of" and expected != ANY:
         return PacketPattern.parse(expected).accepts(PacketPattern.parse(got))
+    if key == "data":
+        return expected in (ANY, got)
     return _accepts(expected, got)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from edge.model import DEFAULT_SEED, EdgeConfig, SessionsOnChange
 from edge.nat.config import NatType
 from edge.reference_account import admission, admit, note_hit, reason_of, record
+from edge.reference_alg import TFTP, announce_transfer, control_of, expected_session, sent_on
 from edge.reference_answers import Answer, Ruling
 from edge.reference_arrival import arrive, as_sent
 from edge.reference_hairpin import journey
@@ -20,6 +21,7 @@ from edge.reference_mapping import allocate, draws_port, mapped, mapping_key
 from edge.reference_related import quoted_session, related
 from edge.reference_rules import rules, too_big
 from edge.reference_sessions import ORIGINAL, REPLY, Session
+from edge.reference_shift import challenge, understood
 from edge.reference_trip import Policy, SplitMix64, State, Trip
 from edge.reference_window import Fit, segment_of
 from edge.reference_wire import RST, SYN, Kind, Packet, network_offset, parse
@@ -34,6 +36,7 @@ def pipeline(trip: Trip) -> Ruling:
     """One packet through the edge, whole by now: the first stage that has the last word ends it."""
     return (
         established_session(trip)
+        or expected_session(trip)
         or refused_by_rules(trip)
         or edge_itself(trip)
         or stateless_translation(trip)
@@ -70,6 +73,7 @@ def established_session(trip: Trip) -> Ruling | None:
         return too_big(trip)
     if is_error:
         return related(trip, session, direction)
+    packet = understood(packet, session.shifts[1 - direction])
     refused = unexpected_segment(session, direction, packet)
     if refused is not None:
         note_hit(trip, session, direction)
@@ -81,6 +85,7 @@ def established_session(trip: Trip) -> Ruling | None:
     session.packets[direction] += 1
     session.bytes[direction] += trip.size
     trip.state.count(session.admission.rules, trip.size, hits=0)
+    trip.packet = sent_on(trip, session, direction, packet)
     return Ruling(Verdict.ALLOW, Reason.SESSION, forward=(out, new))
 
 
@@ -91,16 +96,16 @@ def unexpected_segment(session: Session, direction: int, packet: Packet) -> Ruli
     if session.windows is None:
         return None
     windows, segment = session.windows, segment_of(packet)
-    challenge = windows.challenge(direction)
+    asked = challenge(windows.challenge(direction), session.shifts[1 - direction])
     if packet.tcp_flags & SYN and session.established and not windows.repeats_syn(direction, segment):
-        return Ruling(Verdict.DROP, Reason.TCP_STATE, challenge)
+        return Ruling(Verdict.DROP, Reason.TCP_STATE, asked)
     match windows.judge(direction, segment, finished=session.finished(direction)):
         case Fit.INSIDE:
             return None
         case Fit.OUTSIDE:
             return Ruling(Verdict.DROP, Reason.TCP_WINDOW)
         case Fit.DOUBTFUL:
-            return Ruling(Verdict.DROP, Reason.TCP_WINDOW, challenge)
+            return Ruling(Verdict.DROP, Reason.TCP_WINDOW, asked)
         case Fit.STALE:
             return Ruling(Verdict.DROP, Reason.TCP_WINDOW, Answer.STALE_RESET)
 
@@ -123,7 +128,9 @@ def still_admitted(session: Session, trip: Trip) -> bool:
         and source_still_fits(session, again)
     )
     if admitted:
-        session.admission = admission(again)
+        session.admission, session.alg = admission(again), control_of(again)
+        if not session.alg:
+            trip.state.sessions.expectations.end(session)
     return admitted
 
 
@@ -195,7 +202,8 @@ def new_session(trip: Trip) -> Ruling:
     by_snat = trip.snat is not None and trip.snat.type is NatType.SNAT
     translated = allocate(trip)
     if translated is None:
-        rule = trip.snat or trip.dnat
+        dnat, snat = trip.translated_by
+        rule = snat or dnat
         trip.note(Stage.NAT, StepResult.DROP, rule_id=None if rule is None else rule.id)
         exhausted = by_snat and draws_port(trip.packet) and mapped(trip) is None
         return Ruling(Verdict.DROP, Reason.NAT_PORTS_EXHAUSTED if exhausted else Reason.NAT_COLLISION)
@@ -215,12 +223,15 @@ def new_session(trip: Trip) -> Ruling:
         mapping=mapping_key(trip),
         created_ns=trip.state.clock_ns,
         admission=admission(trip),
+        alg=control_of(trip),
         packets=[1, 0],
         bytes=[trip.size, 0],
     )
     session.open(trip.packet, trip.policy.options.timers, trip.state.clock_ns)
     trip.state.sessions.add(session)
     admit(trip)
+    if session.alg == TFTP:
+        announce_transfer(trip, session)
     return Ruling(Verdict.ALLOW, reason_of(trip), forward=(trip.out, translated))
 
 

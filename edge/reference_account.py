@@ -17,7 +17,8 @@ REASON_OF_SECTION = {
 
 def admission(trip: Trip) -> Admission:
     """The rules that let a packet pass."""
-    firewall_id, dnat_id, snat_id = (None if rule is None else rule.id for rule in (trip.rule, trip.dnat, trip.snat))
+    admitting = (trip.rule, *trip.translated_by)
+    firewall_id, dnat_id, snat_id = (None if rule is None else rule.id for rule in admitting)
     named = firewall_id if trip.bypass is None else trip.bypass.id
     return Admission(trip.policy.revision, named, firewall_id, dnat_id, snat_id)
 
@@ -38,6 +39,8 @@ def note_hit(trip: Trip, session: Session, direction: int, after: Endpoints | No
 
 def reason_of(trip: Trip) -> Reason:
     """Why the packet was allowed."""
+    if trip.expected is not None:
+        return Reason.ALG
     return Reason.NAT_BYPASS if trip.rule is None else REASON_OF_SECTION[trip.rule.section]
 
 

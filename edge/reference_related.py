@@ -14,6 +14,7 @@ from edge.nat.reference import (
 from edge.reference_account import note_hit
 from edge.reference_answers import Ruling
 from edge.reference_sessions import Session
+from edge.reference_shift import quoting
 from edge.reference_trip import Trip
 from edge.reference_wire import Flow
 from edge.routing.reference import PortKind, is_martian
@@ -33,8 +34,9 @@ def quoted_session(trip: Trip) -> tuple[Session, int] | None:
     if found is None:
         return None
     session, direction = found
-    if session.windows is not None and quote.seq is not None and not session.windows.covers(1 - direction, quote.seq):
-        return None
+    if session.windows is not None and quote.seq is not None:
+        sent = session.shifts[1 - direction].taken_back(quote.seq)
+        return found if session.windows.covers(1 - direction, sent) else None
     return found
 
 
@@ -52,6 +54,8 @@ def related(trip: Trip, session: Session, direction: int) -> Ruling:
     session.packets[direction] += 1
     session.bytes[direction] += trip.size
     trip.state.count(session.admission.rules, trip.size, hits=0)
+    if trip.quote is not None:
+        trip.packet = quoting(trip.packet, trip.quote, session.shifts[1 - direction])
     return Ruling(Verdict.ALLOW, Reason.RELATED, forward=(out, flow), quote=new.reversed())
 
 

@@ -6,7 +6,8 @@ from edge.firewall.config import Action
 from edge.firewall.reference import Question, first_match
 from edge.nat.config import FirewallMatch, NatRule, NatType
 from edge.nat.reference import inbound_match, outbound_match, translate_destination, translate_source_in_place
-from edge.reference_account import REASON_OF_SECTION
+from edge.reference_account import REASON_OF_SECTION, admit
+from edge.reference_alg import admitted_by_alg, put_in_destination, put_in_source
 from edge.reference_answers import Answer, Ruling
 from edge.reference_mapping import external_address
 from edge.reference_related import error_inwards, error_outwards, stateless_error
@@ -79,7 +80,10 @@ def provider_filter(trip: Trip) -> Ruling | None:
 
 
 def destination_nat(trip: Trip) -> Ruling | None:
-    """DNAT, NO_DNAT or REFLEXIVE, for what entered by an uplink or a service interface."""
+    """DNAT, NO_DNAT or REFLEXIVE, for what entered by an uplink or a service interface; an ALG may know better."""
+    if trip.expected is not None and trip.expected.new_destination is not None:
+        put_in_destination(trip, trip.expected, trip.expected.new_destination)
+        return None
     if not trip.entered.border:
         return None
     if trip.packet.kind is Kind.ICMP_ERROR:
@@ -103,6 +107,8 @@ def routing(trip: Trip) -> Ruling | None:
         reason, reply = DEAD_ENDS[trip.route.result]
         return Ruling(Verdict.DROP, reason, reply)
     trip.note(Stage.ROUTE, trip.route.result, port=trip.out.name)
+    if trip.local:
+        trip.expected = None  # no session: the firewall is asked as ever
     if trip.packet.ttl <= 1 and not trip.local:
         trip.note(Stage.ROUTE, StepResult.TTL_EXPIRED)
         return Ruling(Verdict.DROP, Reason.TTL_EXPIRED, Answer.TIME_EXCEEDED)
@@ -128,6 +134,7 @@ def east_west(trip: Trip) -> Ruling | None:
         return None
     if trip.entered.kind is not PortKind.DISTRIBUTED or trip.out.kind is not PortKind.DISTRIBUTED:
         return None
+    admit(trip)  # an ALG may have put in the destination in the name of a rule
     return Ruling(Verdict.ALLOW, Reason.EAST_WEST, forward=(trip.out, trip.flow))
 
 
@@ -136,6 +143,9 @@ def source_nat(trip: Trip) -> Ruling | None:
 
     SNAT's address is chosen here, for the firewall to see; its port is drawn when the firewall has said yes.
     """
+    if trip.expected is not None and trip.expected.new_source is not None:
+        put_in_source(trip, trip.expected, trip.expected.new_source)
+        return None
     if trip.local or not trip.out.border:
         return None
     if trip.packet.kind is Kind.ICMP_ERROR:
@@ -156,6 +166,9 @@ def source_nat(trip: Trip) -> Ruling | None:
 def firewall(trip: Trip) -> Ruling | None:
     """The first rule that matches decides; None means that it allows.  A network reaches the edge itself unasked."""
     if trip.local and not trip.entered_by_uplink:
+        return None
+    if trip.expected is not None:
+        admitted_by_alg(trip, trip.expected)
         return None
     trip.bypass = bypassing_rule(trip)
     reason = not_a_beginning(trip)

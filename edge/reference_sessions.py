@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from edge.addresses import IPAddress
 from edge.model import Timers
+from edge.reference_expect import Expectations
+from edge.reference_shift import Shift
 from edge.reference_window import Windows, segment_of
 from edge.reference_wire import ACK, FIN, ICMP_KINDS, RST, SYN, Flow, Kind, Packet, endpoints
 from edge.routing.reference import Port
@@ -75,7 +77,8 @@ class Session:
 
     ``original`` entered by ``ports[0]``; ``translated`` is what left by ``ports[1]``.  ``pool_address`` is the SNAT
     address that it holds, ``mapping`` the endpoint-independent mapping that it is of.  ``windows`` is None where
-    sequence numbers are not checked: without TCP, and where the beginning was not seen.
+    sequence numbers are not checked: without TCP, and where the beginning was not seen.  ``alg`` is the helper that
+    reads its payload, '' for none; ``shifts`` is what that has made of each side's sequence numbers.
     """
 
     kind: Kind
@@ -89,6 +92,8 @@ class Session:
     expires_ns: int = 0
     windows: Windows | None = None
     mapping: MappingKey | None = None
+    alg: str = ""
+    shifts: tuple[Shift, Shift] = field(default_factory=lambda: (Shift(), Shift()))
     states: list[int] = field(default_factory=lambda: [0, 0])
     packets: list[int] = field(default_factory=lambda: [0, 0])
     bytes: list[int] = field(default_factory=lambda: [0, 0])
@@ -231,12 +236,13 @@ class Mapping:
 
 
 class SessionTable:
-    """Live sessions by both of their keys, and the mappings that they make."""
+    """Live sessions by both of their keys, the mappings that they make, and what they expect."""
 
     def __init__(self) -> None:
         self._by_key: dict[Key, tuple[Session, int]] = {}
         self._sessions: dict[int, Session] = {}  # by id(), in order of creation
         self._mappings: dict[MappingKey, Mapping] = {}  # in order of creation
+        self.expectations = Expectations()
         self.created = 0
         self.peak = 0
 
@@ -266,7 +272,7 @@ class SessionTable:
         self.peak = max(self.peak, len(self))
 
     def end(self, session: Session) -> None:
-        """Forget a session."""
+        """Forget a session, and what it expects."""
         for key in session.keys:
             del self._by_key[key]
         del self._sessions[id(session)]
@@ -275,12 +281,14 @@ class SessionTable:
             mapping.sessions -= 1
             if mapping.sessions == 0:
                 del self._mappings[session.mapping]
+        self.expectations.end(session)
 
     def expire(self, now_ns: int) -> None:
-        """End every session whose time is over."""
+        """End every session and every expectation whose time is over."""
         for session in self:
             if session.expires_ns <= now_ns:
                 self.end(session)
+        self.expectations.expire(now_ns)
 
     def half_open(self) -> int:
         """How many sessions are in their handshake."""

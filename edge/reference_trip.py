@@ -11,6 +11,7 @@ from edge.firewall.config import FirewallRule, Section
 from edge.model import EdgeConfig
 from edge.nat.config import NatRule, NatType
 from edge.nat.reference import INBOUND, OUTBOUND, evaluation_order, inbound_match
+from edge.reference_expect import Expectation
 from edge.reference_fragments import Fragments
 from edge.reference_quote import Quote, quoted
 from edge.reference_sessions import SECOND, SessionTable
@@ -58,6 +59,14 @@ class Policy:
             blocked.protocol == protocol and any(port in item for item in blocked.ports)
             for blocked in self.options.provider_filter
         )
+
+    def firewall_rule(self, rule_id: str | None) -> FirewallRule | None:
+        """The rule that is in force under an id."""
+        return next((rule for rule in self.config.firewall.rules if rule.id == rule_id and rule.enabled), None)
+
+    def nat_rule(self, rule_id: str | None) -> NatRule | None:
+        """Likewise."""
+        return next((rule for rule in self.config.nat.rules if rule.id == rule_id and rule.enabled), None)
 
     def route(self, flow: Flow, entered: Port) -> Route:
         """Where a flow with its destination translated leads."""
@@ -128,6 +137,9 @@ class Trip:
     steps: list[Step] = field(default_factory=list)
     dnat: NatRule | None = None
     snat: NatRule | None = None
+    expected: Expectation | None = None  # what an ALG waits for, and this is
+    lent_dnat: NatRule | None = None  # of the control session: in whose name an ALG puts in the destination
+    lent_snat: NatRule | None = None  # likewise the source
     pool_choice: IPAddress | None = None
     route: Route = field(default_factory=lambda: Route(StepResult.NO_ROUTE))
     bypass: NatRule | None = None
@@ -203,11 +215,16 @@ class Trip:
 
     @property
     def stateless(self) -> bool:
-        """REFLEXIVE alone keeps no session; beside DNAT or SNAT it is part of theirs."""
+        """REFLEXIVE alone keeps no session; beside DNAT or SNAT, or where an ALG waits, it is part of one."""
         types = {rule.type for rule in (self.dnat, self.snat) if rule is not None}
-        return NatType.REFLEXIVE in types and not types & {NatType.DNAT, NatType.SNAT}
+        return self.expected is None and NatType.REFLEXIVE in types and not types & {NatType.DNAT, NatType.SNAT}
+
+    @property
+    def translated_by(self) -> tuple[NatRule | None, NatRule | None]:
+        """The NAT rules that destination and source are from."""
+        return self.lent_dnat or self.dnat, self.lent_snat or self.snat
 
     @property
     def nat_rules(self) -> dict[str, NatRule]:
         """The NAT rules that were hit, DNAT first, by id: one that both lookups hit is one."""
-        return {rule.id: rule for rule in (self.dnat, self.snat) if rule is not None}
+        return {rule.id: rule for rule in self.translated_by if rule is not None}

@@ -22,6 +22,7 @@ from edge.packets import (
 )
 from edge.packets.build import DEFAULT_TTL
 from edge.packets.decode import decode_frame
+from edge.packets.names import SYN, TCP, UDP
 from edge.packets.show import format_endpoint
 from edge.printable import printable
 from edge.runtime import Edge
@@ -298,7 +299,7 @@ class Tracer:
             rule=None if step.rule_id is None else self._names.get(step.rule_id),
             rule_id=step.rule_id,
             port=step.port,
-            after=None if step.after is None else _shown(frame, step.after, keys),
+            after=None if step.after is None else _after(step, step.after, frame, keys),
             saw=None if step.saw is None else _shown(frame, step.saw, keys),
             logged=step.logged or nat_logged,
             nat_rules=self._nat_rules(step) if step.stage is Stage.SESSION else (),
@@ -326,6 +327,15 @@ def _of_packet_and_answer(steps: Sequence[Step]) -> tuple[Sequence[Step], Sequen
         if step.result is StepResult.HAIRPIN and before.result not in _GOES_ON:
             return steps[:at], steps[at:]
     return steps, ()
+
+
+def _after(step: Step, after: Endpoints, frame: bytes | None, keys: frozenset[str]) -> str:
+    """The packet as a stage left it; of EXPECT, the first packet of the session that is expected, port 0 being any."""
+    if step.result is not StepResult.EXPECT:
+        return _shown(frame, after, keys)
+    headers = None if frame is None else decode_frame(frame)
+    protocol, flags = (UDP, None) if headers is not None and headers.protocol == UDP else (TCP, SYN)
+    return format_frame(build_frame(PacketText(protocol, after.src, after.dst, after.sport, after.dport, flags)))
 
 
 def _keys_of_answer(keys: frozenset[str]) -> frozenset[str]:

@@ -52,6 +52,7 @@ class Reason(IntEnum):
     MULTICAST = 25  # to a multicast or broadcast address, which a T1 does not forward
     MARTIAN = 26  # from or to an address that never crosses a router (RFC 1812 5.3.7, RFC 4291 2.5.6)
     FRAGMENT_LIMIT = 27
+    ALG = 28  # an ALG of another session opened it
 
 
 class Stage(IntEnum):
@@ -103,6 +104,8 @@ class StepResult(IntEnum):
     COMPLETE = 28
     HAIRPIN = 29
     LIMITED = 30  # an ICMP error or a challenge ACK that the edge would have sent
+    ALG = 31  # the firewall was not asked: an ALG expects this session
+    EXPECT = 32  # an ALG expects a session from now on
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,15 @@ from native.addresses cimport AddressEntry, address_find, address_put, address_r
 from native.classify cimport NO_RULE
 from native.decide cimport Decision
 from native.engine cimport LOG_ENTRIES, LogEntry, State
+from native.expect cimport drop_expected_of
 from native.fragment cimport drop_overdue
 from native.mapping cimport release_mapping
 from native.packet cimport Key, Packet, key_family
 from native.program cimport ProgramData
 from native.record cimport NO_SLOT
-from native.session cimport NONE, ORIGINAL, REPLY, RW_MAPPED, Session, is_half_open, table_remove, wheel_due
+from native.session cimport (
+    NONE, ORIGINAL, REPLY, RW_ALG, RW_MAPPED, Session, is_half_open, table_remove, wheel_due,
+)
 from native.stats cimport V_ALLOW
 from native.wire cimport likely
 
@@ -30,7 +33,8 @@ cdef inline void fold_session(State *state, Session *session) noexcept nogil:
     cdef uint64_t size = session.bytes[0] + session.bytes[1] - session.folded_bytes
     count_rule(state, session.fw_slot, 0, packets, size)
     count_rule(state, session.dnat_slot, 0, packets, size)
-    count_rule(state, session.snat_slot, 0, packets, size)
+    if session.snat_slot != session.dnat_slot:      # an ALG can lend the rule that the other lookup hits
+        count_rule(state, session.snat_slot, 0, packets, size)
     session.folded_packets += packets
     session.folded_bytes += size
 
@@ -65,6 +69,8 @@ cdef inline void end_session(State *state, uint32_t number) noexcept nogil:
         state.usage[session.usage_slot] -= 1
     if session.flow[ORIGINAL].rewrite & RW_MAPPED:
         release_mapping(&state.mappings, &session.flow[REPLY].key)
+    if session.flow[ORIGINAL].rewrite & RW_ALG:
+        drop_expected_of(&state.expectations, number)
     if state.sources.entries != NULL:
         discount_source(state, &session.flow[ORIGINAL].key)
     if is_half_open(session):

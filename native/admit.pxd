@@ -3,8 +3,9 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.account cimport count_rule, count_source, discount_source, fold_session, slot_of
+from native.alg cimport judge_control, open_control
 from native.classify cimport NO_RULE
-from native.decide cimport Decision, decide, is_owned
+from native.decide cimport Decision, decide, has_source, is_owned
 from native.engine cimport State
 from native.kinds cimport (
     NAT_SNAT, PORT_UPLINK, TM_ICMP_ERROR_REPLY, TM_ICMP_FIRST, TM_OTHER, TM_TCP_CLOSED, TM_TCP_CLOSING,
@@ -123,7 +124,7 @@ cdef inline uint8_t allocate(
     cdef bint ports = draws_port(packet.kind)
     cdef bint found
     usage_slot[0] = NONE
-    if decision.snat == NO_RULE or program.nat.rules[decision.snat].type != NAT_SNAT:
+    if decision.snat == NO_RULE or has_source(decision) or program.nat.rules[decision.snat].type != NAT_SNAT:
         key_reversed(&decision.key, side, reply)
         return PARSED if is_free(state, &packet.key, reply) else R_NAT_COLLISION
     if decision.source.mapping != NONE:
@@ -208,7 +209,8 @@ cdef inline void open_session(
     adopt(program, session, decision)
     count_rule(state, session.fw_slot, 1, 0, 0)
     count_rule(state, session.dnat_slot, 1, 0, 0)
-    count_rule(state, session.snat_slot, 1, 0, 0)
+    if session.snat_slot != session.dnat_slot:
+        count_rule(state, session.snat_slot, 1, 0, 0)
     if usage_slot != NONE:
         state.usage[usage_slot] += 1
     if packet.kind == K_TCP:
@@ -231,6 +233,7 @@ cdef inline void open_session(
     state.totals.created += 1
     if state.table.count > state.totals.peak:
         state.totals.peak = state.table.count
+    open_control(state, program, number, decision)
 
 
 cdef inline bint still_admitted(State *state, const ProgramData *program, uint32_t number) noexcept nogil:
@@ -252,6 +255,7 @@ cdef inline bint still_admitted(State *state, const ProgramData *program, uint32
     first.icmp_code = <uint8_t>key_dport(&first.key)
     if session.kind == K_ICMP_REPLY:
         first.icmp_type = <uint8_t>(key_sport(&first.key) >> 8)
+    decision.expected = NULL
     decide(state, program, &first, NULL, session.flow[REPLY].out_port, &decision, NULL)
     if (decision.verdict != V_ALLOW or decision.east_west or decision.stateless
             or decision.out_port != session.flow[ORIGINAL].out_port
@@ -266,4 +270,5 @@ cdef inline bint still_admitted(State *state, const ProgramData *program, uint32
         return False
     fold_session(state, session)
     adopt(program, session, &decision)
+    judge_control(state, program, number, &decision)
     return True

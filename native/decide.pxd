@@ -1,12 +1,13 @@
 # The miss path up to the firewall's answer: the order of stages, without side effects.
 #
-# decide() is a function of (program, usage counters and mappings, packet, port): the same for a packet that is there,
-# for a session that is judged again, and for a trace.
+# decide() is a function of (program, usage counters and mappings, packet, port, what an ALG expects of it): the same
+# for a packet that is there, for a session that is judged again, and for a trace.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.classify cimport DIRECTION_IN, DIRECTION_OUT, NO_RULE, Rules, first_match
 from native.engine cimport State
+from native.expect cimport EXPECT_PASSIVE, Expectation
 from native.kinds cimport (
     MATCH_BYPASS, MATCH_EXTERNAL, NAT_NO_DNAT, NAT_NO_SNAT, NAT_REFLEXIVE, PORT_DISTRIBUTED, PORT_ISOLATED,
     PORT_SERVICE, PORT_UPLINK, ROUTE_BROADCAST, ROUTE_DEFAULT, ROUTE_GATEWAY, ROUTE_ISOLATED, ROUTE_OWNED,
@@ -21,7 +22,7 @@ from native.pool cimport PoolChoice, choose_address
 from native.program cimport FirewallRule, ProgramData, is_blocked
 from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord, note, note_after
 from native.route cimport NOWHERE, Route, is_multicast, map_lookup
-from native.session cimport key_reversed
+from native.session cimport Session, key_reversed
 from native.stats cimport *
 from native.wire cimport likely
 
@@ -50,6 +51,8 @@ ctypedef struct Decision:
     Key saw                 # what the firewall was asked about; of a related error, about the packet that it quotes
     Key quoted              # of a related error: the tuple that its quote will bear
     StepRecord *snat_step   # to be completed once a port is allocated
+    const Expectation *expected     # set by the caller: what an ALG expects the packet to be, or NULL
+    const Session *control  # the session that the ALG belongs to
 
 
 cdef inline bint never_forwarded(uint8_t family, uint64_t hi, uint64_t lo) noexcept nogil:
@@ -275,6 +278,68 @@ cdef inline void firewall_view(
         saw.src_lo = packet.key.src_lo
 
 
+cdef inline bint has_target(const Decision *decision) noexcept nogil:
+    # Does an application layer gateway say where the packet goes?
+    return decision.expected != NULL and decision.expected.has_target
+
+
+cdef inline bint has_source(const Decision *decision) noexcept nogil:
+    # Does one say whom it comes from?
+    return decision.expected != NULL and decision.expected.has_source
+
+
+cdef inline uint32_t rule_in_force(const ProgramData *program, uint32_t slot) noexcept nogil:
+    return NO_RULE if slot == NO_SLOT else program.nat_at[slot]
+
+
+cdef inline void note_expected(
+    const ProgramData *program, uint8_t result, uint32_t number, const Key *key, Recorder *recorder
+) noexcept nogil:
+    cdef uint32_t slot = NO_SLOT if number == NO_RULE else program.nat.rules[number].slot
+    note_after(note(recorder, S_NAT, result, slot, NO_PORT), key)
+
+
+cdef inline void expected_destination(
+    const ProgramData *program, Decision *decision, Recorder *recorder
+) noexcept nogil:
+    # In place of destination NAT: what the control session's NAT rule has done to one of its ends, undone for another
+    # session.
+    cdef Key *key = &decision.key
+    cdef bint passive = decision.expected.mode == EXPECT_PASSIVE
+    key.dst_hi = decision.expected.target_hi
+    key.dst_lo = decision.expected.target_lo
+    set_ports(key, key_sport(key), decision.expected.target_port)
+    decision.dnat = rule_in_force(program, decision.control.dnat_slot if passive else decision.control.snat_slot)
+    note_expected(program, T_DNAT, decision.dnat, key, recorder)
+
+
+cdef inline void expected_source(const ProgramData *program, Decision *decision, Recorder *recorder) noexcept nogil:
+    # In place of source NAT: the server answers under the name by which it was called.
+    decision.key.src_hi = decision.expected.source_hi
+    decision.key.src_lo = decision.expected.source_lo
+    decision.snat = rule_in_force(program, decision.control.dnat_slot)
+    note_expected(program, T_SNAT, decision.snat, &decision.key, recorder)
+
+
+cdef inline void admit_expected(
+    const ProgramData *program, const Packet *packet, Decision *decision, Recorder *recorder
+) noexcept nogil:
+    # The firewall rule of the control session stands for this one, too.
+    cdef StepRecord *step
+    if decision.control.fw_slot != NO_SLOT:
+        decision.fw_rule = program.firewall_at[decision.control.fw_slot]
+    firewall_view(packet, NULL, NULL, decision)
+    decision.reason = R_ALG
+    step = note(recorder, S_FIREWALL, T_ALG, NO_SLOT, NO_PORT)
+    if step == NULL:
+        return
+    step.has_saw = 1
+    step.saw = decision.saw
+    if decision.fw_rule != NO_RULE:
+        step.slot = program.firewall_rules[decision.fw_rule].slot
+        step.logged = program.firewall_rules[decision.fw_rule].logging
+
+
 cdef inline bint tracking_refuses(const ProgramData *program, const Packet *packet, Decision *decision) noexcept nogil:
     # What no rule can admit because it belongs to a session that is not there.  A rule that bypasses the firewall may
     # begin a session with anything but flags that no end sends.
@@ -411,17 +476,19 @@ cdef inline void decide(
         return
     if in_kind == PORT_UPLINK and provider_drops(program, decision, recorder):
         return
-    if is_border(program, in_port):
+    if has_target(decision):
+        expected_destination(program, decision, recorder)
+    elif is_border(program, in_port):
         if packet.kind == K_ICMP_ERROR:
             error_inwards(program, packet, quote, decision, recorder)
         else:
             destination_nat(program, packet, decision, recorder)
-        if decision.dnat != NO_RULE or decision.related != NULL:
-            route = route_to(program, &decision.key)
-            if is_group(&decision.key, route):
-                note(recorder, S_ROUTE, T_MULTICAST, NO_SLOT, NO_PORT)
-                drop(decision, R_MULTICAST)
-                return
+    if decision.dnat != NO_RULE or decision.related != NULL or has_target(decision):
+        route = route_to(program, &decision.key)
+        if is_group(&decision.key, route):
+            note(recorder, S_ROUTE, T_MULTICAST, NO_SLOT, NO_PORT)
+            drop(decision, R_MULTICAST)
+            return
     if route == NULL:
         note(recorder, S_ROUTE, T_NO_ROUTE, NO_SLOT, NO_PORT)
         drop_unreachable(packet, decision, R_NO_ROUTE)
@@ -432,6 +499,8 @@ cdef inline void decide(
         return
     if is_local(program, packet, &decision.key, in_port, route.kind):
         note(recorder, S_ROUTE, T_LOCAL, NO_SLOT, route.port)
+        if has_target(decision):
+            decision.dnat = NO_RULE         # only lent
         if in_kind != PORT_UPLINK or firewall(program, packet, direction, decision, recorder):
             decision.verdict = V_LOCAL
             decision.reason = R_LOCAL_SERVICE
@@ -454,12 +523,17 @@ cdef inline void decide(
         direction |= DIRECTION_OUT
         if provider_drops(program, decision, recorder):
             return
-    if is_border(program, route.port):
+    if has_source(decision):
+        expected_source(program, decision, recorder)
+    elif is_border(program, route.port):
         if packet.kind != K_ICMP_ERROR:
             source_nat(state, program, packet, decision, recorder)
         elif decision.related == NULL and in_kind != PORT_UPLINK:
             error_outwards(program, packet, quote, decision, recorder)
     if decision.related != NULL:
         admit_related(program, quote, in_kind, out_kind, decision, recorder)
+        return
+    if decision.expected != NULL:
+        admit_expected(program, packet, decision, recorder)
         return
     firewall(program, packet, direction, decision, recorder)

@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.addresses cimport AddressTable
 from native.capture cimport CaptureReader
+from native.expect cimport Expectations
 from native.mapping cimport Mappings
 from native.fragment cimport Fragments, Pieces
 from native.packet cimport Key, Packet
@@ -27,6 +28,7 @@ ctypedef struct State:
     Table table
     Mappings mappings       # with memory once a program with endpoint_independent has run
     AddressTable sources    # live sessions by original source, with entries while a program limits them
+    Expectations expectations
     uint64_t now
     uint64_t random
     uint64_t next_error     # when the ICMP errors sent so far will have had their time, each its interval
@@ -48,6 +50,7 @@ ctypedef struct Result:
     uint8_t hairpin         # the provider's router sends the output back in by out_port
     uint8_t sized           # how it came or leaves in pieces stands in the last two fields
     uint16_t out_port       # NO_PORT: nothing leaves
+    bint own                # the edge made it: it answers the packet
     uint8_t *frame          # what leaves: inside the packet's own buffer, or in the answer buffer
     uint32_t length
     uint32_t limit          # bytes of IP that a piece of it may have; 0: it leaves whole

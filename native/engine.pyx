@@ -13,6 +13,7 @@ from native.answer cimport ANSWER_ROOM, FRAME_MAX
 from native.cut cimport is_cuttable, next_piece
 from native.decide cimport is_local, is_owned
 from native.engine cimport BURST, LOG_ENTRIES, LogEntry, Result, State
+from native.expect cimport expectations_free, expectations_init, expectations_reserve
 from native.fragment cimport (
     NO_CHUNK, Fragments, Pieces, forget, fragments_free, fragments_init, fragments_reserve, index_anew, set_limits,
     set_pieces,
@@ -76,7 +77,8 @@ cdef class Engine:
         self.times = <uint64_t *>calloc(BURST, 8)
         if (self.state.log == NULL or self.arena == NULL or self.answers == NULL or self.packets == NULL
                 or self.offsets == NULL or self.lengths == NULL or self.in_ports == NULL or self.times == NULL
-                or table_init(&self.state.table, start) != 0 or fragments_init(&self.state.fragments) != 0):
+                or table_init(&self.state.table, start) != 0 or fragments_init(&self.state.fragments) != 0
+                or expectations_init(&self.state.expectations) != 0):
             raise MemoryError("no memory for an engine")
 
     def __dealloc__(self):
@@ -85,6 +87,7 @@ cdef class Engine:
         addresses_free(&self.state.mappings.holders)
         addresses_free(&self.state.sources)
         fragments_free(&self.state.fragments)
+        expectations_free(&self.state.expectations)
         free(self.state.counters)
         free(self.state.usage)
         free(self.state.log)
@@ -109,7 +112,8 @@ cdef class Engine:
         cdef uint32_t *used
         if self.program is not None:
             self._idle()
-        if table_reserve(&self.state.table, sessions) != 0:
+        if (table_reserve(&self.state.table, sessions) != 0
+                or expectations_reserve(&self.state.expectations, sessions) != 0):
             raise MemoryError(f"no address space for {sessions} sessions")
         if fragments_reserve(&self.state.fragments, fragments) != 0:
             raise MemoryError(f"no address space for {fragments} held fragments")
@@ -365,15 +369,17 @@ cdef class Engine:
     cdef void _replay_one(self, Packet *packet, uint16_t port, bint map_replies) noexcept nogil:
         cdef const ProgramData *program = &self.program.data
         cdef Result result
-        cdef uint32_t turns = 0
+        cdef uint8_t *buffer
         pipeline(&self.state, program, packet, port, map_replies, self.answers, &result, NULL)
         while unlikely(result.hairpin):     # ends: a forwarded packet loses a hop each time, an answer is answered once
-            turns += 1
             port = result.out_port
+            buffer = self.answers
+            if buffer <= result.frame < buffer + ANSWER_ROOM:       # what is answered must not be written over
+                buffer += ANSWER_ROOM
             set_and_parse(&self.state, program, packet, result.frame, result.length, port, True)
             if result.sized and result.pieces.size:
                 set_pieces(&self.state.fragments, packet, &result.pieces)
-            pipeline(&self.state, program, packet, port, False, self.answers + (turns & 1) * ANSWER_ROOM, &result, NULL)
+            pipeline(&self.state, program, packet, port, False, buffer, &result, NULL)
 
     # -------------------------------------------------------------- measuring
 

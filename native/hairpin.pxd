@@ -68,14 +68,14 @@ cdef inline bint enter_again(
     Recorder *recorder
 ) noexcept nogil:
     # Makes the output the packet of another pass, by the uplink that it would have left by; False: it went in circles.
-    cdef bint is_answer = result.frame == journey.buffer
     cdef bint unsegmented = packet.unsegmented
     note(recorder, S_ROUTE, T_HAIRPIN, NO_SLOT, result.out_port)
-    if is_answer:
+    if result.own:
         keep_answered(journey, result)
-        journey.buffer = answers + ANSWER_ROOM if journey.buffer == answers else answers
     else:
         give_hop_back(result.frame)
+    if result.frame == journey.buffer:          # an answer, or what an application layer gateway has rewritten
+        journey.buffer = answers + ANSWER_ROOM if journey.buffer == answers else answers
     if journey.passes == MAX_PASSES:
         note(recorder, S_ROUTE, T_TTL_EXPIRED, NO_SLOT, NO_PORT)
         result.verdict = V_DROP
@@ -91,6 +91,7 @@ cdef inline bint enter_again(
         set_pieces(&state.fragments, packet, &result.pieces)
     result.hairpin = False
     result.sized = False
+    result.own = False
     result.out_port = NO_PORT
     result.frame = NULL
     result.length = 0

@@ -4,14 +4,15 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from native.engine cimport Result
+from native.expect cimport Expectations, Shift, taken_back
 from native.packet cimport (
     EXTENSIONS_MAX, K_ICMP_ERROR, K_OTHER, K_TCP, K_UDP, Key, Packet, header_size, key_side, make_meta, parse_icmp,
     role_of,
 )
 from native.rewrite cimport TCP_CHECKSUM_END, rewrite_as, send, take_hop
-from native.session cimport NONE, Session, Table, hash_key, key_reversed, lookup
+from native.session cimport NONE, ORIGINAL, RW_ALG, Session, Table, hash_key, key_reversed, lookup
 from native.window cimport could_have_sent
-from native.wire cimport be16, be32, be64, change16, put16, updated
+from native.wire cimport be16, be32, be64, change16, change32, put16, put32, updated
 
 cdef enum:
     QUOTE_MIN = 8           # bytes of the transport header that every error quotes (RFC 792)
@@ -99,7 +100,40 @@ cdef inline bint parse_quote(const Packet *error, Packet *quote) noexcept nogil:
     return True
 
 
-cdef inline uint32_t related_flow(const Table *table, const Packet *error, const Packet *quote) noexcept nogil:
+cdef inline uint32_t quoted_sequence(
+    const Expectations *expectations, const Session *session, uint32_t found, const Packet *quote
+) noexcept nogil:
+    # The number of a quoted segment as its sender knows it; `found` is the flow that answers that segment.
+    cdef uint32_t seq = be32(quote.l4 + 4)
+    cdef const Shift *shift
+    if not session.flow[ORIGINAL].rewrite & RW_ALG:
+        return seq
+    shift = &expectations.controls[found >> 1].shift[1 - (found & 1)]
+    return taken_back(shift, seq)
+
+
+cdef inline void take_back_quote(
+    const Expectations *expectations, const Session *session, uint32_t found, Packet *packet, Packet *quote
+) noexcept nogil:
+    # Quotes a segment with the number that its sender knows; the checksums inside and outside follow.
+    cdef uint32_t seq = be32(quote.l4 + 4)
+    cdef uint32_t known = quoted_sequence(expectations, session, found, quote)
+    cdef uint8_t *inside = quote.l4 + 16
+    cdef uint64_t change = change32(seq, known)
+    cdef uint16_t old
+    if seq == known:
+        return
+    put32(quote.l4 + 4, known)
+    if quote.l4_len >= TCP_CHECKSUM_END:
+        old = be16(inside)
+        put16(inside, updated(old, change))
+        change += change16(old, be16(inside))
+    put16(packet.l4 + 2, updated(be16(packet.l4 + 2), change))
+
+
+cdef inline uint32_t related_flow(
+    const Table *table, const Expectations *expectations, const Packet *error, const Packet *quote
+) noexcept nogil:
     # The flow whose packets travel the way the error does, NONE if no session can have sent what it quotes.
     cdef Key answers
     cdef uint32_t found
@@ -111,7 +145,8 @@ cdef inline uint32_t related_flow(const Table *table, const Packet *error, const
     if found == NONE:
         return NONE
     session = &table.sessions[found >> 1]
-    if session.kind == K_TCP and not could_have_sent(session, 1 - <int>(found & 1), be32(quote.l4 + 4)):
+    if session.kind == K_TCP and not could_have_sent(
+            session, 1 - <int>(found & 1), quoted_sequence(expectations, session, found, quote)):
         return NONE
     return found
 

@@ -5,6 +5,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.account cimport count_decision, end_session, expire, log_firewall, log_nat, sessions_of, slot_of
 from native.admit cimport allocate, open_session, still_admitted, timeout
+from native.alg cimport announce_tftp, awaiting, follow, take_back, told_by
 from native.answer cimport answerable, echo_reply, icmp_error, reset, segment
 from native.classify cimport NO_RULE
 from native.cut cimport plan_cut
@@ -13,8 +14,9 @@ from native.decide cimport (
     route_to,
 )
 from native.engine cimport Result, State
+from native.expect cimport drop_expectation
 from native.hairpin cimport Journey, begin_journey, end_journey, enter_again, mark_hairpin
-from native.icmp cimport forward_error, parse_quote, related_flow
+from native.icmp cimport forward_error, parse_quote, related_flow, take_back_quote
 from native.kinds cimport PORT_UPLINK, TM_TCP_ESTABLISHED
 from native.mapped cimport turn_into_reply
 from native.packet cimport (
@@ -25,7 +27,7 @@ from native.reassembly cimport assemble
 from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord, note, note_after, note_kind
 from native.rewrite cimport forward, plan_rewrite
 from native.session cimport (
-    NONE, RW_HAIRPIN, RW_SRC, RW_TUPLE, TCP_FIN_WAIT_2, UDP_MULTIPLE, UDP_NO_TRAFFIC, UDP_SINGLE, Flow, Session,
+    NONE, RW_ALG, RW_HAIRPIN, RW_SRC, RW_TUPLE, TCP_FIN_WAIT_2, UDP_MULTIPLE, UDP_NO_TRAFFIC, UDP_SINGLE, Flow, Session,
     is_half_open, keep_alive, key_reversed, lookup, stays_established, track,
 )
 from native.stats cimport *
@@ -47,12 +49,19 @@ cdef inline StepRecord *note_hit(Recorder *recorder, const Session *session, uin
     return step
 
 
+cdef inline void note_announced(State *state, uint16_t announced, Recorder *recorder) noexcept nogil:
+    # The session to come, if there is one.
+    if announced:
+        note_after(note(recorder, S_SESSION, T_EXPECT, NO_SLOT, NO_PORT), &state.expectations.pool[announced].key)
+
+
 cdef inline void answer_with(
     const ProgramData *program, const Packet *packet, uint16_t in_port, uint8_t *frame, uint32_t length, Result *result
 ) noexcept nogil:
     # What the edge made goes back by the way the packet came, if there is a length and someone to receive it.
     if length == 0 or not answerable(program, packet):
         return
+    result.own = True
     result.out_port = in_port
     result.frame = frame
     result.length = length
@@ -103,6 +112,7 @@ cdef inline void refuse_segment(
     # RFC 5961: what may be a guess at a live connection is asked back, in the name of the other side, which claims to
     # have received no more than it has acknowledged.  RFC 9293 3.5.1: what answers a SYN with an old number hears RST.
     cdef int peer = 1 - direction
+    cdef uint32_t seq
     cdef uint32_t length
     note_hit(recorder, session, session.flow[direction].out_port)
     note(recorder, S_SESSION, T_DROP, NO_SLOT, NO_PORT)
@@ -114,8 +124,8 @@ cdef inline void refuse_segment(
     if judgement == W_WINDOW_RESET:
         length = reset(packet, in_port, buffer)
     else:
-        length = segment(packet, in_port, session.seqlo[peer], acknowledged_by(session, peer), ACK,
-                         session.flow[peer].edge_win, buffer)
+        seq = told_by(state, session, peer, session.seqlo[peer])
+        length = segment(packet, in_port, seq, acknowledged_by(session, peer), ACK, session.flow[peer].edge_win, buffer)
     if unlikely(not may_send(program, &state.next_challenge, state)):
         note(recorder, S_LOCAL, T_LIMITED, NO_SLOT, NO_PORT)
         return
@@ -151,6 +161,7 @@ cdef inline void on_session(
     cdef bint was_half_open
     cdef uint8_t judgement
     cdef uint64_t lifetime
+    cdef uint16_t announced = 0
     cdef Decision decision
     cdef StepRecord *step
     cdef Key after
@@ -166,6 +177,8 @@ cdef inline void on_session(
         if not fits(state, program, packet, in_port, session, flow, buffer, result, recorder):
             return
     if session.kind == K_TCP:
+        if unlikely(flow.rewrite & RW_ALG):
+            take_back(state, number, direction, packet)
         judgement = judge(session, direction, packet)
         if unlikely(judgement != W_GOOD):
             refuse_segment(state, program, packet, in_port, session, direction, judgement, buffer, result, recorder)
@@ -192,11 +205,16 @@ cdef inline void on_session(
     result.verdict = V_ALLOW
     result.reason = R_SESSION
     key_reversed(&session.flow[1 - direction].key, 0, &after)
+    if unlikely(flow.rewrite & RW_ALG):
+        announced = follow(state, program, number, direction, packet, buffer)
+        if unlikely(result.sized):              # its length may be another now
+            plan_cut(state, program, packet, packet.ip_len, state.fragments.came.at, result)
     forward(packet, flow, &after, result)
     if recorder != NULL:
         step = note_hit(recorder, session, flow.out_port)
         if flow.rewrite & RW_TUPLE:
             note_after(step, &after)
+        note_announced(state, announced, recorder)
     result.hairpin = flow.rewrite & RW_HAIRPIN != 0
 
 
@@ -232,6 +250,8 @@ cdef inline void relate(
         outer.src_lo = leaving.src_lo
     if flow.rewrite & RW_TUPLE:
         note_after(step, &outer)
+    if session.kind == K_TCP:
+        take_back_quote(&state.expectations, session, found, packet, quote)
     session.packets[direction] += 1
     session.bytes[direction] += packet.ip_len
     result.verdict = V_ALLOW
@@ -276,6 +296,7 @@ cdef inline void admit(
     cdef uint8_t problem
     cdef uint8_t side = 1 if program.ports[decision.out_port].kind == PORT_UPLINK else 0
     cdef uint32_t blamed
+    cdef uint32_t number
     if state.table.count >= program.max_sessions or (
             packet.kind == K_TCP and state.table.half_open >= program.max_half_open) or (
             program.max_sessions_per_source and sessions_of(state, &packet.key) >= program.max_sessions_per_source):
@@ -299,9 +320,13 @@ cdef inline void admit(
     note_after(decision.snat_step, &decision.key)
     log_firewall(state, program, packet, decision)
     log_nat(state, program, packet, decision.dnat)
-    log_nat(state, program, packet, decision.snat)
+    if decision.snat != decision.dnat:
+        log_nat(state, program, packet, decision.snat)
     forward(packet, &session.flow[0], &decision.key, result)
     result.hairpin = session.flow[0].rewrite & RW_HAIRPIN != 0
+    if packet.kind == K_UDP and session.flow[0].rewrite & RW_ALG:
+        number = <uint32_t>(session - state.table.sessions)
+        note_announced(state, announce_tftp(state, program, number), recorder)
 
 
 cdef inline void on_miss(
@@ -310,7 +335,14 @@ cdef inline void on_miss(
 ) noexcept nogil:
     cdef Decision decision
     cdef Flow flow
+    cdef uint16_t awaited = awaiting(state, packet)
+    decision.expected = NULL
+    if unlikely(awaited):
+        decision.expected = &state.expectations.pool[awaited]
+        decision.control = &state.table.sessions[decision.expected.control]
     decide(state, program, packet, quote, in_port, &decision, recorder)
+    if decision.reason == R_ALG:
+        drop_expectation(&state.expectations, awaited)
     result.verdict = decision.verdict
     result.reason = decision.reason
     if decision.verdict == V_ALLOW and decision.related != NULL:
@@ -354,7 +386,7 @@ cdef inline void on_icmp_error(
     cdef bint readable = parse_quote(packet, &quote)
     cdef uint32_t found = NONE
     if readable and not is_martian(&packet.key) and not is_group(&packet.key, route_to(program, &packet.key)):
-        found = related_flow(&state.table, packet, &quote)
+        found = related_flow(&state.table, &state.expectations, packet, &quote)
     if found == NONE:
         note(recorder, S_SESSION, T_MISS, NO_SLOT, NO_PORT)
     elif still_stands(state, program, found):
@@ -369,6 +401,7 @@ cdef inline void on_icmp_error(
 cdef inline void no_output(Result *result) noexcept nogil:
     result.hairpin = False
     result.sized = False
+    result.own = False
     result.out_port = NO_PORT
     result.frame = NULL
     result.length = 0

@@ -12,6 +12,8 @@ ctypedef struct FirewallRule:
     uint8_t reason          # FW_RULE, FW_DEFAULT or FW_SYSTEM
     uint8_t logging
     uint32_t slot
+    uint32_t ftp            # list of the services of its profiles with that helper, native.classify ANY: none
+    uint32_t tftp
 
 ctypedef struct OwnAddress:
     # An address the edge answers from, and the subnet it stands in.
@@ -42,6 +44,8 @@ ctypedef struct ProgramData:
     Rules dnat
     Rules snat
     Nat nat
+    uint32_t *firewall_at   # number of the firewall rule with a counter slot, NO_RULE: none is in force
+    uint32_t *nat_at        # the same of NAT rules
     uint64_t timers[TIMERS]     # ns
     uint8_t *blocked[2]     # provider filter, 65,536 bits each: TCP, UDP
     bint provider_filter
@@ -84,6 +88,7 @@ cdef class Program:
     cdef int _take_map(self, RangeMap *ranges, list intervals) except -1
     cdef int _take_ports(self, routing) except -1
     cdef int _take_routes(self, routing) except -1
+    cdef uint32_t *_by_slot(self, list ids, slots) except NULL
     cdef int _take_firewall(self, firewall, slots) except -1
     cdef int _take_nat(self, nat, slots, usage) except -1
     cdef int _take_options(self, options) except -1

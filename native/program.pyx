@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from native.classify cimport RuleTable
+from native.classify cimport NO_RULE, RuleTable
 from native.kinds cimport TIMERS
 from native.memory cimport block
 from native.nat cimport NatRule
@@ -75,6 +75,17 @@ cdef class Program:
         self.data.default_port = routing.default_port
         return 0
 
+    cdef uint32_t *_by_slot(self, list ids, slots) except NULL:
+        # The number of each rule by its counter slot.
+        cdef uint32_t i
+        cdef uint32_t size = max(slots.values(), default=0) + 1
+        cdef uint32_t *numbers = <uint32_t *>block(self.parts, 4 * <size_t>size)
+        for i in range(size):
+            numbers[i] = NO_RULE
+        for i in range(<uint32_t>len(ids)):
+            numbers[<uint32_t>slots[ids[i]]] = i
+        return numbers
+
     cdef int _take_firewall(self, firewall, slots) except -1:
         cdef uint32_t i
         cdef RuleTable table = RuleTable(firewall.rules)
@@ -86,6 +97,9 @@ cdef class Program:
             self.data.firewall_rules[i].reason = firewall.reason[i]
             self.data.firewall_rules[i].logging = firewall.logging[i]
             self.data.firewall_rules[i].slot = slots[firewall.ids[i]]
+            self.data.firewall_rules[i].ftp = firewall.ftp[i]
+            self.data.firewall_rules[i].tftp = firewall.tftp[i]
+        self.data.firewall_at = self._by_slot(firewall.ids, slots)
         return 0
 
     cdef int _take_nat(self, nat, slots, usage) except -1:
@@ -120,6 +134,7 @@ cdef class Program:
             for address in range(row.external, row.external + row.pool_size):
                 self.data.nat.pool_slots[j] = usage[row.family, address]
                 j += 1
+        self.data.nat_at = self._by_slot([row.id for row in nat.rules], slots)
         return 0
 
     cdef int _take_options(self, options) except -1:

@@ -39,7 +39,8 @@ cpdef enum Reason:
     R_MULTICAST = 25
     R_MARTIAN = 26
     R_FRAGMENT_LIMIT = 27
-    REASONS = 28
+    R_ALG = 28
+    REASONS = 29
 
 cpdef enum Stage:
     S_REASSEMBLY = 0
@@ -85,6 +86,8 @@ cpdef enum StepResult:
     T_COMPLETE = 28
     T_HAIRPIN = 29
     T_LIMITED = 30
+    T_ALG = 31
+    T_EXPECT = 32
 
 ctypedef struct RuleCounter:
     uint64_t hits

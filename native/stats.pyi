@@ -37,7 +37,8 @@ class Reason(IntEnum):
     R_MULTICAST = 25
     R_MARTIAN = 26
     R_FRAGMENT_LIMIT = 27
-    REASONS = 28
+    R_ALG = 28
+    REASONS = 29
 
 class Stage(IntEnum):
     S_REASSEMBLY = 0
@@ -83,3 +84,5 @@ class StepResult(IntEnum):
     T_COMPLETE = 28
     T_HAIRPIN = 29
     T_LIMITED = 30
+    T_ALG = 31
+    T_EXPECT = 32

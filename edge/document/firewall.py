@@ -15,6 +15,7 @@ from edge.document.problems import Path, quoted, with_article
 from edge.document.services import VM_CRITERIA, check_fields
 from edge.document.values import PROTOCOLS, Values
 from edge.firewall.config import (
+    EMULATED_ALGS,
     Action,
     ApplicationPortProfile,
     Direction,
@@ -256,8 +257,8 @@ class FirewallResolver:
         return found
 
     def check_alg(self, profile: ApplicationPortProfile, path: Path) -> None:
-        """Report, once for each profile, a helper that would open further connections."""
-        if profile.alg and profile.id not in self._alg_told:
+        """Report, once for each profile, a helper that would open further connections and does not here."""
+        if profile.alg and profile.alg not in EMULATED_ALGS and profile.id not in self._alg_told:
             self._alg_told.add(profile.id)
             what = f"the {profile.alg} application layer gateway of the profile {quoted(profile.name)}"
             self.context.not_emulated(path, what, "the profile matches its own port alone")

@@ -17,14 +17,14 @@ from edge.firewall.config import (
     Section,
     Service,
 )
-from edge.flat import ANY_SET, FlatRules
+from edge.flat import ANY_SET, FlatRules, words
 from edge.verdicts import Reason, Verdict
 
 VERDICTS = {Action.ALLOW: Verdict.ALLOW, Action.DROP: Verdict.DROP, Action.REJECT: Verdict.REJECT}
 REASONS = {Section.SYSTEM: Reason.FW_SYSTEM, Section.USER: Reason.FW_RULE, Section.DEFAULT: Reason.FW_DEFAULT}
 DIRECTIONS = {Direction.IN: 1, Direction.OUT: 2, Direction.IN_OUT: 0}
 FAMILIES = {IpProtocol.IPV4: 1, IpProtocol.IPV6: 2, IpProtocol.IPV4_IPV6: 3}
-PORT_PROTOCOLS = (6, 17)
+PORT_PROTOCOLS = TCP, UDP = (6, 17)
 
 FlatService = tuple[int, int, int, PortRange, PortRange]
 
@@ -38,6 +38,9 @@ class FirewallTables:
     verdict: array[int]
     reason: array[int]
     logging: array[int]
+    ftp: array[int]
+    """Service list of a rule's profiles with the helper FTP, ANY_SET where it has none."""
+    tftp: array[int]
 
 
 def flat_services(services: Iterable[Service]) -> tuple[FlatService, ...]:
@@ -73,10 +76,17 @@ def flat_rule_services(flat: FlatRules, rule: FirewallRule, known: dict[tuple[ob
     return number
 
 
+def alg_services(flat: FlatRules, rule: FirewallRule, alg: str, protocol: int) -> int:
+    """The list of the services whose sessions an application layer gateway follows if this rule admits them."""
+    profiles = [profile for profile in rule.profiles if profile.alg == alg]
+    services = [item for profile in profiles for item in profile.services if item.protocol == protocol]
+    return flat.services_of(flat_services(services)) if services else ANY_SET
+
+
 def compile_firewall(config: FirewallConfig) -> FirewallTables:
     """Enabled rules in the order of evaluation."""
     flat = FlatRules()
-    tables = FirewallTables(flat, [], array("B"), array("B"), array("B"))
+    tables = FirewallTables(flat, [], array("B"), array("B"), array("B"), words(), words())
     known: dict[tuple[object, ...], int] = {}
     for rule in config.rules:
         if not rule.enabled:
@@ -93,4 +103,6 @@ def compile_firewall(config: FirewallConfig) -> FirewallTables:
         tables.verdict.append(VERDICTS[rule.action])
         tables.reason.append(REASONS[rule.section])
         tables.logging.append(rule.logging)
+        tables.ftp.append(alg_services(flat, rule, "FTP", TCP))
+        tables.tftp.append(alg_services(flat, rule, "TFTP", UDP))
     return tables

@@ -11,6 +11,9 @@ from enum import StrEnum
 
 from edge.addresses import AddressRange, PortRange
 
+EMULATED_ALGS = frozenset({"FTP", "TFTP"})
+"""Helpers that open further connections here, by their names in application port profiles."""
+
 
 class Action(StrEnum):
     """``actionValue`` of a rule."""

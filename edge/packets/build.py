@@ -23,8 +23,9 @@ DEFAULT_IDENTIFICATION = 1  # of a datagram in pieces
 def build_frame(packet: PacketText, conversation: Conversation | None = None) -> bytes:
     """The Ethernet frame of a packet, without padding, every checksum right.
 
-    Payload is zeros; checksums are those of the whole datagram, where only a part of it is sent.  ``conversation``
-    supplies the numbers of TCP that were not given; without one, those of a session that begins are taken.
+    Payload is zeros unless it was written out; checksums are those of the whole datagram, where only a part of it is
+    sent.  ``conversation`` supplies the numbers of TCP that were not given; without one, those of a session that begins
+    are taken.
     """
     ethertype = b"\x08\x00" if packet.version == 4 else b"\x86\xdd"
     return ETHERNET + ethertype + _ip_packet(packet, conversation or Conversation())
@@ -52,7 +53,7 @@ def _ip_packet(packet: PacketText, conversation: Conversation) -> bytes:
 
 
 def _upper_layer(packet: PacketText, conversation: Conversation) -> bytes:
-    data = bytes(packet.values.get("len", 0))
+    data = bytes(packet.values.get("len", 0)) if packet.data is None else packet.data
     if packet.icmp is not None:
         message = _icmp(packet, packet.icmp, conversation) + data
         return _with_checksum(message, 2, _pseudo_header(packet, len(message)) if packet.protocol == ICMP6 else b"")

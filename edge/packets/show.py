@@ -17,6 +17,7 @@ from edge.packets.names import (
     icmp_header_size,
     icmp_names,
 )
+from edge.packets.payload import MAX_SHOWN, show_payload
 from edge.verdicts import Endpoints
 
 _USUAL_TTLS = (63, 64)  # as sent by an end, and one hop later
@@ -28,9 +29,10 @@ def format_frame(frame: bytes, show: AbstractSet[str] = _NONE) -> str:
     """A frame in packet text.
 
     ``show`` names keys to be printed that usually are not: ``ttl`` (else only what is not 64 or 63), ``seq``, ``ack``
-    and ``win`` of TCP, ``ipid`` of IPv4.  Never fails: a cut packet is shown as ``proto=N`` with its length, a fragment
-    as ``proto=17 ... len=2960 ipid=7 frag=1480-2951``, where ``len`` is the least that the datagram can have; a frame
-    without IP as ``ethernet type=0x0806 len=28``, which cannot be read back.
+    and ``win`` of TCP, ``ipid`` of IPv4, ``data`` (the payload instead of its length).  Never fails: a cut packet is
+    shown as ``proto=N`` with its length, a fragment as ``proto=17 ... len=2960 ipid=7 frag=1480-2951``, ``len`` being
+    the least that the datagram can have; a frame without IP as ``ethernet type=0x0806 len=28``, which cannot be read
+    back.
     """
     headers = decode_frame(frame)
     if headers is None:
@@ -79,11 +81,11 @@ def _text(headers: Headers, show: AbstractSet[str], endpoints: Endpoints | None 
     if protocol == "tcp":
         words = _tcp(headers, show)
     elif protocol in ("icmp", "icmp6"):
-        words = _icmp(headers, None if endpoints is None else endpoints.sport, quoted=quoted)
+        words = _icmp(headers, show, None if endpoints is None else endpoints.sport, quoted=quoted)
     elif protocol == "udp":
-        words = _length(headers.length - 8)
+        words = _payload(headers, 8, show)
     else:
-        words = _length(headers.length) if headers.part is None else _fragment(headers.part, headers.length)
+        words = _payload(headers, 0, show) if headers.part is None else _fragment(headers.part, headers.length)
     if "ipid" in show and headers.part is None and headers.identification:
         words.append(f"ipid={headers.identification}")
     if headers.ttl not in _USUAL_TTLS or "ttl" in show:
@@ -98,10 +100,10 @@ def _tcp(headers: Headers, show: AbstractSet[str]) -> list[str]:
     words = [flags_text(rest[13])]
     numbers = {"seq": rest[4:8], "ack": rest[8:12], "win": rest[14:16]}
     words += [f"{key}={int.from_bytes(value, 'big')}" for key, value in numbers.items() if key in show]
-    return words + _length(headers.length - (rest[12] >> 4) * 4)
+    return words + _payload(headers, (rest[12] >> 4) * 4, show)
 
 
-def _icmp(headers: Headers, identifier: int | None, *, quoted: bool) -> list[str]:
+def _icmp(headers: Headers, show: AbstractSet[str], identifier: int | None, *, quoted: bool) -> list[str]:
     rest, version = headers.rest, headers.version
     icmp_type, code = rest[0], rest[1]
     name = next((name for name, message in icmp_names(version).items() if message == (icmp_type, code)), None)
@@ -116,7 +118,7 @@ def _icmp(headers: Headers, identifier: int | None, *, quoted: bool) -> list[str
         inner = None if quoted else decode_ip(rest[header:])
         if inner is not None:
             return [*words, f'of="{_text(inner, _NONE, quoted=True)}"']
-    return words + _length(headers.length - header)
+    return words + _payload(headers, header, show)
 
 
 def _fragment(part: Part, length: int) -> list[str]:
@@ -125,7 +127,11 @@ def _fragment(part: Part, length: int) -> list[str]:
     return [f"len={end + 8 if part.more else end}", f"ipid={part.identification}", f"frag={part.first}-{end - 1}"]
 
 
-def _length(size: int) -> list[str]:
+def _payload(headers: Headers, header: int, show: AbstractSet[str]) -> list[str]:
+    """What follows an upper header: its length, or the bytes themselves if they are asked for, few and all there."""
+    size = headers.length - header
+    if "data" in show and 0 < size <= MAX_SHOWN and len(headers.rest) == headers.length and headers.header_complete:
+        return [f'data="{show_payload(headers.rest[header:])}"']
     return [f"len={size}"] if size > 0 else []
 
 

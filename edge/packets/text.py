@@ -28,11 +28,14 @@ from edge.packets.names import (
     icmp_header_size,
     icmp_names,
 )
+from edge.packets.payload import TOKEN, is_quoted, read_payload
 from edge.printable import printable
 
 FORM = "PROTO SRC[:PORT] > DST[:PORT] [FLAGS] [key=value ...]"
 
-_TOKEN = re.compile(r'[^\s="]+="[^"]*"|\S+')
+KEYS = ("in", "wait", "ttl", "len", "data", "seq", "ack", "win", "id", "mtu", "of", "type", "code", "frag", "ipid")
+"""Keys of the notation, in the order in which a message lists them."""
+
 _PART = re.compile(r"(\d{1,6})-(\d{1,6})?")
 _NUMBER = re.compile(r"\d{1,10}")
 _SECONDS = re.compile(r"\d{1,20}(\.\d{1,20})?")
@@ -51,9 +54,9 @@ class PacketText:
 
     ``protocol`` is the IANA number.  ``sport``, ``dport`` and ``flags`` are None where the protocol has none, ``icmp``
     is (type, code).  ``values`` are the numbers that were given by key: ttl, len, seq, ack, win, id, mtu, ipid; ``of``
-    is the packet that an ICMP error quotes.  ``part`` are the first and the last byte of what follows the IP header
-    that are sent, as a fragment; None for the last means the end.  ``in_port`` None leaves the port to the source,
-    ``wait_s`` is in seconds.
+    is the packet that an ICMP error quotes, ``data`` the payload if it was written out.  ``part`` are the first and the
+    last byte of what follows the IP header that are sent, as a fragment; None for the last means the end.  ``in_port``
+    None leaves the port to the source, ``wait_s`` is in seconds.
     """
 
     protocol: int
@@ -66,6 +69,7 @@ class PacketText:
     values: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
     of: PacketText | None = None
     part: tuple[int, int | None] | None = None
+    data: bytes | None = None
     in_port: str | None = None
     wait_s: float = 0.0
 
@@ -97,7 +101,7 @@ class PacketText:
     @property
     def shown_keys(self) -> frozenset[str]:
         """The keys that were given: whoever wrote them wants to see them in what is printed of this packet."""
-        return frozenset(self.values)
+        return frozenset(self.values) if self.data is None else frozenset({*self.values, "data"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,7 @@ def parse_seconds(text: str) -> float | None:
 class _Parser:
     def __init__(self, text: str, *, quoted: bool = False) -> None:
         self.text = text
-        self.tokens = [_Token(match[0], match.start()) for match in _TOKEN.finditer(text)]
+        self.tokens = [_Token(match[0], match.start()) for match in TOKEN.finditer(text)]
         self.quoted = quoted
         self.taken: dict[str, _Token] = {}
 
@@ -157,18 +161,21 @@ class _Parser:
             raise self.fail(f"did not expect the word {words[0].text}", words[0])
         of = self.inner(src.version, icmp)
         cut = self.taken.get("frag")
+        longest = None
+        if of is None:
+            # What fragments say can add up to more than a datagram can be.
+            most = MAX_FRAGMENT_OFFSET + _MAX_IP if cut is not None and not named else _MAX_IP
+            longest = most - header_bytes(protocol, src.version, icmp, named=named)
         packet = PacketText(
             protocol, src, dst, sport, dport, flags, icmp,
-            of=of, part=self.part(), in_port=self.string("in"), wait_s=self.seconds("wait"),
+            of=of, part=self.part(), data=self.payload(longest), in_port=self.string("in"), wait_s=self.seconds("wait"),
             values=MappingProxyType(
-                self.numbers(protocol, src.version, icmp, named=named, has_quote=of is not None, cut=cut is not None)
+                self.numbers(protocol, src.version, icmp, named=named, longest=longest, cut=cut is not None)
             ),
         )  # fmt: skip
         for key, token in self.taken.items():
             raise self.fail(self.refusal(key, first, icmp), token)
-        if cut is not None:
-            self.check_part(packet, cut)
-        return packet
+        return packet if cut is None else self.checked_part(packet, cut)
 
     def protocol(self, token: _Token) -> int:
         if token.text in PROTOCOLS:
@@ -244,13 +251,18 @@ class _Parser:
         return inner
 
     def numbers(
-        self, protocol: int, version: int, icmp: tuple[int, int] | None, *, named: bool, has_quote: bool, cut: bool
+        self,
+        protocol: int,
+        version: int,
+        icmp: tuple[int, int] | None,
+        *,
+        named: bool,
+        longest: int | None,
+        cut: bool,
     ) -> dict[str, int]:
         limits = {"ttl": 255}
-        if not has_quote:
-            # What fragments say can add up to more than a datagram can be.
-            most = MAX_FRAGMENT_OFFSET + _MAX_IP if cut and not named else _MAX_IP
-            limits["len"] = most - header_bytes(protocol, version, icmp, named=named)
+        if longest is not None:
+            limits["len"] = longest
         if version == 4 or cut:
             limits["ipid"] = 65535 if version == 4 else 2**32 - 1
         if named and protocol == TCP:
@@ -278,7 +290,7 @@ class _Parser:
             raise self.fail(f"{token.text}: the last byte is before the first", token)
         return first, last
 
-    def check_part(self, packet: PacketText, token: _Token) -> None:
+    def checked_part(self, packet: PacketText, token: _Token) -> PacketText:
         first, last = packet.part or (0, None)
         size = packet.payload_bytes
         if max(first, last or 0) >= size and (first, last) != (0, None):
@@ -287,10 +299,12 @@ class _Parser:
         most = _MAX_IP if packet.version == 4 else 40 + _MAX_IP
         if packet.sent_bytes > most:
             raise self.fail(f"{token.text}: that is more than a packet of {most} bytes can hold", token)
+        return packet
 
     def take(self, token: _Token) -> None:
         key = token.text.partition("=")[0]
-        if token.text.count('"') % 2:
+        unclosed = not is_quoted(token.text[5:]) if token.text.startswith('data="') else token.text.count('"') % 2
+        if unclosed:
             raise self.fail("a quotation mark is never closed", token)
         if key in self.taken:
             raise self.fail(f"{key} is given twice", token)
@@ -304,6 +318,26 @@ class _Parser:
         if not _NUMBER.fullmatch(value) or int(value) > limit:
             raise self.fail(f"{key}={value}: expected a number from 0 to {limit}", token)
         return int(value)
+
+    def payload(self, longest: int | None) -> bytes | None:
+        """Payload written out; ``longest`` None where there can be none besides a quoted packet."""
+        token = None if longest is None else self.taken.pop("data", None)
+        if token is None or longest is None:
+            return None
+        if "len" in self.taken:
+            raise self.fail("data= has its own length: it does not go together with len=", token)
+        value = token.text.partition("=")[2]
+        if not is_quoted(value):
+            raise self.fail('data= is text in quotation marks: data="PASV\\r\\n"', token)
+        try:
+            data = read_payload(value[1:-1])
+        except ValueError as error:
+            raise self.fail(
+                f'{error} in data= has to be escaped: \\r, \\n, \\\\, \\", or \\xHH for any byte', token
+            ) from None
+        if len(data) > longest:
+            raise self.fail(f"data= is longer than {longest} bytes", token)
+        return data
 
     def string(self, key: str) -> str | None:
         token = None if self.quoted else self.taken.pop(key, None)
@@ -325,16 +359,15 @@ class _Parser:
         return seconds
 
     def refusal(self, key: str, first: _Token, icmp: tuple[int, int] | None) -> str:
-        known = ("in", "wait", "ttl", "len", "seq", "ack", "win", "id", "mtu", "of", "type", "code", "frag", "ipid")
         if key == "ipid":
             return "only fragments have an identification in IPv6: ipid needs frag"
-        if key in known:
+        if key in KEYS:
             where = "a quoted packet" if self.quoted and key in ("in", "wait", "of") else first.text
             return (
                 f"{key} has no place in {where}" if icmp is None else f"{key} has no place in this message of {where}"
             )
-        near = difflib.get_close_matches(key, known, n=1)
-        return f"unknown key {key}; " + (f"did you mean {near[0]}?" if near else f"expected {', '.join(known)}")
+        near = difflib.get_close_matches(key, KEYS, n=1)
+        return f"unknown key {key}; " + (f"did you mean {near[0]}?" if near else f"expected {', '.join(KEYS)}")
 
 
 def header_bytes(protocol: int, version: int, icmp: tuple[int, int] | None, *, named: bool) -> int:

@@ -184,7 +184,7 @@ MISTAKES: list[tuple[str, ...]] = [
     (
         "gateway of an application",
         "[web-8080], logging",
-        "[FTP], logging",
+        "[MS_RPC_TCP], logging",
         "20:33 firewallRules.userDefinedRules[0].applicationPortProfiles NOT_EMULATED",
     ),
     (

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from tests.model.frames import Parts, tcp
+from tests.model.lines import line
 
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
 OPENINGS = (SYN,) * 16 + (SYN | URG, SYN | ACK, ACK, PSH | ACK, FIN | ACK, RST, SYN | FIN, 0)
@@ -38,7 +39,8 @@ def scale_in(options: bytes) -> int | None:
 class End:
     """One end: where it is, whom it talks to, what it sent and may send.  ``limit`` is what the other end can take;
     ``acked`` is what this one had acknowledged when it last set the other's limit, ``window`` the most bytes that it
-    has advertised and ``offered`` the window in its SYN."""
+    has advertised and ``offered`` the window in its SYN.  ``seen`` is what the other end has seen, in the numbers that
+    reached it; ``said`` is the last line of FTP."""
 
     port: str
     own: Address
@@ -52,6 +54,8 @@ class End:
     scale: int | None = None
     heard: bool = False
     finished: bool = False
+    seen: int = 0
+    said: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,25 +69,29 @@ class Said:
     window: int
     length: int
     options: bytes
+    text: bytes = b""
 
 
 @dataclass(slots=True)
 class Talk:
-    """Two ends; the second is known once the first segment left the edge."""
+    """Two ends; the second is known once the first segment left the edge.  ``strangers``: addresses that one may name
+    in place of its own.  ``calm``: it lasts, and is about data connections of FTP."""
 
     random: Random
     ends: list[End] = field(default_factory=list)
+    strangers: list[bytes] = field(default_factory=list)
+    calm: bool = False
 
     @classmethod
     def begin(cls, random: Random, port: str, own: Address, far: Address) -> Talk:
         """The first end alone."""
         first = random.choice((0, 0xFFFFFFFF, 0xFFFFFF00, 0x7FFFFFFF, random.getrandbits(32)))
-        return cls(random, [End(port, own, far, first, first, (first + 65536) % 2**32)])
+        return cls(random, [End(port, own, far, first, first, (first + 65536) % 2**32, seen=first)])
 
     def joined(self, port: str, own: Address, far: Address) -> None:
         """The other end has been reached: this is how it sees itself and the first one."""
         first = self.random.choice((0, 0xFFFFFFF0, 0x80000000, self.random.getrandbits(32)))
-        self.ends.append(End(port, own, far, first, first, first))
+        self.ends.append(End(port, own, far, first, first, first, seen=first))
 
     @property
     def over(self) -> bool:
@@ -110,19 +118,20 @@ class Talk:
             number = 1
         flags = self._flags(number)
         said = self._sensible(number, flags)
-        doubt = 0.7 if flags & RST else 0.3
+        doubt = 0.7 if flags & RST else 0.1 if self.calm else 0.3
         if random.random() < doubt and (self.ends[number].heard or random.random() < 0.6):
             said = self._strange(said)
         me = self.ends[number]
-        data = bytes(said.length)
+        data = said.text if len(said.text) == said.length else bytes(said.length)
         parts = tcp(
             me.own[0], me.far[0], me.own[1], me.far[1], said.flags, said.seq, said.ack, data, said.options, said.window
         )
         return me.port, parts, said
 
-    def passed(self, said: Said) -> None:
-        """A segment got through."""
+    def passed(self, said: Said, behind_seen: int) -> None:
+        """A segment got through, and ended at that number where it arrived."""
         me = self.ends[said.end]
+        me.said = said.text or me.said
         me.finished |= bool(said.flags & (FIN | RST))
         if said.flags & RST:
             return
@@ -141,12 +150,16 @@ class Talk:
             self._permit(1, said.ack if said.flags & ACK else peer.first + 1, units(said.window, self._scale(1)))
             self._permit(0, said.seq + bool(said.flags & SYN), units(peer.offered, self._scale(0)))
         else:
+            peer = self.ends[1 - said.end]
             me.next = later(me.next, behind)
             scale = self._scale(said.end)
             window = units(said.window, scale) if said.flags & SYN else max(1, said.window << scale)
-            limit = (said.ack + window) % 2**32
-            if said.flags & ACK and later(limit, self.ends[1 - said.end].limit) == limit:
-                self._permit(said.end, said.ack, window)
+            acked = (said.ack + peer.next - peer.seen) % 2**32  # in the numbers of the peer's own
+            limit = (acked + window) % 2**32
+            if said.flags & ACK and later(limit, peer.limit) == limit:
+                self._permit(said.end, acked, window)
+        if me.next == behind:
+            me.seen = behind_seen
         me.heard = True
         if not said.flags & SYN or me.window == 1:
             me.window = max(me.window, said.window << (0 if said.flags & SYN else self._scale(said.end)))
@@ -162,6 +175,9 @@ class Talk:
 
     def _flags(self, number: int) -> int:
         random = self.random
+        if self.calm and random.random() < 0.9:
+            heard = self.ends[number].heard
+            return SYN if len(self.ends) == 1 else random.choice((ACK, PSH | ACK, PSH | ACK)) if heard else SYN | ACK
         if len(self.ends) == 1:
             return random.choice(OPENINGS)
         if not self.ends[number].heard:
@@ -176,14 +192,30 @@ class Talk:
         """Right numbers: the next ones, or those of the SYN again."""
         random, me = self.random, self.ends[number]
         length = random.choice((0, 0, 1, 10, 100)) if not flags & SYN else random.choice((0,) * 6 + (7, 7, 100))
-        ack = self.ends[1 - number].next if len(self.ends) == 2 else random.choice((0, random.getrandbits(32)))
+        ack = self.ends[1 - number].seen if len(self.ends) == 2 else random.choice((0, random.getrandbits(32)))
         seq = me.next
         if flags & SYN and me.heard:
             seq = random.choice((me.first, me.next - 1 - length)) % 2**32
         options = b""
         if flags & SYN and random.random() < 0.8:
             options = random.choice(PLAIN_SCALES if random.random() < 0.5 else SCALE_OPTIONS)
-        return Said(number, seq, ack if flags & ACK else 0, flags, random.choice(WINDOWS), length, options)
+        if len(self.ends) == 2 and flags & ACK and not flags & SYN and random.random() < 0.1:
+            edges = [
+                (ack + random.choice((0, 1, 10, 100, -30, 2**31))) % 2**32 for _ in range(random.choice((2, 2, 4, 1)))
+            ]
+            options = struct.pack(f"!4B{len(edges)}I", 1, random.choice((1, 1, 1, 0)), 5, 2 + 4 * len(edges), *edges)
+        text = b""
+        if len(self.ends) == 2 and flags & PSH and random.random() < 0.7:
+            text = me.said if me.said and random.random() < 0.15 else self._line(number)
+            length = len(text)
+            if text == me.said and random.random() < 0.7:
+                seq = (me.next - length) % 2**32
+        window = 64240 if self.calm and random.random() < 0.8 else random.choice(WINDOWS)
+        return Said(number, seq, ack if flags & ACK else 0, flags, window, length, options, text)
+
+    def _line(self, number: int) -> bytes:
+        """What one end says of a data connection."""
+        return line(self.random, self.ends[number].own[0], self.strangers, from_originator=number == 0)
 
     def _strange(self, said: Said) -> Said:
         """One of the numbers is another: sent again, at a limit or past it, or a guess."""
@@ -224,7 +256,14 @@ class Talk:
                 ack + 1, ack - 10, ack - 100, ack - 1000, ack + 2**31 + near, 0,
                 random.getrandbits(32),
             ))  # fmt: skip
-        return Said(said.end, seq % 2**32, ack % 2**32, said.flags, said.window, said.length, said.options)
+        return Said(said.end, seq % 2**32, ack % 2**32, said.flags, said.window, said.length, said.options, said.text)
+
+
+def behind(parts: Parts) -> int:
+    """The sequence number behind a TCP segment."""
+    seq, offset, flags = struct.unpack_from("!4xI4xBB", parts.payload)
+    size = len(parts.payload) - (offset >> 4) * 4
+    return int(seq + size + bool(flags & SYN) + bool(flags & FIN)) % 2**32
 
 
 def later(one: int, other: int) -> int:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from random import Random
 
-from edge.verdicts import Fragmentation, Outcome, Reason, StepResult, Verdict
+from edge.verdicts import Endpoints, Fragmentation, Outcome, Reason, StepResult, Verdict
 from tests.model.frames import Parts, frame, icmp, mutated, parts_of, tcp, udp, without_length
 from tests.model.mishaps import ERRORS, error_about
 from tests.model.pieces import in_pieces
-from tests.model.talk import SCALE_OPTIONS, Said, Talk, tcp_ends
+from tests.model.talk import SCALE_OPTIONS, Said, Talk, behind, tcp_ends
 from tests.model.universe import ODD, PORTS, Universe, changed_universe, slightly_changed_universe
 from tests.support import SECOND
 
@@ -68,6 +68,7 @@ class Traffic:
         self._crowded: deque[tuple[bytes, bytes]] = deque(maxlen=3)  # ends between which SNAT has to find ports
         self._talks: deque[Talk] = deque(maxlen=4)
         self._said: tuple[Talk, Said] | None = None
+        self._awaited: deque[tuple[bool, Endpoints]] = deque(maxlen=6)
 
     def saw(self, event: PacketEvent, outcome: Outcome) -> None:
         """What became of an event."""
@@ -77,6 +78,9 @@ class Traffic:
         before = parts_of(event.frame)
         if before is not None and any(step.result is StepResult.SNAT for step in outcome.steps):
             self._crowded.append((before.src, before.dst))
+        for step in outcome.steps:
+            if step.result is StepResult.EXPECT and step.after is not None and before is not None:
+                self._awaited.append((before.protocol == 6, step.after))
         for output in outcome.outputs:
             self._left.append((output.port, output.frame))
             if outcome.verdict is Verdict.ALLOW:
@@ -96,22 +100,23 @@ class Traffic:
 
         Those without a session are soon over, and those without NAT make room for others.
         """
-        if self._said is None or parts is None:
+        ends = None if parts is None else tcp_ends(parts)
+        if self._said is None or parts is None or ends is None:
             return
         talk, said = self._said
         if len(talk.ends) == 1:
-            ends = tcp_ends(parts)
-            if ends is None or reason is Reason.EAST_WEST or (not changed and self.random.random() < 0.5):
+            if reason is Reason.EAST_WEST or (not changed and self.random.random() < 0.7):
                 return
             talk.joined(port, ends[1], ends[0])
+            talk.strangers = [item.packed for item in self.universe.addresses]
             self._talks.append(talk)
-        talk.passed(said)
+        talk.passed(said, behind(parts))
 
     def event(self, deadlines: tuple[int, ...] = ()) -> Event:
         """The next thing to happen.  ``deadlines``: when sessions end, moments that time likes to stop at."""
         random = self.random
         self._said = None
-        if random.random() < 0.012:
+        if random.random() < (0.002 if self.universe.calm else 0.012):
             change = random.choice((changed_universe, slightly_changed_universe))
             self.universe = change(random, self.universe)
             self._unsettled = random.choice((0, 8))
@@ -161,6 +166,9 @@ class Traffic:
     # --- which packet ---
 
     def _packet(self) -> tuple[str, bytes]:
+        if self._awaited and self.random.random() < 0.12:
+            parts = self._expected()
+            return self._natural_port(parts), self._dressed(parts)
         if not self._storm and self.random.random() < 0.01:
             self._storm.extend(self._many())
         if self._storm:
@@ -170,7 +178,7 @@ class Traffic:
             self._unsettled -= 1
             return self._elsewhere() if self.random.random() < 0.5 else self._recent(self._translated_from)
         drawn = self.random.random()
-        if drawn < 0.3:
+        if drawn < (0.6 if self.universe.calm else 0.3):
             return self._conversation()
         if drawn < 0.4 and (self._forwarded or self._translated):
             which = self._translated if self._translated and self.random.random() < 0.6 else self._forwarded
@@ -196,16 +204,31 @@ class Traffic:
         random = self.random
         if self._talks and random.random() < 0.85:
             talk = random.choice(self._talks)
-            if random.random() < (0.2 if talk.over else 0.01):
+            if random.random() < (0.2 if talk.over else 0.002 if talk.calm else 0.01):
                 self._talks.remove(talk)
         else:
             src, dst = self._addresses()
             own, far = (src, random.choice(SOURCE_PORTS)), (dst, random.choice(PORTS))
             port = self._natural_port(Parts(6, src, dst, b""))
             talk = Talk.begin(random, port, own, far)
+            talk.calm = self.universe.calm and random.random() < 0.8
         port, parts, said = talk.speak()
         self._said = talk, said
         return port, frame(parts) if random.random() < 0.8 else self._dressed(parts)
+
+    def _expected(self) -> Parts:
+        """What an ALG waits for, or nearly."""
+        random = self.random
+        is_tcp, end = random.choice(self._awaited)
+        src, dst = end.src.packed, end.dst.packed
+        sport, dport = random.choice((20, 20, *SOURCE_PORTS)), end.dport
+        if random.random() < 0.15:
+            dport = (dport + random.choice((-1, 1))) % 2**16
+        if random.random() < 0.1:
+            src, dst = self._addresses()
+        if not is_tcp and random.random() < 0.95:
+            return self._udp(src, dst, sport, dport)
+        return self._tcp(src, dst, sport, dport, SYN if random.random() < 0.85 else random.choice(FLAGS))
 
     def _many(self) -> list[Parts]:
         """Sessions from one machine to one service, more than there may be room for, or from one socket to many."""

@@ -52,17 +52,26 @@ SERVICES = (
     "icmp6/128", "icmp/13", "tcp/1-65535",
 )  # fmt: skip
 
+HELPERS = tuple(
+    ApplicationPortProfile(f"{alg} {services}", alg, "SYSTEM", tuple(service(item) for item in services.split()), alg)
+    for alg, services in (
+        ("FTP", "tcp"), ("FTP", "tcp/80-82"), ("FTP", "tcp/443 udp"), ("TFTP", "udp"), ("TFTP", "udp/53 tcp"),
+        ("MS_RPC_TCP", "tcp"), ("FTP", "tcp/1-65535"),
+    )
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Universe:
     """An edge and the addresses that exist around it: machines in its networks, addresses of its own outside, the
-    rest of the world, and its gateways."""
+    rest of the world, and its gateways.  ``calm``: conversations last in it, and ALGs listen."""
 
     config: EdgeConfig
     inside: tuple[IPAddress, ...] = ()
     owned: tuple[IPAddress, ...] = ()
     outside: tuple[IPAddress, ...] = ()
     gateways: tuple[IPAddress, ...] = ()
+    calm: bool = False
 
     @property
     def addresses(self) -> tuple[IPAddress, ...]:
@@ -77,7 +86,8 @@ def universe(random: Random) -> Universe:
         uplinks.insert(random.randrange(2), uplink(*random.choice(SECOND_UPLINKS)))
     networks = some_networks(random)
     config = edge_config(uplinks=uplinks, networks=networks, options=options(random))
-    return changed_universe(random, Universe(config), everything=True)
+    start = changed_universe(random, Universe(config), everything=True)
+    return with_helpers(random, start) if random.random() < 0.3 else start
 
 
 def changed_universe(random: Random, old: Universe, *, everything: bool = False) -> Universe:
@@ -106,7 +116,33 @@ def changed_universe(random: Random, old: Universe, *, everything: bool = False)
         modes = (SessionsOnChange.KEEP, SessionsOnChange.RECHECK, SessionsOnChange.RECHECK, SessionsOnChange.FLUSH)
         chosen = replace(chosen, sessions_on_change=random.choice(modes))
     routing = replace(config.routing, uplinks=uplinks, networks=networks, static_routes=routes)
-    return replace(around, config=replace(config, routing=routing, firewall=firewall, nat=nat, options=chosen))
+    new = replace(around, config=replace(config, routing=routing, firewall=firewall, nat=nat, options=chosen))
+    return with_helpers(random, new) if old.calm and random.random() < 0.8 else new
+
+
+def with_helpers(random: Random, old: Universe) -> Universe:
+    """The same place with rules that let control sessions of FTP and TFTP pass, and more NAT."""
+    config = old.config
+    listening = FirewallRule(
+        "rule-0", "rule 0", Section.USER, Action.ALLOW, logging=random.random() < 0.5, profiles=(HELPERS[0], HELPERS[3])
+    )
+    others = [item for item in config.firewall.rules if item.id != "rule-0"]
+    rules = tuple(sorted((listening, *others), key=lambda item: list(Section).index(item.section)))
+    uplinks, networks = config.routing.uplinks, config.routing.networks
+    drawn = [rule for _ in range(4) for rule in nat_rules(random, uplinks, networks)]
+    translating = (NatType.DNAT, NatType.SNAT)
+    kept = [rule for rule in drawn if rule.firewall_match is not FirewallMatch.BYPASS and rule.type in translating]
+    nat = replace(config.nat, rules=tuple(replace(rule, id=f"nat-{at}", profile=None) for at, rule in enumerate(kept)))
+    options = replace(
+        config.options,
+        timers=Timers() if random.random() < 0.9 else config.options.timers,
+        max_sessions=random.choice((30, 1_000_000)),
+        max_half_open=100_000,
+        mtu=random.choice((1500, 1500, 1500, 68)),
+        tcp_strict=random.random() < 0.9,
+    )
+    firewall = replace(config.firewall, rules=rules)
+    return replace(old, config=replace(config, firewall=firewall, nat=nat, options=options), calm=True)
 
 
 def slightly_changed_universe(random: Random, old: Universe) -> Universe:
@@ -266,8 +302,16 @@ def a_profile(random: Random, *services: str) -> ApplicationPortProfile:
     return ApplicationPortProfile(name, name, "TENANT", tuple(service(item) for item in chosen))
 
 
+def some_profiles(random: Random, *, helpers: bool) -> tuple[ApplicationPortProfile, ...]:
+    """None for any service, one, or some with application layer gateways."""
+    if helpers and random.random() < 0.6:
+        return (random.choice(HELPERS), *random.sample(HELPERS, 2))
+    return (a_profile(random),) if random.random() < 0.4 else ()
+
+
 def firewall_rules(random: Random, addresses: tuple[IPAddress, ...]) -> list[FirewallRule]:
     rules = []
+    helpers = random.random() < 0.4
     for number in range(random.choice((0, 1, 3, 6, 9))):
         raw: tuple[Service, ...] = ()
         if random.random() < 0.15:
@@ -285,7 +329,7 @@ def firewall_rules(random: Random, addresses: tuple[IPAddress, ...]) -> list[Fir
                 logging=random.random() < 0.4,
                 source_addresses=some_ranges(random, addresses) if random.random() < 0.4 else (),
                 destination_addresses=some_ranges(random, addresses) if random.random() < 0.4 else (),
-                profiles=(a_profile(random),) if random.random() < 0.4 else (),
+                profiles=some_profiles(random, helpers=helpers),
                 services=raw,
             )
         )

@@ -375,7 +375,7 @@ def test_groups() -> None:
 
 
 def test_system_rules_are_compared_and_not_installed() -> None:
-    system = [rule(name="dns", applicationPortProfiles=["FTP"])]  # a helper of a rule that is not installed
+    system = [rule(name="dns", applicationPortProfiles=["MS_RPC_TCP"])]  # a helper of a rule that is not installed
     loaded = from_data(BASE | {"firewallRules": {"systemRules": system}})
     assert [r.section.value for r in loaded.config.firewall.rules] == ["defaultRules"]
     (found,) = check(loaded.config, loaded)

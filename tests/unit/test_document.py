@@ -258,7 +258,10 @@ def test_nat_rules_that_are_well(rule: dict[str, Any]) -> None:
         ),
         (NAT | {"type": "REFLEXIVE", "externalAddresses": "10.0.0.77"}, "natRules[0].externalAddresses CONFLICT"),
         (NAT | {"type": "DNAT", "applicationPortProfile": "DNS-IN-TCP"}, "natRules[0].applicationPortProfile CONFLICT"),
-        (NAT | {"type": "DNAT", "applicationPortProfile": "TFTP"}, "natRules[0].applicationPortProfile NOT_EMULATED"),
+        (
+            NAT | {"type": "DNAT", "applicationPortProfile": "MS_RPC_UDP"},
+            "natRules[0].applicationPortProfile NOT_EMULATED",
+        ),
         (NAT | {"type": "SNAT", "snatDestinationAddresses": "2001:db8::/64"}, "natRules[0] CONFLICT"),
         (NAT | {"type": "SNAT", "externalAddresses": "2001:db8::/120"}, "natRules[0] CONFLICT"),
         (NAT | {"type": "DNAT", "internalAddresses": "224.0.0.5"}, "natRules[0].internalAddresses CONFLICT"),
@@ -298,13 +301,21 @@ def test_shipped_profiles_can_be_named_and_the_documents_own_come_first() -> Non
 
 
 def test_helpers_belong_to_profiles_of_the_system() -> None:
-    ports = [{"protocol": "TCP", "destinationPorts": ["21"]}]
+    ports = [{"protocol": "TCP", "destinationPorts": ["135"]}]
     for scope, problems in (("SYSTEM", 1), ("TENANT", 0), ("PROVIDER", 0)):
-        profiles = [{"name": "FTP", "scope": scope, "applicationPorts": ports}]
-        data = rules({"applicationPortProfiles": ["FTP"]}, applicationPortProfiles=profiles)
+        profiles = [{"name": "MS_RPC_TCP", "scope": scope, "applicationPorts": ports}]
+        data = rules({"applicationPortProfiles": ["MS_RPC_TCP"]}, applicationPortProfiles=profiles)
         loaded = from_data(data, allow_unsupported=True)
         assert [p.code for p in loaded.problems] == ["NOT_EMULATED"] * problems
         assert from_data(edge(applicationPortProfiles=profiles)).problems == ()  # declared and not used
+
+
+def test_helpers_that_are_emulated_need_no_permission() -> None:
+    for name in ("FTP", "TFTP"):
+        loaded = from_data(rules({"applicationPortProfiles": [name]}))
+        assert (loaded.problems, loaded.config.firewall.rules[0].profiles[0].alg) == ((), name)
+        dnat = NAT | {"type": "DNAT", "applicationPortProfile": name}
+        assert "NOT_EMULATED" not in {problem.code for problem in from_data(edge(natRules=[dnat])).problems}
 
 
 def test_shipped_profiles_are_all_readable() -> None:

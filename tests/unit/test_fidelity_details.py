@@ -257,7 +257,7 @@ NOT_EMULATED: dict[str, dict[str, Any]] = {
     "route advertisement": {"routeAdvertisement": {"enable": True, "subnets": ["10.20.0.0/24"]}},
     "DFW": {"distributedFirewall": [{"name": "between"}]},
     "L7": {"firewallRules": {"userDefinedRules": [{**RULE, "networkContextProfiles": [{"name": "DNS"}]}]}},
-    "ALGs": {"firewallRules": {"userDefinedRules": [{**RULE, "applicationPortProfiles": [{"name": "FTP"}]}]}},
+    "ALGs": {"firewallRules": {"userDefinedRules": [{**RULE, "applicationPortProfiles": [{"name": "MS_RPC_TCP"}]}]}},
     "VM_CRITERIA": {"firewallGroups": [{"name": "tagged", "typeValue": "VM_CRITERIA"}]},
     "SUBINTERFACE": {"orgVdcNetworks": [{**NETWORK, "connection": {"connectionTypeValue": "SUBINTERFACE"}}]},
     "policyBasedVpnMode": {"natRules": [{**NAT_RULE, "policyBasedVpnMode": "MATCH"}]},

@@ -209,14 +209,23 @@ def test_17_an_icmp_error_about_a_session_is_translated_inside_and_out(trace: Tr
 
 
 @pytest.mark.parametrize("profile", ["own-ftp", "FTP"])
-def test_18_no_profile_opens_a_data_channel(trace: Trace, document: Any, profile: str) -> None:
+def test_18_only_the_system_profile_opens_a_data_channel(trace: Trace, document: Any, profile: str) -> None:
     document["firewallRules"]["userDefinedRules"].append(
         {"name": "in-ftp", "actionValue": "ALLOW", "applicationPortProfiles": [{"name": profile}]}
     )
-    told = {problem.code for problem in from_data(document, allow_unsupported=True).problems}
-    assert told == ({"NOT_EMULATED"} if profile == "FTP" else set())
+    assert from_data(document).problems == ()
     tracer = trace(document)
     (control,) = tracer.send("tcp 198.51.100.99:40000 > 10.20.0.10:21 S")
     assert (control.verdict, rules(control)[0]) == (Verdict.ALLOW, "in-ftp")
+    tracer.reply("SA")
+    tracer.reply("A")
+    (passive,) = tracer.reply('PA data="227 Entering Passive Mode (10,20,0,10,195,80)\\r\\n"')
+    assert passive.verdict is Verdict.ALLOW
     (data,) = tracer.send("tcp 198.51.100.99:40001 > 10.20.0.10:50000 S")
-    assert (data.verdict, data.reason) == (Verdict.DROP, Reason.FW_DEFAULT)
+    if profile == "own-ftp":
+        assert (data.verdict, data.reason) == (Verdict.DROP, Reason.FW_DEFAULT)
+    else:
+        assert (data.verdict, data.reason, rules(data)[0]) == (Verdict.ALLOW, Reason.ALG, "in-ftp")
+        assert left(data) == ["LAN-ACME tcp 198.51.100.99:40001 > 10.20.0.10:50000 S"]
+    (other,) = tracer.send("tcp 198.51.100.99:40001 > 10.20.0.10:50001 S")
+    assert (other.verdict, other.reason) == (Verdict.DROP, Reason.FW_DEFAULT)

@@ -188,7 +188,7 @@ def test_an_error_shows_control_characters_as_escapes() -> None:
     with pytest.raises(PacketSyntaxError) as caught:
         parse_packet("udp 1.1.1.1:1 >\n2.2.2.2:2 t\x1b[31m=1")
     assert str(caught.value).splitlines() == [
-        "unknown key t\\x1b[31m; expected in, wait, ttl, len, seq, ack, win, id, mtu, of, type, code, frag, ipid",
+        "unknown key t\\x1b[31m; expected in, wait, ttl, len, data, seq, ack, win, id, mtu, of, type, code, frag, ipid",
         "  udp 1.1.1.1:1 >\\n2.2.2.2:2 t\\x1b[31m=1",
         "                             ^",
     ]
