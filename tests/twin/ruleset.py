@@ -130,8 +130,8 @@ class Writer:
         for version in (4, 6) if self.distributed else ():
             for address in owned(self.config, version):
                 to = f"{FAMILY[version]} daddr {address}"
-                for source in (f"iifname {names(self.distributed)}", began):
-                    lines.append(f"{source} {to} {'goto called' if address in primary else hairpin}")
+                then = "goto called" if address in primary else hairpin
+                lines.extend(f"{source} {to} {then}" for source in (f"iifname {names(self.distributed)}", began))
                 known.append(f"{began} {to} {hairpin}")
         if self.border:
             lines.append(f"iifname {names(self.border)} goto inbound")
