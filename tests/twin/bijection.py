@@ -7,7 +7,7 @@ from dataclasses import replace
 from tests.twin.wire import Datagram, End, dissect, with_ends, with_quoted_ends
 
 Key = tuple[int, End, End]
-"""Protocol, an end, and the end that it speaks to."""
+"""Kind of packet, an end, and the end that it speaks to."""
 
 
 class Bijection:
@@ -17,18 +17,29 @@ class Bijection:
         self._there: dict[Key, End] = {}
         self._here: dict[Key, End] = {}
 
-    def learn(self, protocol: int, here: End, there: End, far: End) -> bool:
+    def learn(self, kind: int, here: End, there: End, far: End) -> bool:
         """From now on ``here`` is ``there`` towards ``far``; False if something else is already, which is then over."""
-        fresh = self._there.get((protocol, here, far), there) == there
-        fresh &= self._here.get((protocol, there, far), here) == here
-        self._there[protocol, here, far] = there
-        self._here[protocol, there, far] = here
+        fresh = self._there.get((kind, here, far), there) == there
+        fresh &= self._here.get((kind, there, far), here) == here
+        self._there[kind, here, far] = there
+        self._here[kind, there, far] = here
         return fresh
 
+    def holder(self, kind: int, there: End, far: End) -> End | None:
+        """What ``there`` has been here so far."""
+        return self._here.get((kind, there, far))
+
     def is_guess(self, packet: Datagram) -> bool:
-        """Does a packet for the engine go to an end that only the twin has given to a flow?"""
+        """Does a packet for the engine go to an end that only the twin has given to a flow, or is it from an end to
+        itself on one side, where it is its own answer, but not on the other?"""
         what = packet if packet.quote is None else packet.quote
-        ends = ((what.protocol, what.src, what.dst), (what.protocol, what.dst, what.src))
+        theirs = translated(what, self._there)
+        if theirs != what and (what.src == what.dst or theirs.src == theirs.dst):
+            return True
+        if packet.quote is not None and packet.dst[0] not in (what.src[0], packet.src[0]):
+            # To somebody else, who may be the sender of what it quotes on the other side.
+            return packet.dst[0] == theirs.src[0]
+        ends = ((what.kind, what.src, what.dst), (what.kind, what.dst, what.src))
         return any(key in self._here and key not in self._there for key in ends)
 
     def there(self, packet: bytes) -> bytes:
@@ -41,15 +52,16 @@ class Bijection:
             return with_ends(packet, after.src, after.dst)
         return with_quoted_ends(packet, after.src, after.dst, (after.quote.src, after.quote.dst))
 
-    def here(self, packet: Datagram) -> Datagram:
-        """A packet of the twin's as the engine would write it."""
-        return translated(packet, self._here)
+    def here(self, packet: Datagram, like: Datagram | None = None) -> Datagram:
+        """A packet of the twin's as the engine would write it; an end that it has in common with ``like``, the one that
+        the engine wrote, needs no translation: what SNAT makes of an address of the edge may be another's name."""
+        return translated(packet, self._here, like)
 
 
-def translated(packet: Datagram, table: dict[Key, End]) -> Datagram:
+def translated(packet: Datagram, table: dict[Key, End], like: Datagram | None = None) -> Datagram:
     """The packet with the ends that the table has for its own, and for those of what it quotes."""
     if packet.quote is not None:
-        quote = translated(packet.quote, table)
+        quote = translated(packet.quote, table, like.quote if like is not None else None)
         src, dst = packet.src, packet.dst
         # An error goes to the sender of what it quotes, and may come from whom that went to.
         if dst[0] == packet.quote.src[0]:
@@ -57,6 +69,9 @@ def translated(packet: Datagram, table: dict[Key, End]) -> Datagram:
         if src[0] == packet.quote.dst[0]:
             src = (quote.dst[0], 0)
         return replace(packet, src=src, dst=dst, quote=quote)
-    src = table.get((packet.protocol, packet.src, packet.dst), packet.src)
-    dst = table.get((packet.protocol, packet.dst, packet.src), packet.dst)
+    src, dst = packet.src, packet.dst
+    if like is None or src != like.src:
+        src = table.get((packet.kind, packet.src, packet.dst), src)
+    if like is None or dst != like.dst:
+        dst = table.get((packet.kind, packet.dst, packet.src), dst)
     return replace(packet, src=src, dst=dst)

@@ -12,10 +12,10 @@ from random import Random
 from edge.model import EdgeConfig
 from edge.nat.config import NatRule
 from edge.runtime import Edge
-from edge.verdicts import Outcome, Reason, StepResult, Verdict
-from tests.model.traffic import PacketEvent
+from edge.verdicts import Outcome, Reason, Stage, StepResult, Verdict
 from tests.twin.bijection import Bijection
-from tests.twin.places import Packets, place
+from tests.twin.joined import Cut, joined
+from tests.twin.places import Arrival, Packets, place
 from tests.twin.ruleset import ruleset
 from tests.twin.twin import Twin
 from tests.twin.wire import ACK, RST, SYN, TCP, UDP, Datagram, End, checksums_right, dissect
@@ -31,22 +31,25 @@ Rewrite = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A packet that left by a port."""
+    """A packet that left by a port, whole, and how that was cut where it left in pieces."""
 
     port: str
     packet: Datagram
+    cuts: tuple[Cut, ...] = ()
 
 
 @dataclass(slots=True)
 class Heard:
-    """What one end of a TCP session got through: the flags of the first segment and of all, the number behind the
-    furthest byte, its last window, unscaled, and the furthest number that this leaves room for."""
+    """What one end of a TCP session got through: the flags of the first segment and of all, the number of its last SYN,
+    the number behind the furthest byte, its last window, unscaled, and the furthest number that this leaves room for.
+    """
 
     next: int
     first: int
     flags: set[int] = field(default_factory=set)
     window: int = 0
     room: int | None = None
+    syn: int | None = None
 
 
 @dataclass(slots=True)
@@ -86,14 +89,17 @@ class Past:
         if packet.flags & SYN and packet.src in self.ends and peer is not None:
             self.parted = True
         if peer is not None and peer.room is None and packet.flags & SYN:
-            peer.room = packet.behind + max(1, peer.window)
+            peer.room = packet.seq + 1 + max(1, peer.window)
         for end in {packet.src, here.src}:
             heard = self.ends.setdefault(end, Heard(packet.behind, packet.flags, window=packet.window))
             heard.flags.add(packet.flags)
+            if packet.flags & SYN:
+                heard.syn = packet.seq
             heard.window = packet.window if heard.room else min(packet.window, heard.window)
             if packet.flags & ACK:
                 heard.room = packet.ack + max(1, packet.window)
-            if not packet.flags & RST and (packet.behind - heard.next) % 2**32 < 2**31:
+            anew = bool(packet.flags & SYN) and peer is None
+            if not packet.flags & RST and (anew or (packet.behind - heard.next) % 2**32 < 2**31):
                 heard.next = packet.behind
 
 
@@ -104,7 +110,7 @@ class Difference:
     uplinks or not; ``visited``: such packets have been for the edge itself, or between distributed networks."""
 
     config: EdgeConfig
-    event: PacketEvent
+    event: Arrival
     packet: Datagram
     outcome: Outcome
     edge: tuple[Sent, ...]
@@ -161,25 +167,32 @@ class Pair:
         self.over: set[Flow] = set()
         self.visits: set[Flow] = set()
 
-    def feed(self, event: PacketEvent) -> tuple[Outcome, Difference | None]:
+    def feed(self, event: Arrival) -> tuple[Outcome, Difference | None]:
         """One packet to both."""
         ip = event.frame[14:]
         packet, there = dissect(ip), self.ports.there(ip)
-        outcome = self.edge.process(event.port, event.frame, 0)
-        arrived = [(port, data) for port, data in self.twin.process(event.port, there)]
-        edge = tuple(Sent(output.port, dissect(output.frame[14:])) for output in outcome.outputs)
-        raw = tuple(Sent(port, dissect(data)) for port, data in arrived)
+        *early, outcome = [self.edge.process(event.port, event.frame[:14] + piece, 0) for piece in event.pieces(ip)]
+        arrived = joined(item for piece in event.pieces(there) for item in self.twin.process(event.port, piece))
+        left = [joined((output.port, data[14:]) for data in output.frames) for output in outcome.outputs]
+        edge = tuple(Sent(item.port, dissect(item.packet), item.cuts) for items in left for item in items)
+        raw = tuple(Sent(item.port, dissect(item.packet), item.cuts) for item in arrived)
         known = self.learn(packet, dissect(there), outcome, edge, raw)
-        kernel = tuple(Sent(item.port, self.ports.here(item.packet)) for item in raw)
+        models = [item.packet for item in edge] if len(edge) == len(raw) else [None] * len(raw)
+        kernel = tuple(
+            replace(item, packet=self.ports.here(item.packet, model)) for item, model in zip(raw, models, strict=True)
+        )
         past = self.past.get(packet.flow, Past())
         differing = set() if known else {"source"}
+        if any(item.verdict is not Verdict.HELD for item in early):
+            differing |= {"pieces"}
         if len(edge) == len(kernel) == 1:
             differing |= unlike(edge[0], kernel[0], made=outcome.verdict is not Verdict.ALLOW)
         elif len(edge) != len(kernel):
             differing |= {"number"}
-        right = [checksums_right(output.frame[14:]) for output in outcome.outputs]
-        if not all(right):
+        if not all(checksums_right(output.frame[14:]) for output in outcome.outputs):
             differing |= {"checksum"}
+        if [item.packet for items in left for item in items] != [output.frame[14:] for output in outcome.outputs]:
+            differing |= {"whole"}
         difference = None
         if differing:
             difference = Difference(
@@ -207,7 +220,7 @@ class Pair:
         if here.src == there.src or here.protocol != there.protocol or here.dst != self.ports.here(there).dst:
             return True
         if here.src == before.src and there.src == before_there.src:
-            return self.ports.learn(here.protocol, here.src, there.src, here.dst)
+            return self.ports.learn(here.kind, here.src, there.src, here.dst)
         if self.ports.here(there).src == here.src:
             return True
         snat = next((step for step in outcome.steps if step.result is StepResult.SNAT), None)
@@ -216,10 +229,13 @@ class Pair:
         rule = self.rules[snat.rule_id or ""]
         if not may_have(self.config, rule, there):
             return False
-        self.ports.learn(here.protocol, here.src, there.src, here.dst)
+        before_now = self.ports.holder(here.kind, there.src, here.dst)
+        if before_now is not None:
+            self.over.add((here.protocol, frozenset((before_now, here.dst))))
+        self.ports.learn(here.kind, here.src, there.src, here.dst)
         return True
 
-    def remember(self, event: PacketEvent, packet: Datagram, outcome: Outcome, edge: tuple[Sent, ...]) -> None:
+    def remember(self, event: Arrival, packet: Datagram, outcome: Outcome, edge: tuple[Sent, ...]) -> None:
         """What got through in a session, under both of its flows."""
         self.sides.setdefault((packet.protocol, packet.src, packet.dst), set()).add(self.side(event.port))
         if outcome.reason in (Reason.LOCAL_SERVICE, Reason.EAST_WEST):
@@ -231,7 +247,8 @@ class Pair:
             return
         here = edge[0].packet
         past = self.past.get(packet.flow)
-        if past is None or outcome.steps[0].result is not StepResult.HIT:
+        steps = [step for step in outcome.steps if step.stage is not Stage.REASSEMBLY]
+        if past is None or steps[0].result is not StepResult.HIT:
             codes = set() if past is None else past.codes
             past = Past(packet.flags, frozenset((packet.src, here.src)), codes=codes)
         self.past[packet.flow] = self.past[here.flow] = past
@@ -279,6 +296,8 @@ def unlike(edge: Sent, kernel: Sent, *, made: bool) -> set[str]:
     """The names of what differs.  ``made``: the box itself wrote the packet, and chooses its IP identification, type of
     service and DF, which nobody compares; nor is compared how old what it quotes was by then."""
     found = {"port"} if edge.port != kernel.port else set()
+    if edge.cuts != kernel.cuts:
+        found.add("cuts")
     one, other = edge.packet, kernel.packet
     if made:
         one, other = stripped(one), stripped(other)
@@ -316,7 +335,7 @@ class Odd:
 
     seed: str
     config: EdgeConfig
-    events: tuple[PacketEvent, ...]
+    events: tuple[Arrival, ...]
     difference: Difference
 
 
@@ -338,7 +357,7 @@ def explore(seed: str, packets: int, explain: Explain, tally: Tally, text: Rewri
     random = Random(seed)
     start = place(random)
     traffic = Packets(random, start)
-    events: list[PacketEvent] = []
+    events: list[Arrival] = []
     with Twin(start.config, text=text(ruleset(start.config))) as twin:
         pair = Pair(start.config, twin)
         for _ in range(4 * packets):

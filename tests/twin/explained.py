@@ -15,6 +15,7 @@ from tests.twin.facts import (
     ahead,
     as_it_came,
     broadcasts,
+    cut_evenly,
     error_about_tcp,
     fits,
     has_own_address,
@@ -193,9 +194,27 @@ def unknown_protocol_hears_nothing(d: Difference) -> bool:
     return d.packet.protocol in (59, 255) and d.kernel_silent and answers(d.edge[0], d.packet)
 
 
-@explanation("What either cuts into pieces is not put together again to be compared.")
-def fragments(d: Difference) -> bool:
-    return any(output.fragments for output in d.outcome.outputs)
+@explanation("Linux leaves room in every piece for the IPv4 options of the first; the edge for those that are copied.")
+def room_for_options(d: Difference) -> bool:
+    if d.fields != {"cuts"} or d.packet.version != 4 or not (d.edge[0].cuts and d.kernel[0].cuts):
+        return False
+    edge, kernel = ([head for head, _, _ in sent.cuts] for sent in (d.edge[0], d.kernel[0]))
+    return set(kernel) == {edge[0]} and max(edge[1:]) < edge[0]
+
+
+@explanation("Linux sends pieces on as they came, an error's joined as far as it was read; the edge cuts anew, evenly.")
+def cut_as_it_came(d: Difference) -> bool:
+    offsets = [offset for sent in d.kernel for _, offset, _ in sent.cuts]
+    read_on = 2 if d.packet.is_error else 0
+    kept = set(offsets[read_on:]) <= {first for first, _ in d.event.spans}
+    return d.fields == {"cuts"} and d.outcome.verdict is Verdict.ALLOW and kept and cut_evenly(d)
+
+
+@explanation("Linux cuts its echo replies by the MTU alone; the edge cuts none larger than the pieces of the request.")
+def echo_in_pieces(d: Difference) -> bool:
+    if d.fields != {"cuts"} or d.outcome.reason is not Reason.LOCAL_SERVICE or not d.event.spans:
+        return False
+    return is_reply(d.edge[0].packet) and cut_evenly(d)
 
 
 @explanation("Linux tracks also what passes between distributed networks or visits it: no NAT, no new beginning.")
@@ -210,6 +229,11 @@ def tracked_without_a_session(d: Difference) -> bool:
 @explanation("Both sessions of a connection of the edge's public addresses to one another bear the same tuple.")
 def hairpin(d: Difference) -> bool:
     own = own_addresses(d.config)
+    if d.packet.quote is not None:
+        quote = d.packet.quote
+        return (
+            quote.protocol == TCP and d.outcome.reason is Reason.ICMP_UNRELATED and {quote.src[0], quote.dst[0]} <= own
+        )
     seen = (d.packet, *(sent.packet for sent in d.edge))
     return d.packet.protocol == TCP and d.hit and any({item.src[0], item.dst[0]} <= own for item in seen)
 
@@ -229,6 +253,20 @@ def challenge_ack(d: Difference) -> bool:
         return False
     answer = d.edge[0].packet
     return bool(d.packet.flags & (SYN | RST)) and answer.flags == ACK and answer.dst == d.packet.src
+
+
+@explanation(
+    "The edge resets who answers another SYN than the last (RFC 9293 3.10.7.3); Linux leaves that to the caller."
+)
+def stale_server(d: Difference) -> bool:
+    caller = d.past.ends.get(d.packet.dst)
+    if d.outcome.reason is not Reason.TCP_WINDOW or len(d.edge) != 1 or caller is None or caller.syn is None:
+        return False
+    first = d.past.ends.keys() <= d.past.origin and d.packet.flags & (ACK | RST) == ACK
+    stale = not 0 < ahead(d.packet.ack, caller.syn) <= max(1, ahead(caller.next, caller.syn))
+    answer = d.edge[0].packet
+    reset = answer.flags == RST and answer.dst == d.packet.src and answer.seq == d.packet.ack
+    return first and stale and reset and (not d.kernel or d.kernel_forwards)
 
 
 @explanation("Linux takes up a connection in its middle only at an ACK; without tcpStrict the edge's rules decide.")

@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 from edge.model import EdgeConfig
 from edge.verdicts import Reason
 from tests.twin.compare import Difference
-from tests.twin.wire import ACK, TCP, Datagram
+from tests.twin.wire import ACK, TCP, Datagram, upper
 
 
 def is_reply(packet: Datagram) -> bool:
@@ -103,4 +103,16 @@ def as_it_came(d: Difference) -> bool:
 def error_about_tcp(d: Difference) -> bool:
     """An ICMP error about a TCP session of the engine's, which the twin does not know any more."""
     about_tcp = d.packet.quote is not None and d.packet.quote.protocol == TCP
-    return about_tcp and d.outcome.reason is Reason.RELATED and d.kernel_keeps
+    return about_tcp and d.outcome.reason is Reason.RELATED and (d.kernel_keeps or as_it_came(d))
+
+
+def cut_evenly(d: Difference) -> bool:
+    """Is what the engine sent cut to the largest piece that came, or to the MTU, as far as sizes are multiples of 8?"""
+    ip, sent = d.event.frame[14:], d.edge[0]
+    at, extra = upper(ip)[0], 8 * (d.packet.version == 6)
+    most = min(d.config.options.mtu, at + extra + max(end - start for start, end in d.event.spans))
+    if not sent.cuts:
+        return len(ip) <= most
+    *full, last = sent.cuts
+    filled = all(data == (most - extra - head) & ~7 for head, _, data in full)
+    return filled and last[0] + extra + last[2] <= most

@@ -7,7 +7,7 @@ packets.  What is left out, and why, is listed in ``docs/fidelity.md``.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from random import Random
 
@@ -15,13 +15,15 @@ from edge.addresses import PortRange
 from edge.model import EdgeConfig, Profile, Timers
 from edge.nat.config import FirewallMatch, NatRule, NatType
 from tests.model.frames import parts_of
+from tests.model.pieces import taken_apart
 from tests.model.traffic import PacketEvent, Traffic
 from tests.model.universe import Universe, universe
 from tests.twin.phrases import InexpressibleError
 from tests.twin.ruleset import ruleset
-from tests.twin.wire import ICMP, ICMP6, TCP, UDP, Datagram, checksums_right, dissect
+from tests.twin.wire import ICMP, ICMP6, TCP, UDP, Datagram, checksums_right, dissect, upper
 
 HOUR = 3600
+ROUTER_ALERT = 0x94
 PROTOCOLS = {4: (ICMP, TCP, UDP, 50, 59, 255), 6: (TCP, UDP, ICMP6, 50, 255)}
 
 
@@ -55,6 +57,7 @@ def fit(random: Random, config: EdgeConfig) -> EdgeConfig:
         max_sessions=1_000_000,
         max_half_open=1_000_000,
         max_sessions_per_source=None,
+        max_fragments=4096,
         profile=Profile.NSX,
         icmp_error_rate=0,
     )
@@ -74,19 +77,56 @@ def changed(rule: NatRule) -> NatRule:
     return replace(rule, external=replace(public, last=public.first))
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival(PacketEvent):
+    """A packet that comes whole, or as pieces with these bytes of what follows its IP headers, in this order."""
+
+    spans: tuple[tuple[int, int], ...] = ()
+    identification: int = 0
+
+    def pieces(self, packet: bytes) -> list[bytes]:
+        """What comes of an IP packet that is as long as this one."""
+        if not self.spans:
+            return [packet]
+        whole = taken_apart(Random(0), self.frame[:14] + packet)
+        assert whole is not None, "a packet that is to be cut has to be one"
+        end = max(last for _, last in self.spans)
+        return [
+            replace(
+                whole, data=whole.data[first:last], offset=first, more=last < end, identification=self.identification
+            ).frame(b"")
+            for first, last in self.spans
+        ]
+
+
 class Packets(Traffic):
     """Draws packets one by one; the clock stands still."""
 
-    def packet(self) -> PacketEvent:
+    def packet(self) -> Arrival:
         """The next one that both sides can take."""
         while True:
             self._said = None
-            port, data = self._hairpin.popleft() if self._hairpin else self._packet()
+            port, data, came = self._hairpin.popleft() if self._hairpin else (*self._packet(), None)
             data = plain(data)
             if self.random.random() < 0.01:
                 port = self.random.choice(self.universe.config.ports)
-            if admissible(data) and not self.is_masked(port, data):
-                return PacketEvent(port, data, 0)
+            if came is None and admissible(data) and not self.is_masked(port, data):
+                return self.arrival(port, data)
+
+    def arrival(self, port: str, data: bytes) -> Arrival:
+        """The packet, in pieces now and then."""
+        random, (at, protocol) = self.random, upper(data[14:])
+        size, first = len(data) - 14 - at, 24 if protocol == TCP else 8
+        may_be_cut = size > first and data[20:22] != b"\x40\0" and at in (20, 24, 40)
+        if not may_be_cut or random.random() < 0.7:
+            return Arrival(port, data, 0)
+        step = random.choice((8, 16, 512, 1232)) if size < 200 else random.choice((256, 512, 1232, 1400))
+        starts = [0, *range(random.choice((first, first + 8, max(first, step))), size, step)]
+        spans = [(start, end) for start, end in zip(starts, [*starts[1:], size], strict=True) if start < end]
+        if len(spans) == 1:
+            return Arrival(port, data, 0)
+        random.choice((random.shuffle, list.reverse, list.copy))(spans)
+        return Arrival(port, data, 0, spans=tuple(spans), identification=random.getrandbits(16))
 
     def is_masked(self, port: str, data: bytes) -> bool:
         """Does it pretend to be from the edge, and is not by the provider's router, which returns such packets?"""
@@ -115,7 +155,7 @@ def admissible(data: bytes) -> bool:
     if parts is None:
         return False
     ip = data[14:]
-    if parts.version == 4 and int.from_bytes(ip[6:8], "big") & 0xBFFF:
+    if parts.version == 4 and (int.from_bytes(ip[6:8], "big") & 0xBFFF or not has_idle_options(ip)):
         return False
     if parts.protocol not in PROTOCOLS[parts.version]:
         return False
@@ -123,6 +163,19 @@ def admissible(data: bytes) -> bool:
         return checksums_right(ip) and not is_fragment(dissect(ip).quote)
     except (IndexError, ValueError):
         return False
+
+
+def has_idle_options(ip: bytes) -> bool:
+    """Is there nothing among an IPv4 packet's options that Linux writes to, obeys or complains of?"""
+    at, end = 20, (ip[0] & 15) * 4
+    while at < end and ip[at] != 0:
+        if ip[at] == 1:
+            at += 1
+            continue
+        if ip[at] != ROUTER_ALERT or ip[at + 1 : at + 2] != b"\x04":
+            return False
+        at += 4
+    return at <= end
 
 
 def is_fragment(quote: Datagram | None) -> bool:

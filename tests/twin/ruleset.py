@@ -118,8 +118,6 @@ class Writer:
             "icmp type { 3, 4, 5, 11, 12 } accept",
             "icmpv6 type 0-127 accept",
         ]
-        if self.border:
-            lines.append(f"iifname {names(self.border)} goto inbound")
         hairpin = f"meta mark set meta mark or {HAIRPIN:#x} accept"
         routing = self.config.routing
         primary = {subnet.primary for uplink in routing.uplinks for subnet in uplink.subnets}
@@ -127,11 +125,16 @@ class Writer:
             f"ct direction reply ct mark {number} meta mark set meta mark and {ENTERED:#x} or {number << 8:#x} accept"
             for number in range(1, len(self.ports) + 1)
         ]
+        entries = [str(number) for number, port in enumerate(self.ports.values(), 1) if port in self.distributed]
+        began = f"ct direction original ct mark {{ {', '.join(entries)} }}"
         for version in (4, 6) if self.distributed else ():
             for address in owned(self.config, version):
-                match = f"iifname {names(self.distributed)} {FAMILY[version]} daddr {address}"
-                lines.append(f"{match} {'goto called' if address in primary else hairpin}")
-                known.append(f"{match} {hairpin}")
+                to = f"{FAMILY[version]} daddr {address}"
+                then = "goto called" if address in primary else hairpin
+                lines.extend(f"{source} {to} {then}" for source in (f"iifname {names(self.distributed)}", began))
+                known.append(f"{began} {to} {hairpin}")
+        if self.border:
+            lines.append(f"iifname {names(self.border)} goto inbound")
         called = [f"{match} {hairpin}" for _, match in self.inbound_matches()]
         return [
             *chain("called", [*called, "accept"]),

@@ -49,8 +49,9 @@ def verdict(difference: Difference) -> list[str]:
     steps = ", ".join(f"{step.stage.name} {step.result.name} {step.rule_id or ''}".strip() for step in outcome.steps)
     lines = [f"  edge: {outcome.verdict.name} {outcome.reason.name} ({steps})"]
     lines += [f"    out {item.port}: {format_frame(item.frame, SHOWN)}" for item in outcome.outputs]
+    lines += [f"        in pieces {sent.cuts}" for sent in difference.edge if sent.cuts]
     lines.append(f"  Linux, which differs in {', '.join(sorted(difference.fields))}:")
-    lines += [f"    out {sent.port}: {sent.packet}" for sent in difference.kernel] or ["    nothing"]
+    lines += [f"    out {sent.port}: {sent.packet} {sent.cuts}" for sent in difference.kernel] or ["    nothing"]
     return lines
 
 

@@ -12,11 +12,10 @@ from random import Random
 import pytest
 
 from tests.model.frames import frame, tcp, udp
-from tests.model.traffic import PacketEvent
 from tests.support import acme, with_options
 from tests.twin.compare import Pair, Tally, explore
 from tests.twin.explained import EXPLANATIONS, explain
-from tests.twin.places import Packets, place
+from tests.twin.places import Arrival, Packets, place
 from tests.twin.run import as_json, report, search
 from tests.twin.twin import Twin
 from tests.twin.wire import dissect
@@ -73,7 +72,7 @@ def test_a_connection_through_both() -> None:
             ("INTERNET", tcp(CLIENT, PUBLIC, 4000, 80, 0x10, 100, 500)),
             ("LAN", udp(SERVER, CLIENT, 5000, 53)),
         ):
-            event = PacketEvent(port, frame(parts), 0)
+            event = Arrival(port, frame(parts), 0)
             outcome, difference = pair.feed(event)
             assert (outcome.verdict.name, difference) == ("ALLOW", None)
         flows = twin.process("INTERNET", frame(tcp(CLIENT, PUBLIC, 4000, 81, 0x02, 1, 0))[14:])
@@ -85,13 +84,13 @@ def test_source_ports_are_told_apart_and_answers_find_them() -> None:
     """Both sides choose a port; the answer to ours has to reach the machine on both."""
     with Twin(acme()) as twin:
         pair = Pair(acme(), twin)
-        outcome, difference = pair.feed(PacketEvent("LAN", frame(udp(SERVER, CLIENT, 5000, 53)), 0))
+        outcome, difference = pair.feed(Arrival("LAN", frame(udp(SERVER, CLIENT, 5000, 53)), 0))
         assert difference is None
         left = dissect(outcome.outputs[0].frame[14:])
         answer = frame(udp(CLIENT, left.src[0], 53, left.src[1]))
         theirs = dissect(pair.ports.there(answer[14:]))
         assert theirs.dst[0] == left.src[0]
-        outcome, difference = pair.feed(PacketEvent("INTERNET", answer, 0))
+        outcome, difference = pair.feed(Arrival("INTERNET", answer, 0))
         assert difference is None
         assert dissect(outcome.outputs[0].frame[14:]).dst == (SERVER, 5000)
 

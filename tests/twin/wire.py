@@ -46,8 +46,17 @@ class Datagram:
 
     @property
     def icmp(self) -> tuple[int, int] | None:
-        """Type and code."""
-        return (self.body[0], self.body[1]) if self.protocol in (ICMP, ICMP6) else None
+        """Type and code, if they are there."""
+        return (self.body[0], self.body[1]) if self.protocol in (ICMP, ICMP6) and len(self.body) > 1 else None
+
+    @property
+    def kind(self) -> int:
+        """The protocol; with a query, and what replies to it, the query's type too."""
+        queries = {(ICMP, 0): 8, (ICMP, 14): 13, (ICMP, 16): 15, (ICMP, 18): 17, (ICMP6, 129): 128}
+        if self.icmp is None:
+            return self.protocol
+        asked = (self.protocol, queries.get((self.protocol, self.icmp[0]), self.icmp[0]))
+        return asked[1] << 8 | self.protocol if asked in REQUESTS else self.protocol
 
     @property
     def flags(self) -> int:
