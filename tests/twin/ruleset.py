@@ -130,8 +130,8 @@ class Writer:
         for version in (4, 6) if self.distributed else ():
             for address in owned(self.config, version):
                 to = f"{FAMILY[version]} daddr {address}"
-                for source in (f"iifname {names(self.distributed)}", began):
-                    lines.append(f"{source} {to} {'goto called' if address in primary else hairpin}")
+                verdict = "goto called" if address in primary else hairpin
+                lines += [f"iifname {names(self.distributed)} {to} {verdict}", f"{began} {to} {verdict}"]
                 known.append(f"{began} {to} {hairpin}")
         if self.border:
             lines.append(f"iifname {names(self.border)} goto inbound")
