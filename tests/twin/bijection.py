@@ -36,7 +36,7 @@ class Bijection:
         theirs = translated(what, self._there)
         if theirs != what and (what.src == what.dst or theirs.src == theirs.dst):
             return True
-        if packet.quote is not None and packet.dst[0] not in (what.src[0], packet.src[0]):
+        if packet.quote is not None and packet.dst[0] != what.src[0]:
             # To somebody else, who may be the sender of what it quotes on the other side.
             return packet.dst[0] == theirs.src[0]
         ends = ((what.kind, what.src, what.dst), (what.kind, what.dst, what.src))

@@ -55,15 +55,16 @@ class Heard:
 @dataclass(slots=True)
 class Past:
     """A session as its packets that the engine forwarded tell of it: the first one's flags and source, all flows that
-    it goes by, its ends, each by the names that it has on both sides, and its ICMP codes.  ``parted``: the two know
-    different numbers, because one of its packets died by its TTL or size, was a SYN or reset that was refused, was a
-    second SYN, or left the window, taken unscaled."""
+    it goes by, its ends, each by the names that it has on both sides, and its ICMP codes.  ``doubted``: a reset was
+    refused, or died.  ``parted``: the two know different numbers, because one of its packets died by its TTL or size,
+    was a SYN or reset that was refused, was a second SYN, or left the window, taken unscaled."""
 
     begins: int = 0
     origin: frozenset[End] = frozenset()
     flows: set[Flow] = field(default_factory=set)
     ends: dict[End, Heard] = field(default_factory=dict)
     codes: set[int] = field(default_factory=set)
+    doubted: bool = False
     parted: bool = False
 
     @property
@@ -107,7 +108,9 @@ class Past:
 class Difference:
     """What came of one packet on both sides.  ``edge`` and ``kernel`` are what left, the latter in the engine's ports;
     ``fields`` names what the two differ in.  ``strays``: packets between the same ends have come in on the other side,
-    uplinks or not; ``visited``: such packets have been for the edge itself, or between distributed networks."""
+    uplinks or not; ``visited``: such packets have been for the edge itself, or between distributed networks;
+    ``tainted``: it left with ends of which the two know different things since another difference; ``source``: the
+    packet's in the twin, other than here if each side drew its own."""
 
     config: EdgeConfig
     event: Arrival
@@ -119,6 +122,8 @@ class Difference:
     past: Past
     strays: bool
     visited: bool
+    tainted: bool
+    source: End
 
     @property
     def results(self) -> frozenset[StepResult]:
@@ -206,6 +211,8 @@ class Pair:
                 deepcopy(past),
                 self.strays(event.port, packet) or any(self.strays(sent.port, sent.packet, out=True) for sent in edge),
                 bool(self.visits & {packet.flow, *(sent.packet.flow for sent in edge)}),
+                bool(self.over & {sent.packet.flow for sent in edge}),
+                dissect(there).src,
             )
         self.remember(event, packet, outcome, edge)
         return outcome, difference
@@ -243,7 +250,8 @@ class Pair:
         refused = outcome.reason is Reason.TCP_WINDOW and packet.flags & (SYN | RST)
         if (outcome.reason in LOSSES or refused) and packet.flow in self.past:
             self.past[packet.flow].parted = True
-        if outcome.verdict is not Verdict.ALLOW or outcome.reason is Reason.RELATED:
+            self.past[packet.flow].doubted |= bool(packet.flags & RST)
+        if outcome.verdict is not Verdict.ALLOW or packet.is_error:
             return
         here = edge[0].packet
         past = self.past.get(packet.flow)

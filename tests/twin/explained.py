@@ -177,11 +177,26 @@ def collision(d: Difference) -> bool:
     return d.outcome.reason is Reason.NAT_COLLISION and d.edge_silent and d.kernel[0].packet.body == d.packet.body
 
 
+@explanation("Rules may tell the addresses of a pool apart, of which each side gave another.")
+def pool_address(d: Difference) -> bool:
+    asked = d.outcome.reason in (Reason.FW_RULE, Reason.FW_DEFAULT, Reason.FW_SYSTEM)
+    return d.source[0] != d.packet.src[0] and asked and not d.hit
+
+
+@explanation(
+    "A session would bear the tuple of one that only Linux has, by a port that it drew, or after another difference."
+)
+def leftover(d: Difference) -> bool:
+    meets = d.tainted or (d.source != d.packet.src and StepResult.SNAT not in d.results)
+    return meets and not d.hit and d.fields == {"src"} and d.outcome.verdict is Verdict.ALLOW
+
+
 @explanation("Linux keeps no session, hence has no NAT, for ICMP that is neither query nor error; the edge does.")
 def icmp_other_has_no_session(d: Difference) -> bool:
     about = d.packet if d.packet.quote is None else d.packet.quote
-    known = bool({StepResult.DNAT, StepResult.SNAT} & d.results) or d.outcome.reason is Reason.RELATED
-    return is_other_icmp(about) and known and d.outcome.verdict is Verdict.ALLOW
+    known = d.hit or bool({StepResult.DNAT, StepResult.SNAT} & d.results)
+    passes = d.outcome.verdict is Verdict.ALLOW or (d.outcome.verdict is Verdict.REJECT and d.kernel_silent)
+    return is_other_icmp(about) and known and passes
 
 
 @explanation("Linux takes ICMP types that it does not know for errors, which earn no answer (RFC 1122 3.2.2).")
@@ -229,13 +244,10 @@ def tracked_without_a_session(d: Difference) -> bool:
 @explanation("Both sessions of a connection of the edge's public addresses to one another bear the same tuple.")
 def hairpin(d: Difference) -> bool:
     own = own_addresses(d.config)
-    if d.packet.quote is not None:
-        quote = d.packet.quote
-        return (
-            quote.protocol == TCP and d.outcome.reason is Reason.ICMP_UNRELATED and {quote.src[0], quote.dst[0]} <= own
-        )
-    seen = (d.packet, *(sent.packet for sent in d.edge))
-    return d.packet.protocol == TCP and d.hit and any({item.src[0], item.dst[0]} <= own for item in seen)
+    about = d.packet if d.packet.quote is None else d.packet.quote
+    flows = {d.packet.flow, *d.past.flows, *(sent.packet.flow for sent in d.edge)}
+    known = d.hit or d.outcome.reason is Reason.ICMP_UNRELATED
+    return about.protocol == TCP and known and any({address for address, _ in ends} <= own for _, ends in flows)
 
 
 @explanation("Linux does not reject an IPv6 packet that ends with its headers; the edge answers it.")
@@ -295,7 +307,9 @@ def unshaken(d: Difference) -> bool:
         return d.packet.flags != SYN
     if d.packet.src not in d.past.ends:
         return d.packet.flags != SYN | ACK or not in_turn(d)
-    return not d.past.answered or not in_turn(d)
+    own = d.past.ends[d.packet.src]
+    spoke_on = d.packet.src not in d.past.origin and (own.syn is None or own.next != (own.syn + 1) % 2**32)
+    return not d.past.answered or not in_turn(d) or spoke_on
 
 
 @explanation("A reset has to bear the exact numbers here; for Linux one in the window will do.")
@@ -323,6 +337,12 @@ def reopened(d: Difference) -> bool:
     return StepResult.ENDED in d.results and d.past.reset and d.kernel_silent and d.packet.flags == SYN
 
 
+@explanation("Linux forgets a connection that nobody answered at a reset that it drops; the edge keeps it.")
+def forgotten_anyway(d: Difference) -> bool:
+    unanswered = d.past.doubted and d.past.ends.keys() <= d.past.origin
+    return unanswered and d.hit and d.packet.flags == SYN and d.fields <= {"src", "dst", "port"} and d.kernel_forwards
+
+
 @explanation("Linux forgets a connection that was reset, or takes little more of it; the edge keeps it for tcpClosed.")
 def after_reset(d: Difference) -> bool:
     return d.past.reset and (d.packet.protocol == TCP or error_about_tcp(d))
@@ -345,6 +365,13 @@ def window_bounds(d: Difference) -> bool:
 
 
 # --- ICMP errors ------------------------------------------------------------------------------------------------------
+
+
+@explanation("Linux gives errors the source of SNAT also where that has changed nothing but the port.")
+def port_only(d: Difference) -> bool:
+    if d.outcome.reason is not Reason.RELATED or d.fields != {"src"} or d.packet.quote is None:
+        return False
+    return d.edge[0].packet.src == d.packet.src and d.kernel[0].packet.src[0] == d.packet.quote.dst[0]
 
 
 @explanation("Linux looks at ports in a quote, and is content without the eight bytes that RFC 792 promises.")

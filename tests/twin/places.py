@@ -160,7 +160,7 @@ def admissible(data: bytes) -> bool:
     if parts.protocol not in PROTOCOLS[parts.version]:
         return False
     try:
-        return checksums_right(ip) and not is_fragment(dissect(ip).quote)
+        return checksums_right(ip) and not is_unsound(dissect(ip).quote)
     except (IndexError, ValueError):
         return False
 
@@ -178,8 +178,10 @@ def has_idle_options(ip: bytes) -> bool:
     return at <= end
 
 
-def is_fragment(quote: Datagram | None) -> bool:
-    """Is the quoted packet a fragment, or may be one?"""
+def is_unsound(quote: Datagram | None) -> bool:
+    """Is the quoted packet a fragment, or may be one, or of no IP version, which Linux does not look at?"""
     if quote is None:
         return False
+    if quote.head[0] >> 4 != quote.version:
+        return True
     return quote.protocol == 44 or (quote.version == 4 and int.from_bytes(quote.head[6:8], "big") & 0xBFFF != 0)

@@ -130,8 +130,8 @@ class Writer:
         for version in (4, 6) if self.distributed else ():
             for address in owned(self.config, version):
                 to = f"{FAMILY[version]} daddr {address}"
-                then = "goto called" if address in primary else hairpin
-                lines.extend(f"{source} {to} {then}" for source in (f"iifname {names(self.distributed)}", began))
+                verdict = "goto called" if address in primary else hairpin
+                lines += [f"iifname {names(self.distributed)} {to} {verdict}", f"{began} {to} {verdict}"]
                 known.append(f"{began} {to} {hairpin}")
         if self.border:
             lines.append(f"iifname {names(self.border)} goto inbound")

@@ -12,9 +12,10 @@ from edge.model import EdgeConfig
 from tests.model.frames import frame, icmp, tcp, udp
 from tests.support import acme, default_rule, nat, network, rule, static_route, uplink, with_options
 from tests.twin.bijection import Bijection
+from tests.twin.joined import joined
 from tests.twin.links import batch, routes, sysctls
 from tests.twin.phrases import InexpressibleError
-from tests.twin.places import place
+from tests.twin.places import Arrival, place
 from tests.twin.ruleset import ruleset
 from tests.twin.twin import Twin
 from tests.twin.wire import ICMP, UDP, checksums_right, dissect, with_ends
@@ -219,3 +220,29 @@ def test_a_segment_in_numbers() -> None:
     )
     assert (segment.seq, segment.ack, segment.behind, segment.window, segment.flags) == (2**32 - 1, 7, 4, 99, 3)
     assert (segment.extensions, segment.upper) == ([60], 27)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_pieces_are_joined_in_their_order_and_how_they_were_cut_is_told(version: int) -> None:
+    src, dst = (bytes(4), bytes(4)) if version == 4 else (bytes(16), bytes(16))
+    whole = frame(udp(src, dst, 1, 2, bytes(range(100))), fragment=0)
+    arrival = Arrival("LAN", whole, 0, spans=((48, 108), (0, 48)), identification=7)
+    pieces = arrival.pieces(whole[14:])
+    assert [len(piece) for piece in pieces] == [80, 68] if version == 4 else [108, 96]
+    (found,) = joined(("LAN", piece) for piece in reversed(pieces))
+    head = 20 if version == 4 else 40
+    assert (found.packet[head:], found.cuts) == (whole[14 + head :], ((head, 0, 48), (head, 48, 60)))
+    assert joined([("LAN", whole[14:])])[0].cuts == ()
+    with pytest.raises(ValueError, match="disorder"):
+        joined(("LAN", piece) for piece in pieces)
+
+
+def test_queries_of_two_types_may_have_one_identifier() -> None:
+    pairs = Bijection()
+    far = (bytes((192, 0, 2, 1)), 0)
+    kinds = [dissect(frame(icmp(HERE[0], far[0], kind, 0, 7, 1))[14:]).kind for kind in (8, 13)]
+    assert pairs.learn(kinds[0], HERE, THERE, far)
+    assert pairs.learn(kinds[1], (HERE[0], 9), THERE, far)
+    reply = dissect(frame(icmp(far[0], HERE[0], 14, 0, 9, 1))[14:])
+    assert reply.kind == kinds[1]
+    assert dissect(pairs.there(frame(icmp(far[0], HERE[0], 14, 0, 9, 1))[14:])).dst == THERE
