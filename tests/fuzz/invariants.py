@@ -22,6 +22,7 @@ PAIRS: dict[Reason, frozenset[Verdict]] = dict.fromkeys(Reason, _DROPPED) | {
     Reason.FW_SYSTEM: _RULED - {Verdict.LOCAL},
     Reason.NAT_BYPASS: _ALLOWED,
     Reason.EAST_WEST: _ALLOWED,
+    Reason.ALG: _ALLOWED,
     Reason.SESSION: _ALLOWED,
     Reason.RELATED: _ALLOWED,
     Reason.LOCAL_SERVICE: frozenset({Verdict.LOCAL}),

@@ -70,7 +70,7 @@ def test_a_mistake_is_found_and_made_small(broken: type[ReferenceEdge], tmp_path
     assert found is not None
     small = shrink(make, found[0])
     assert play(make, small) is not None
-    assert len([event for event in small.events if isinstance(event, PacketEvent)]) <= 2
+    assert len([event for event in small.events if isinstance(event, PacketEvent)]) <= 4
     assert small.universe.config.routing.static_routes == ()
     path = tmp_path / "case.pickle"
     story = report(make, *found, path)

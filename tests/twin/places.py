@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from random import Random
 
 from edge.addresses import PortRange
+from edge.firewall.config import FirewallRule
 from edge.model import EdgeConfig, Profile, Timers
 from edge.nat.config import FirewallMatch, NatRule, NatType
 from tests.model.frames import parts_of
@@ -62,7 +63,13 @@ def fit(random: Random, config: EdgeConfig) -> EdgeConfig:
         icmp_error_rate=0,
     )
     rules = tuple(changed(rule) for rule in config.nat.rules if rule.type is not NatType.REFLEXIVE)
-    return replace(config, options=options, nat=replace(config.nat, rules=rules))
+    firewall = replace(config.firewall, rules=tuple(without_helpers(rule) for rule in config.firewall.rules))
+    return replace(config, options=options, nat=replace(config.nat, rules=rules), firewall=firewall)
+
+
+def without_helpers(rule: FirewallRule) -> FirewallRule:
+    """The rule with profiles that listen to nobody."""
+    return replace(rule, profiles=tuple(replace(profile, alg="") for profile in rule.profiles))
 
 
 def changed(rule: NatRule) -> NatRule:

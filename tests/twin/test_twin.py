@@ -22,7 +22,7 @@ from tests.twin.wire import dissect
 
 needs_twin = pytest.mark.needs("netns", "nft")
 PACKETS = 4000
-SEED = 5
+SEED = 2
 CLIENT, PUBLIC, SERVER = bytes((198, 51, 100, 9)), bytes((203, 0, 113, 11)), bytes((10, 20, 0, 10))
 
 

@@ -25,7 +25,8 @@ COMMAND = b"PORT 10,20,0,50,8,1\r\n"
 
 @pytest.fixture(params=[Edge, ReferenceEdge], ids=["native", "reference"])
 def make(request: pytest.FixtureRequest) -> MakeEdge:
-    return request.param
+    maker: MakeEdge = request.param
+    return maker
 
 
 def config() -> EdgeConfig:
