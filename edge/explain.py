@@ -33,8 +33,8 @@ SENTENCES = MappingProxyType(
         Reason.FRAGMENT_HELD: "it is a fragment that waits for the rest of its packet",
         Reason.FRAGMENT_ERROR: "it is a fragment that contradicts itself or another of its packet, or too small to be"
         " judged",
-        Reason.SESSION_LIMIT: "the edge holds as many sessions as it may (options.maxSessions, options.maxHalfOpen,"
-        " options.maxSessionsPerSource)",
+        Reason.SESSION_LIMIT: "there are as many sessions as there may be, in all or of its source"
+        " (options.maxSessions, options.maxHalfOpen, options.maxSessionsPerSource)",
         Reason.NAT_PORTS_EXHAUSTED: "no source port is left on the external addresses of the SNAT rule {rule}",
         Reason.NAT_COLLISION: "another session already owns the tuple that its replies would bear",
         Reason.NOT_IP: "it carries neither IPv4 nor IPv6",

@@ -403,7 +403,8 @@ def _rules(outcome: Outcome, known: Mapping[str, HitRule]) -> list[HitRule]:
 
 def _rewrite(steps: Sequence[Step]) -> Endpoints | None:
     """Where NAT, or the session that recorded it, left the endpoints; None when neither changed them."""
-    return next((step.after for step in reversed(steps) if step.after is not None), None)
+    left = (step.after for step in reversed(steps) if step.result is not StepResult.EXPECT)  # that is another packet
+    return next((after for after in left if after is not None), None)
 
 
 def _endpoint_text(address: object, port: object) -> str:

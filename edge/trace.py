@@ -40,7 +40,9 @@ MAX_CLOCK_S = 9_000_000_000
 _ANY_PROTOCOL = 253
 """For experiments (RFC 3692): a packet of it has no further header that could be wrong."""
 
-_GOES_ON = frozenset({StepResult.HIT, StepResult.ALLOW, StepResult.BYPASS, StepResult.REFLEXIVE})
+_GOES_ON = frozenset(
+    {StepResult.HIT, StepResult.ALLOW, StepResult.BYPASS, StepResult.REFLEXIVE, StepResult.ALG, StepResult.EXPECT}
+)
 """What the last stage of a packet that leaves by an uplink says."""
 _REFUSED_SEGMENT = frozenset({Reason.TCP_WINDOW, Reason.TCP_STATE})
 """What is dropped so, and what the edge answers, is no part of the connection: its ends go on with other numbers."""

@@ -84,7 +84,7 @@ class PacketText:
         if self.of is None:
             upper = {TCP: 20, UDP: 8}.get(self.protocol, 0) if self.sport is not None else 0
             header = upper if self.icmp is None else icmp_header_size(self.version, self.icmp[0])
-            return header + self.values.get("len", 0)
+            return header + (self.values.get("len", 0) if self.data is None else len(self.data))
         header = icmp_header_size(self.version, self.icmp[0]) if self.icmp else 0
         return min(header + self.of.sent_bytes, MAX_ICMP_ERROR[self.version])
 

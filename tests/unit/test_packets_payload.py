@@ -118,3 +118,12 @@ def test_patterns_of_payload(pattern: str, packet: str, *, fits: bool) -> None:
 def test_patterns_of_payload_that_cannot_be_read(pattern: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PacketPattern.parse(pattern)
+
+
+def test_payload_may_be_sent_in_pieces() -> None:
+    text = 'udp 10.0.0.1:1 > 10.0.0.2:2 data="abcdefgh01234567"'
+    whole = build_frame(parse_packet(text))[34:]
+    pieces = [build_frame(parse_packet(f"{text} frag={part}"))[34:] for part in ("0-15", "16-23", "16-")]
+    assert pieces == [whole[:16], whole[16:], whole[16:]]
+    with pytest.raises(PacketSyntaxError, match="the last of which is 23"):
+        parse_packet(f"{text} frag=8-24")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from edge.reference import ReferenceEdge
 from edge.replay import PortUnknownError, ReplayResult, replay, replay_stepwise
 from edge.runtime import Edge
 from edge.verdicts import Reason, Verdict
+from tests.alg_bench import WAY_OUT, ftp_edge
 
 START_NS = 1_600_000_000_000_000_000
 SECOND = 10**9
@@ -226,6 +228,15 @@ def test_output_bears_verdict_rules_and_rewrite(config: EdgeConfig, tmp_path: Pa
         "ALLOW SESSION, firewall rule out, SNAT rule internet, rewritten to 8.8.8.8:53 > 10.20.0.9:4000",
         "ALLOW FW_RULE, DNAT rule pub-dns, firewall rule in-dns, rewritten to 198.51.100.7:40000 > 10.20.0.53:5353",
     ]
+
+
+def test_an_announcement_is_no_rewrite_of_the_packet_that_makes_it(tmp_path: Path) -> None:
+    request = build_frame(parse_packet("udp 10.20.0.50:4000 > 198.51.100.9:69 len=20"))
+    path, written, edge = capture(tmp_path, [(5, request)]), tmp_path / "out.pcapng", ftp_edge(WAY_OUT)
+    with open_capture(path) as reader, PcapngWriter(written, edge.ports) as writer:
+        replay_stepwise(Edge(edge), reader, writer=writer)
+    (comment,) = comments(written)
+    assert re.search(r"rewritten to 203\.0\.113\.10:\d+ > 198\.51\.100\.9:69$", comment)
 
 
 # --- two edges ------------------------------------------------------------------------------------------------------

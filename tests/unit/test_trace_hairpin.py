@@ -9,6 +9,7 @@ from edge.reference import ReferenceEdge
 from edge.runtime import Edge
 from edge.trace import Tracer, TraceResult, render
 from edge.verdicts import Reason, Stage, StepResult, Verdict
+from tests.alg_bench import with_profile
 from tests.reference_bench import MakeEdge
 from tests.support import acme, default_rule, nat, network, rule, uplink, with_options
 
@@ -43,6 +44,17 @@ def test_both_passes_are_one_result(make: MakeEdge) -> None:
     assert "  6. ROUTE            HAIRPIN    INTERNET" in lines
     public = result.outputs[0].packet.split()[1]
     assert f"  9. NAT              DNAT       web       -> tcp {public} > 10.20.0.10:8080 S  (logged)" in lines
+
+
+def test_a_session_that_announces_another_is_told_of_its_last_pass(make: MakeEdge) -> None:
+    ways = [with_profile("tftp-out", "TFTP", direction="OUT"), with_profile("tftp-in", "TFTP", direction="IN")]
+    published = nat("pub", "DNAT", "203.0.113.12", "10.20.0.10")
+    text = "udp 10.20.0.20:5 > 203.0.113.12:69"
+    result = trace(make, text, firewall=ways, nat_rules=[published, OUT])
+    assert [step.result for step in result.steps].count(StepResult.EXPECT) == 2
+    assert result.firewall_rule == ("tftp-in", "tftp-in")
+    assert [name for name, _ in result.nat_rules] == ["internet", "pub"]
+    assert result.explanation == 'the firewall rule "tftp-in" allows it'
 
 
 def test_the_rule_that_refused_behind_a_hairpin_is_named(make: MakeEdge) -> None:
