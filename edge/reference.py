@@ -209,10 +209,8 @@ def new_session(trip: Trip) -> Ruling:
         return Ruling(Verdict.DROP, Reason.NAT_PORTS_EXHAUSTED if exhausted else Reason.NAT_COLLISION)
     if by_snat:
         after = trip.shown(translated)
-        trip.steps = [  # an earlier pass has its own
-            replace(step, after=after) if step.result is StepResult.SNAT and step.after is None else step
-            for step in trip.steps
-        ]
+        last = max(number for number, step in enumerate(trip.steps) if step.result is StepResult.SNAT)
+        trip.steps[last] = replace(trip.steps[last], after=after)  # an earlier pass has its own
     session = Session(
         kind=trip.packet.kind,
         icmp_type=trip.packet.icmp_type,

@@ -245,6 +245,25 @@ def test_limits_count_the_source_of_each_pass(make: MakeEdge) -> None:
     assert len(bench.edge.sessions()) == 3
 
 
+def test_a_pass_that_was_refused_has_no_translation_to_show(make: MakeEdge) -> None:
+    config = acme(
+        uplinks=[uplink("INTERNET", "203.0.113.1/24 203.0.113.9-203.0.113.12")],
+        networks=[network("DMZ", "10.20.1.1/24", kind="NON_DISTRIBUTED")],
+        nat_rules=[
+            nat("own", "SNAT", "203.0.113.9", "203.0.113.9"),
+            nat("in", "DNAT", "203.0.113.9", "10.20.1.9", match="BYPASS"),
+            nat("out", "SNAT", "203.0.113.9", "10.20.1.0/24"),
+        ],
+        firewall=[default_rule("REJECT")],
+    )
+    bench = Bench(strict(config), make=make)
+    outcome = bench.send("tcp 203.0.113.9:80 > 10.20.1.9:443 S in=INTERNET")
+    shown = {step.rule_id: step.after is not None for step in outcome.steps if step.rule_id in ("own", "in", "out")}
+    assert why(outcome)[0] == "REJECT"
+    assert shown["own"] is False
+    assert shown["out"] is True
+
+
 def test_each_pass_shows_its_own_translation(make: MakeEdge) -> None:
     config = acme(
         uplinks=[uplink("INTERNET", "203.0.113.1/24 203.0.113.10-203.0.113.12")],
