@@ -8,27 +8,22 @@ from libc.string cimport memcpy, memset
 from native.capture cimport CaptureReader
 from native.account cimport count_source, end_session, expire, fold_session, watch_fragments
 from native.addresses cimport addresses_free, addresses_init
-from native.admit cimport foresee_hairpin
 from native.answer cimport ANSWER_ROOM, FRAME_MAX
 from native.cut cimport is_cuttable, next_piece
-from native.decide cimport is_local, is_owned
 from native.engine cimport BURST, LOG_ENTRIES, LogEntry, Result, State
 from native.expect cimport expectations_free, expectations_init, expectations_reserve
 from native.fragment cimport (
     NO_CHUNK, Fragments, Pieces, forget, fragments_free, fragments_init, fragments_reserve, index_anew, set_limits,
     set_pieces,
 )
-from native.kinds cimport ROUTE_BROADCAST, ROUTE_ISOLATED
 from native.link cimport MAX_FRAME
 from native.machine cimport ticks
 from native.mapped cimport turn_into_reply
-from native.packet cimport (
-    K_ICMP_OTHER, K_ICMP_QUERY, K_ICMP_REPLY, K_TCP, K_UDP, PARSED, Key, Packet, key_dport, key_family,
-    key_proto, key_sport, parse, set_side,
-)
+from native.packet cimport PARSED, Key, Packet, key_proto, parse, set_side
 from native.pipeline cimport pipeline
 from native.program cimport Program, ProgramData, side_of
-from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord
+from native.rebind cimport rebind
+from native.record cimport NO_PORT, Recorder
 from native.route cimport NOWHERE, map_lookup
 from native.session cimport (
     ORIGINAL, REPLY, Session, hash_key, key_reversed, prefetch_bucket, prefetch_session,
@@ -36,6 +31,7 @@ from native.session cimport (
 )
 from native.stats cimport R_FRAGMENT_HELD, REASONS, VERDICTS, V_ALLOW, V_HELD, RuleCounter, Totals
 from native.stream cimport C_FRAME
+from native.view cimport endpoints, icmp_type_of, slot_or_none, step_tuple
 from native.wire cimport unlikely
 
 cdef enum:
@@ -181,13 +177,8 @@ cdef class Engine:
                 if flush or out_port is None or in_port is None:
                     end_session(&self.state, number)
                     continue
-                session.flow[ORIGINAL].out_port = out_port
-                session.flow[REPLY].out_port = in_port
-                if not survives(&old.data, &program.data, session):
+                if not rebind(&old.data, &program.data, session, in_port, out_port):
                     end_session(&self.state, number)
-                    continue
-                foresee_hairpin(&program.data, session, ORIGINAL)
-                foresee_hairpin(&program.data, session, REPLY)
             self._renumber_fragments(port_map)
         if not program.data.max_sessions_per_source:
             addresses_free(&self.state.sources)
@@ -540,85 +531,3 @@ cdef class Engine:
         lost = self.state.log_lost
         self.state.log_lost = 0
         return found, lost
-
-
-cdef bint survives(const ProgramData *old, const ProgramData *new, const Session *session) noexcept nogil:
-    # Do the session's route and external addresses still stand under the new program?  Its ports do.
-    cdef const Key *original = &session.flow[ORIGINAL].key
-    cdef const Key *reply = &session.flow[REPLY].key
-    cdef uint8_t family = key_family(original)
-    cdef uint16_t in_port = session.flow[REPLY].out_port
-    cdef Packet packet
-    cdef Key forwarded
-    cdef uint32_t row
-    cdef uint8_t kind
-    key_reversed(reply, 0, &forwarded)
-    row = map_lookup(&new.route_map[family == 6], forwarded.dst_hi, forwarded.dst_lo)
-    if row == NOWHERE or new.routes[row].port != session.flow[ORIGINAL].out_port:
-        return False
-    packet.kind = session.kind
-    packet.icmp_type = <uint8_t>icmp_kind(session)
-    packet.icmp_code = 0
-    kind = new.routes[row].kind
-    if kind == ROUTE_ISOLATED or kind == ROUTE_BROADCAST or is_local(new, &packet, original, in_port, kind):
-        return False
-    if (forwarded.src_hi != original.src_hi or forwarded.src_lo != original.src_lo) and (
-            is_owned(old, family, forwarded.src_hi, forwarded.src_lo)
-            and not is_owned(new, family, forwarded.src_hi, forwarded.src_lo)):
-        return False
-    if (forwarded.dst_hi != original.dst_hi or forwarded.dst_lo != original.dst_lo) and (
-            is_owned(old, family, original.dst_hi, original.dst_lo)
-            and not is_owned(new, family, original.dst_hi, original.dst_lo)):
-        return False
-    return True
-
-
-cdef int icmp_kind(const Session *session) noexcept nogil:
-    # Type of the ICMP message that made the session, -1 for other protocols.
-    cdef const Key *original = &session.flow[ORIGINAL].key
-    if session.kind == K_ICMP_QUERY or session.kind == K_ICMP_OTHER:
-        return key_dport(original) >> 8
-    if session.kind == K_ICMP_REPLY:
-        # A reply bears the type of its request.
-        if key_family(original) == 6:
-            return 129
-        return 0 if key_sport(original) >> 8 == 8 else (key_sport(original) >> 8) + 1
-    return -1
-
-
-cdef object icmp_type_of(const Session *session):
-    cdef int number = icmp_kind(session)
-    return None if number < 0 else number
-
-
-cdef object slot_or_none(uint32_t slot):
-    return None if slot == NO_SLOT else slot
-
-
-cdef object wide(uint64_t hi, uint64_t lo):
-    return <object>hi << 64 | lo if hi else lo
-
-
-cdef tuple endpoints(const Key *key, uint8_t kind):
-    # (family, src, sport, dst, dport) as people see it: of ICMP only the identifier, as the source port.
-    sport, dport = key_sport(key), key_dport(key)
-    if kind == K_ICMP_QUERY:
-        dport = 0
-    elif kind == K_ICMP_REPLY:
-        sport, dport = dport, 0
-    elif kind != K_TCP and kind != K_UDP:
-        sport = dport = 0
-    return key_family(key), wide(key.src_hi, key.src_lo), sport, wide(key.dst_hi, key.dst_lo), dport
-
-
-cdef object step_tuple(const StepRecord *step):
-    return (
-        step.stage, step.result,
-        None if step.slot == NO_SLOT else step.slot,
-        None if step.port == NO_PORT else step.port,
-        endpoints(&step.after, step.kind) if step.has_after else None,
-        endpoints(&step.saw, step.kind) if step.has_saw else None,
-        bool(step.logged),
-        slot_or_none(step.dnat_slot),
-        slot_or_none(step.snat_slot),
-    )

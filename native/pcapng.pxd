@@ -48,6 +48,13 @@ ctypedef struct Pcapng:
     uint32_t interface_capacity
     uint64_t last_ts_ns         # of the last packet that had a time
 
+ctypedef struct Options:
+    const uint8_t *rest         # those behind the present one
+    uint32_t left               # bytes of them
+    uint32_t code               # of the present one, as the fields below
+    uint32_t size               # bytes of its value
+    const uint8_t *value
+
 
 cdef inline uint64_t padded(uint64_t size) noexcept nogil:
     return (size + 3) & ~<uint64_t>3
@@ -55,6 +62,24 @@ cdef inline uint64_t padded(uint64_t size) noexcept nogil:
 
 cdef inline int lengths_differ(InputStream stream, uint32_t size) noexcept nogil:
     return stream.fail(C_INVALID, b"the block's two lengths differ: it begins with {value}", size)
+
+
+cdef inline int next_option(InputStream stream, Options *options, const char *past) noexcept nogil:
+    # Steps to the next option: 1, 0 where there is none, or a Status below 0, ``past`` being said of what has no end.
+    cdef uint32_t length
+    if options.left < 4:
+        return 0
+    options.code = load16(options.rest, stream.foreign)
+    if options.code == OPTION_END:
+        return 0
+    options.size = load16(options.rest + 2, stream.foreign)
+    length = 4 + <uint32_t>padded(options.size)
+    if length > options.left:
+        return stream.fail(C_INVALID, past, options.code)
+    options.value = options.rest + 4
+    options.rest += length
+    options.left -= length
+    return 1
 
 
 cdef inline int section_header(InputStream stream, Pcapng *pcapng) noexcept nogil:
@@ -126,27 +151,21 @@ cdef inline int set_resolution(InputStream stream, Interface *interface, uint8_t
 
 
 cdef inline int interface_options(
-    InputStream stream, Interface *interface, const uint8_t *option, uint32_t left
+    InputStream stream, Interface *interface, const uint8_t *begin, uint32_t left
 ) noexcept nogil:
-    cdef uint32_t code
-    cdef uint32_t size
-    while left >= 4:
-        code = load16(option, stream.foreign)
-        size = load16(option + 2, stream.foreign)
-        if code == OPTION_END:
-            break
-        if padded(size) > left - 4:
-            return stream.fail(C_INVALID, b"option {value} of an interface runs past its block", code)
-        if code == OPTION_TSRESOL and size == 1:
-            if set_resolution(stream, interface, option[4]) < 0:
+    cdef Options option = Options(begin, left, OPTION_END, 0, begin)
+    cdef int status
+    while True:
+        status = next_option(stream, &option, b"option {value} of an interface runs past its block")
+        if status <= 0:
+            return status
+        if option.code == OPTION_TSRESOL and option.size == 1:
+            if set_resolution(stream, interface, option.value[0]) < 0:
                 return stream.status
-        elif code == OPTION_FCSLEN and size == 1:
-            interface.fcs_length = option[4] >> 3
-        elif code == OPTION_TSOFFSET and size == 8:
-            interface.offset_s = <int64_t>load64(option + 4, stream.foreign)
-        option += 4 + padded(size)
-        left -= 4 + <uint32_t>padded(size)
-    return 1
+        elif option.code == OPTION_FCSLEN and option.size == 1:
+            interface.fcs_length = option.value[0] >> 3
+        elif option.code == OPTION_TSOFFSET and option.size == 8:
+            interface.offset_s = <int64_t>load64(option.value, stream.foreign)
 
 
 cdef inline int interface_description(InputStream stream, Pcapng *pcapng, uint32_t size) noexcept nogil:
@@ -184,23 +203,20 @@ cdef inline int interface_description(InputStream stream, Pcapng *pcapng, uint32
 
 
 cdef inline int packet_options(
-    InputStream stream, Record *record, const uint8_t *option, uint32_t left
+    InputStream stream, Record *record, const uint8_t *begin, uint32_t left
 ) noexcept nogil:
     # Only a packet's own length of frame check sequence is of interest.
-    cdef uint32_t code
-    cdef uint32_t size
-    while left >= 4:
-        code = load16(option, stream.foreign)
-        size = load16(option + 2, stream.foreign)
-        if code == OPTION_END:
-            break
-        if padded(size) > left - 4:
-            return stream.fail(C_INVALID, b"option {value} of this record runs past its block", code)
-        if code == OPTION_EPB_FLAGS and size == 4 and load32(option + 4, stream.foreign) & 0x1e0:
-            record.fcs_length = load32(option + 4, stream.foreign) >> 5 & 15
-        option += 4 + padded(size)
-        left -= 4 + <uint32_t>padded(size)
-    return 1
+    cdef Options option = Options(begin, left, OPTION_END, 0, begin)
+    cdef uint32_t flags
+    cdef int status
+    while True:
+        status = next_option(stream, &option, b"option {value} of this record runs past its block")
+        if status <= 0:
+            return status
+        if option.code == OPTION_EPB_FLAGS and option.size == 4:
+            flags = load32(option.value, stream.foreign)
+            if flags & 0x1e0:
+                record.fcs_length = flags >> 5 & 15
 
 
 cdef inline int packet_block(

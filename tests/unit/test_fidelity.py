@@ -89,7 +89,7 @@ def test_every_emulated_behaviour_has_a_test(fidelity: str) -> None:
     assert untested == []
 
 
-NAT_BEHAVIOUR = "tests/unit/test_nat_behaviour.py"
+NAT_TESTS = [f"tests/unit/test_nat_rfc{number}.py" for number in (4787, 5382, 5508, 6888, 7857)]
 REQUIREMENTS = {
     "RFC 4787 REQ-": range(1, 15),
     "RFC 5382 REQ-": range(1, 11),
@@ -104,8 +104,13 @@ def test_every_requirement_of_nat_has_a_row_and_a_test_of_its_own(fidelity: str,
     assert [f"{name}{n}" for name, numbers in REQUIREMENTS.items() for n in numbers if f"{name}{n}" not in table] == []
     named = [TEST_ID.findall(cells[-1]) for cells in table.values()]
     assert all(len(tests) == 1 for tests in named)
-    tests_there = functions(ast.parse((root / NAT_BEHAVIOUR).read_text(encoding="utf-8")), "")
-    assert [test for (test,) in named] == [(NAT_BEHAVIOUR, name) for name in tests_there if name.startswith("test_")]
+    tests_there = [
+        (file, name)
+        for file in NAT_TESTS
+        for name in functions(ast.parse((root / file).read_text(encoding="utf-8")), "")
+        if name.startswith("test_")
+    ]
+    assert [test for (test,) in named] == tests_there
     # A test's name says whose it is: test_4787_req_3a_... is of RFC 4787 REQ-3a.
     for requirement, ((_, name),) in zip(table, named, strict=True):
         words = re.sub(r"[^a-z0-9]+", "_", requirement.lower().replace("§", "").removeprefix("rfc "))
