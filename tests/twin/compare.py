@@ -15,16 +15,17 @@ from edge.runtime import Edge
 from edge.verdicts import Outcome, Reason, Stage, StepResult, Verdict
 from tests.twin.bijection import Bijection
 from tests.twin.joined import Cut, joined
+from tests.twin.past import Flow, Past
 from tests.twin.places import Arrival, Packets, place
 from tests.twin.ruleset import ruleset
 from tests.twin.twin import Twin
-from tests.twin.wire import ACK, RST, SYN, TCP, UDP, Datagram, End, checksums_right, dissect
+from tests.twin.wire import REPLIES, RST, SYN, TCP, UDP, Datagram, End, checksums_right, dissect
 
-Flow = tuple[int, frozenset[End]]
 LINGER = 20
 """Milliseconds that a twin is watched when all is over."""
 
 LOSSES = (Reason.TTL_EXPIRED, Reason.TOO_BIG)
+WAITING = (Reason.FRAGMENT_HELD, Reason.FRAGMENT_ERROR)
 Explain = Callable[["Difference"], str | None]
 Rewrite = Callable[[str], str]
 
@@ -38,79 +39,13 @@ class Sent:
     cuts: tuple[Cut, ...] = ()
 
 
-@dataclass(slots=True)
-class Heard:
-    """What one end of a TCP session got through: the flags of the first segment and of all, the number of its last SYN,
-    the number behind the furthest byte, its last window, unscaled, and the furthest number that this leaves room for.
-    """
-
-    next: int
-    first: int
-    flags: set[int] = field(default_factory=set)
-    window: int = 0
-    room: int | None = None
-    syn: int | None = None
-
-
-@dataclass(slots=True)
-class Past:
-    """A session as its packets that the engine forwarded tell of it: the first one's flags and source, all flows that
-    it goes by, its ends, each by the names that it has on both sides, and its ICMP codes.  ``doubted``: a reset was
-    refused, or died.  ``parted``: the two know different numbers, because one of its packets died by its TTL or size,
-    was a SYN or reset that was refused, was a second SYN, or left the window, taken unscaled."""
-
-    begins: int = 0
-    origin: frozenset[End] = frozenset()
-    flows: set[Flow] = field(default_factory=set)
-    ends: dict[End, Heard] = field(default_factory=dict)
-    codes: set[int] = field(default_factory=set)
-    doubted: bool = False
-    parted: bool = False
-
-    @property
-    def reset(self) -> bool:
-        """An end has reset it."""
-        return any(flags & RST for end in self.ends.values() for flags in end.flags)
-
-    @property
-    def shaken(self) -> bool:
-        """The handshake was SYN, SYN with ACK, ACK."""
-        return self.answered and any(flags & ACK for end in self.origin for flags in self.ends[end].flags)
-
-    @property
-    def answered(self) -> bool:
-        """A SYN was answered by SYN with ACK."""
-        return self.begins == SYN and any(end.first == SYN | ACK for end in self.ends.values())
-
-    def note(self, packet: Datagram, here: Datagram) -> None:
-        """A TCP segment as it came and as it left."""
-        peer = self.ends.get(packet.dst)
-        if peer is not None and peer.room is not None and 0 < (packet.behind - peer.room) % 2**32 < 2**31:
-            self.parted = True
-        if packet.flags & SYN and packet.src in self.ends and peer is not None:
-            self.parted = True
-        if peer is not None and peer.room is None and packet.flags & SYN:
-            peer.room = packet.seq + 1 + max(1, peer.window)
-        for end in {packet.src, here.src}:
-            heard = self.ends.setdefault(end, Heard(packet.behind, packet.flags, window=packet.window))
-            heard.flags.add(packet.flags)
-            if packet.flags & SYN:
-                heard.syn = packet.seq
-            heard.window = packet.window if heard.room else min(packet.window, heard.window)
-            if packet.flags & ACK:
-                heard.room = packet.ack + max(1, packet.window)
-            anew = bool(packet.flags & SYN) and peer is None
-            if not packet.flags & RST and (anew or (packet.behind - heard.next) % 2**32 < 2**31):
-                heard.next = packet.behind
-
-
 @dataclass(frozen=True, slots=True)
 class Difference:
     """What came of one packet on both sides.  ``edge`` and ``kernel`` are what left, the latter in the engine's ports;
     ``fields`` names what the two differ in.  ``strays``: packets between the same ends have come in on the other side,
     uplinks or not; ``visited``: such packets have been for the edge itself, or between distributed networks;
-    ``tainted``: it left with ends of which the two know different things since another difference; ``source``: the
-    packet's in the twin, other than here if each side drew its own."""
+    ``tainted``: it left with ends of which the two know different things since another difference, or to one that only
+    the twin gave to a flow; ``source``: the packet's in the twin, other than here if each side drew its own."""
 
     config: EdgeConfig
     event: Arrival
@@ -129,6 +64,11 @@ class Difference:
     def results(self) -> frozenset[StepResult]:
         """What the stages of the engine said."""
         return frozenset(step.result for step in self.outcome.steps)
+
+    @property
+    def only_in_cuts(self) -> bool:
+        """The same packet left, cut otherwise or with another DF: of its flow the two know the same."""
+        return self.fields <= {"cuts", "head"}
 
     @property
     def kernel_silent(self) -> bool:
@@ -176,9 +116,12 @@ class Pair:
         """One packet to both."""
         ip = event.frame[14:]
         packet, there = dissect(ip), self.ports.there(ip)
-        *early, outcome = [self.edge.process(event.port, event.frame[:14] + piece, 0) for piece in event.pieces(ip)]
+        outcomes = [self.edge.process(event.port, event.frame[:14] + piece, 0) for piece in event.pieces(ip)]
+        outcome = decisive(outcomes)
         arrived = joined(item for piece in event.pieces(there) for item in self.twin.process(event.port, piece))
-        left = [joined((output.port, data[14:]) for data in output.frames) for output in outcome.outputs]
+        outputs = [output for item in outcomes for output in item.outputs]
+        left = [joined((output.port, data[14:]) for data in output.frames) for output in outputs]
+        whole = [joined([(output.port, output.frame[14:])])[0].packet for output in outputs]
         edge = tuple(Sent(item.port, dissect(item.packet), item.cuts) for items in left for item in items)
         raw = tuple(Sent(item.port, dissect(item.packet), item.cuts) for item in arrived)
         known = self.learn(packet, dissect(there), outcome, edge, raw)
@@ -188,15 +131,15 @@ class Pair:
         )
         past = self.past.get(packet.flow, Past())
         differing = set() if known else {"source"}
-        if any(item.verdict is not Verdict.HELD for item in early):
+        if any(item.reason not in WAITING for item in outcomes if item is not outcome):
             differing |= {"pieces"}
         if len(edge) == len(kernel) == 1:
             differing |= unlike(edge[0], kernel[0], made=outcome.verdict is not Verdict.ALLOW)
         elif len(edge) != len(kernel):
             differing |= {"number"}
-        if not all(checksums_right(output.frame[14:]) for output in outcome.outputs):
+        if not all(map(checksums_right, whole)):
             differing |= {"checksum"}
-        if [item.packet for items in left for item in items] != [output.frame[14:] for output in outcome.outputs]:
+        if [item.packet for items in left for item in items] != whole:
             differing |= {"whole"}
         difference = None
         if differing:
@@ -211,10 +154,12 @@ class Pair:
                 deepcopy(past),
                 self.strays(event.port, packet) or any(self.strays(sent.port, sent.packet, out=True) for sent in edge),
                 bool(self.visits & {packet.flow, *(sent.packet.flow for sent in edge)}),
-                bool(self.over & {sent.packet.flow for sent in edge}),
+                bool(self.over & {sent.packet.flow for sent in edge}) or any(map(self.is_drawn, raw)),
                 dissect(there).src,
             )
         self.remember(event, packet, outcome, edge)
+        if any(answers(sent, packet) and sent.packet.flags & RST for sent in kernel) and packet.flow in self.past:
+            self.past[packet.flow].cut_off = True
         return outcome, difference
 
     def learn(
@@ -227,7 +172,7 @@ class Pair:
         if here.src == there.src or here.protocol != there.protocol or here.dst != self.ports.here(there).dst:
             return True
         if here.src == before.src and there.src == before_there.src:
-            return self.ports.learn(here.kind, here.src, there.src, here.dst)
+            return self.reopened(here, there.src) | self.ports.learn(here.kind, here.src, there.src, here.dst)
         if self.ports.here(there).src == here.src:
             return True
         snat = next((step for step in outcome.steps if step.result is StepResult.SNAT), None)
@@ -242,13 +187,28 @@ class Pair:
         self.ports.learn(here.kind, here.src, there.src, here.dst)
         return True
 
+    def reopened(self, here: Datagram, there: End) -> bool:
+        """Is this the name of an end in the twin that was another's here, which is over?  No more of that one, then:
+        Linux takes up a connection again as it was, where the engine begins another."""
+        old = self.ports.holder(here.kind, there, here.dst)
+        if old in (None, here.src) or not any(old in ends for _, ends in self.over):
+            return False
+        self.over.add((here.protocol, frozenset((old, here.dst))))
+        return True
+
+    def is_drawn(self, sent: Sent) -> bool:
+        """Does a packet of the twin's go to an end that SNAT there has drawn for another flow?"""
+        out = sent.packet
+        return self.ports.holder(out.kind, out.dst, out.src) not in (None, out.dst)
+
     def remember(self, event: Arrival, packet: Datagram, outcome: Outcome, edge: tuple[Sent, ...]) -> None:
         """What got through in a session, under both of its flows."""
         self.sides.setdefault((packet.protocol, packet.src, packet.dst), set()).add(self.side(event.port))
         if outcome.reason in (Reason.LOCAL_SERVICE, Reason.EAST_WEST):
             self.visits.add(packet.flow)
         refused = outcome.reason is Reason.TCP_WINDOW and packet.flags & (SYN | RST)
-        if (outcome.reason in LOSSES or refused) and packet.flow in self.past:
+        unread = outcome.reason is Reason.MALFORMED and packet.extensions
+        if (outcome.reason in LOSSES or refused or unread) and packet.flow in self.past:
             self.past[packet.flow].parted = True
             self.past[packet.flow].doubted |= bool(packet.flags & RST)
         if outcome.verdict is not Verdict.ALLOW or packet.is_error:
@@ -258,7 +218,9 @@ class Pair:
         steps = [step for step in outcome.steps if step.stage is not Stage.REASSEMBLY]
         if past is None or steps[0].result is not StepResult.HIT:
             codes = set() if past is None else past.codes
-            past = Past(packet.flags, frozenset((packet.src, here.src)), codes=codes)
+            code = None if packet.icmp is None else packet.icmp[1]
+            unasked = (packet.protocol, packet.body[0] if packet.body else None) in REPLIES
+            past = Past(packet.flags, frozenset((packet.src, here.src)), codes=codes, code=code, unasked=unasked)
         self.past[packet.flow] = self.past[here.flow] = past
         past.flows |= {packet.flow, here.flow}
         past.codes |= set() if packet.icmp is None else {packet.icmp[1]}
@@ -290,6 +252,12 @@ class Pair:
         after = self.past.get(difference.packet.flow)
         self.over |= after.flows if after is not None else set()
         self.over.update(item.packet.flow for item in (*difference.edge, *difference.kernel))
+
+
+def decisive(outcomes: list[Outcome]) -> Outcome:
+    """Of those of a datagram's pieces the one that says what became of it."""
+    by_rank = {Reason.FRAGMENT_HELD: 0, Reason.FRAGMENT_ERROR: 1}
+    return max(reversed(outcomes), key=lambda item: by_rank.get(item.reason, 2))
 
 
 def may_have(config: EdgeConfig, rule: NatRule, packet: Datagram) -> bool:
@@ -382,7 +350,8 @@ def explore(seed: str, packets: int, explain: Explain, tally: Tally, text: Rewri
             tally.outcomes[f"{outcome.verdict.name} {outcome.reason.name}"] += 1
             if difference is None:
                 continue
-            pair.give_up(difference)
+            if not difference.only_in_cuts:
+                pair.give_up(difference)
             name = explain(difference)
             if name is not None:
                 tally.explained[name] += 1

@@ -6,22 +6,23 @@ nftables" in ``docs/fidelity.md`` lists them all; a test holds the two together.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
 from edge.verdicts import Reason, StepResult, Verdict
-from tests.twin.compare import Difference, answers
+from tests.twin.compare import WAITING, Difference, answers
+from tests.twin.explained_pieces import HOW_IT_IS_CUT
+from tests.twin.explanation import EXPLANATIONS, explanation
 from tests.twin.facts import (
     ahead,
     as_it_came,
     broadcasts,
-    cut_evenly,
     error_about_tcp,
     fits,
     has_own_address,
     in_turn,
     is_martian,
     is_other_icmp,
+    is_query_or_reply,
     is_reply,
     own_addresses,
     own_addresses_on,
@@ -34,32 +35,20 @@ FURTHEST = (65535 << 14) + STRAY
 """Bytes: no window reaches further, whatever its scale."""
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """Why the two differ, in one sentence, and in which cases."""
-
-    name: str
-    reason: str
-    holds: Callable[[Difference], bool]
-
-
-EXPLANATIONS: dict[str, Explanation] = {}
-
-
-def explanation(reason: str) -> Callable[[Callable[[Difference], bool]], Callable[[Difference], bool]]:
-    """Enters a predicate under its name."""
-
-    def enter(holds: Callable[[Difference], bool]) -> Callable[[Difference], bool]:
-        name = holds.__name__.replace("_", "-")
-        EXPLANATIONS[name] = Explanation(name, reason, holds)
-        return holds
-
-    return enter
-
-
 def explain(difference: Difference) -> str | None:
     """The name of the explanation, None if there is none."""
-    return next((item.name for item in EXPLANATIONS.values() if item.holds(difference)), None)
+    name = first(difference)
+    how, what = difference.fields & {"cuts", "head"}, difference.fields - {"cuts", "head"}
+    if name is None and how and what and first(replace(difference, fields=how)) in HOW_IT_IS_CUT:
+        return first(replace(difference, fields=what))
+    return name
+
+
+def first(difference: Difference) -> str | None:
+    """The first explanation that holds."""
+    in_pieces = difference.outcome.reason in WAITING
+    fit = (item for item in EXPLANATIONS.values() if item.of_pieces is in_pieces)
+    return next((item.name for item in fit if item.holds(difference)), None)
 
 
 # --- answers of the box itself ----------------------------------------------------------------------------------------
@@ -116,6 +105,15 @@ def invalid_is_answered(d: Difference) -> bool:
     return answers(d.kernel[0], d.packet) and (no_route or reset) and not (d.past.shaken and in_turn(d) and fits(d))
 
 
+@explanation("Linux takes a segment that fits no session for one of none, which passes between networks.")
+def invalid_passes_between_networks(d: Difference) -> bool:
+    refused = d.outcome.reason in (Reason.TCP_WINDOW, Reason.TCP_STATE) and d.edge_silent
+    if d.packet.protocol != TCP or not d.hit or not refused or not as_it_came(d):
+        return False
+    distributed = {network.name for network in d.config.routing.networks if network.distributed}
+    return {d.event.port, d.kernel[0].port} <= distributed and not (d.past.shaken and in_turn(d) and fits(d))
+
+
 @explanation("Of several addresses on a port the edge answers from that of the sender's subnet; Linux from the first.")
 def first_address_answers(d: Difference) -> bool:
     if d.fields != {"src"} or not answers(d.kernel[0], d.packet) or not answers(d.edge[0], d.packet):
@@ -140,7 +138,13 @@ def other_side(d: Difference) -> bool:
 
 @explanation("The code of an ICMP query is part of Linux's session key; of the edge's it is not.")
 def query_code(d: Difference) -> bool:
-    return d.packet.icmp is not None and d.hit and bool(d.past.codes - {d.packet.icmp[1]})
+    about = d.packet if d.packet.quote is None else d.packet.quote
+    if about.icmp is None or not is_query_or_reply(about) or not d.hit:
+        return False
+    if d.packet.quote is None:
+        return bool(d.past.codes - {about.icmp[1]})
+    other = d.past.code not in (None, about.icmp[1])
+    return other and d.outcome.reason is Reason.RELATED and d.kernel_silent
 
 
 @explanation("Linux is told here to drop martians first of all; the edge looks for them in what has no session.")
@@ -209,29 +213,6 @@ def unknown_protocol_hears_nothing(d: Difference) -> bool:
     return d.packet.protocol in (59, 255) and d.kernel_silent and answers(d.edge[0], d.packet)
 
 
-@explanation("Linux leaves room in every piece for the IPv4 options of the first; the edge for those that are copied.")
-def room_for_options(d: Difference) -> bool:
-    if d.fields != {"cuts"} or d.packet.version != 4 or not (d.edge[0].cuts and d.kernel[0].cuts):
-        return False
-    edge, kernel = ([head for head, _, _ in sent.cuts] for sent in (d.edge[0], d.kernel[0]))
-    return set(kernel) == {edge[0]} and max(edge[1:]) < edge[0]
-
-
-@explanation("Linux sends pieces on as they came, an error's joined as far as it was read; the edge cuts anew, evenly.")
-def cut_as_it_came(d: Difference) -> bool:
-    offsets = [offset for sent in d.kernel for _, offset, _ in sent.cuts]
-    read_on = 2 if d.packet.is_error else 0
-    kept = set(offsets[read_on:]) <= {first for first, _ in d.event.spans}
-    return d.fields == {"cuts"} and d.outcome.verdict is Verdict.ALLOW and kept and cut_evenly(d)
-
-
-@explanation("Linux cuts its echo replies by the MTU alone; the edge cuts none larger than the pieces of the request.")
-def echo_in_pieces(d: Difference) -> bool:
-    if d.fields != {"cuts"} or d.outcome.reason is not Reason.LOCAL_SERVICE or not d.event.spans:
-        return False
-    return is_reply(d.edge[0].packet) and cut_evenly(d)
-
-
 @explanation("Linux tracks also what passes between distributed networks or visits it: no NAT, no new beginning.")
 def tracked_without_a_session(d: Difference) -> bool:
     translated = bool({StepResult.DNAT, StepResult.SNAT} & d.results)
@@ -293,8 +274,10 @@ def met_in_the_middle(d: Difference) -> bool:
     )
 
 
-@explanation("BYPASS lets a session begin with any segment or ICMP reply; Linux has no NAT for what begins nothing.")
+@explanation("BYPASS lets a session begin with any segment or ICMP reply; Linux has neither session nor NAT for these.")
 def bypassed_beginning(d: Difference) -> bool:
+    if d.packet.quote is not None:
+        return d.past.unasked and d.outcome.reason is Reason.RELATED and d.kernel_silent
     begins_nothing = (d.packet.protocol == TCP and d.packet.flags != SYN) or is_reply(d.packet)
     return begins_nothing and StepResult.BYPASS in d.results and (d.kernel_keeps or as_it_came(d))
 
@@ -349,7 +332,7 @@ def after_reset(d: Difference) -> bool:
 
 
 @explanation(
-    "Linux takes note of what dies later by its TTL or size, and none of some that passes: its numbers differ."
+    "Linux takes note of what dies by its TTL, size or headers here, and none of some that passes: its numbers differ."
 )
 def other_numbers(d: Difference) -> bool:
     return d.past.parted and (tcp_of_session(d) or error_about_tcp(d))

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Network
 
 from edge.model import EdgeConfig
 from edge.verdicts import Reason
 from tests.twin.compare import Difference
-from tests.twin.wire import ACK, TCP, Datagram, upper
+from tests.twin.places import Arrival, Span
+from tests.twin.wire import ACK, REPLIES, REQUESTS, TCP, Datagram, dissect, upper
 
 
 def is_reply(packet: Datagram) -> bool:
     """An ICMP message that answers a query."""
     return packet.icmp is not None and packet.icmp[0] in ((0, 14, 16, 18) if packet.version == 4 else (129,))
+
+
+def is_query_or_reply(packet: Datagram) -> bool:
+    """An ICMP message of which there are sessions."""
+    return packet.icmp is not None and {(packet.protocol, packet.icmp[0])} <= REQUESTS | REPLIES
 
 
 def broadcasts(config: EdgeConfig) -> set[bytes]:
@@ -110,9 +117,72 @@ def cut_evenly(d: Difference) -> bool:
     """Is what the engine sent cut to the largest piece that came, or to the MTU, as far as sizes are multiples of 8?"""
     ip, sent = d.event.frame[14:], d.edge[0]
     at, extra = upper(ip)[0], 8 * (d.packet.version == 6)
-    most = min(d.config.options.mtu, at + extra + max(end - start for start, end in d.event.spans))
+    most = min(d.config.options.mtu, at + extra + max(span.size for span in d.event.spans))
     if not sent.cuts:
         return len(ip) <= most
     *full, last = sent.cuts
     filled = all(data == (most - extra - head) & ~7 for head, _, data in full)
     return filled and last[0] + extra + last[2] <= most
+
+
+def overlooked(event: Arrival, version: int) -> set[str]:
+    """What Linux overlooks of a packet that comes in pieces, and that it puts together nevertheless; empty if it does
+    not: pieces ``within`` others, and over IPv6 pieces that are wrong ``alone``."""
+    held: list[Span] = []
+    found: set[str] = set()
+    furthest, end = 0, None
+    for piece in event.spans:
+        if (end is not None and piece.last > end) or (not piece.more and piece.last < furthest) or not piece.size:
+            if version == 4:
+                held, furthest, end = [], 0, None
+            else:
+                found.add("alone")
+            continue
+        furthest, end = max(furthest, piece.last), end if piece.more else piece.last
+        if any(item.first <= piece.first and piece.last <= item.last for item in held):
+            found |= set() if piece in held else {"within"}
+        elif any(piece.first < item.last and item.first < piece.last for item in held):
+            held, furthest, end = [], 0, None
+        else:
+            held.append(piece)
+        if sum(item.size for item in held) == end:
+            return found
+    return set()
+
+
+def as_the_pieces_came(d: Difference) -> bool:
+    """Did the twin send pieces on as they came, an error's joined as far as it was read, and the engine cut evenly?"""
+    offsets = [offset for sent in d.kernel for _, offset, _ in sent.cuts]
+    read_on = 2 if d.packet.is_error else 0
+    return set(offsets[read_on:]) <= {span.first for span in d.event.spans} and cut_evenly(d)
+
+
+def only_df(d: Difference) -> bool:
+    """Do the heads, or the quoted ones, differ in nothing but that the engine's has DF?"""
+    one, other = d.edge[0].packet, d.kernel[0].packet
+    if one.quote is not None and other.quote is not None and "quoted head" in d.fields:
+        one, other = one.quote, other.quote
+    cleared = one.head[:6] + bytes([one.head[6] & ~0x40]) + one.head[7:]
+    return one.version == 4 and d.event.has_df and one.head != cleared and cleared == other.head
+
+
+def quotes_an_atomic_fragment(d: Difference) -> bool:
+    """Does the engine quote the twin's quote, as far as there is room, behind a Fragment header?"""
+    ip, other = d.outcome.outputs[0].frame[14:], d.kernel[0].packet.quote
+    quoted = ip[upper(ip)[0] + 8 :]
+    if other is None or quoted[6:7] != b"\x2c":
+        return False
+    length = int.from_bytes(quoted[4:6], "big") - 8
+    bare = quoted[:4] + length.to_bytes(2, "big") + quoted[40:41] + quoted[7:40] + quoted[48:]
+    one, room = dissect(bare), len(other.body) - (other.upper - (len(bare) - upper(bare)[0]))
+    one, other = (replace(item, ttl=0, upper=0, body=item.body[:room]) for item in (one, other))
+    return one == other
+
+
+def named_otherwise(d: Difference) -> bool:
+    """Do the answers of the box come from the same address, or Linux's from the one that was called, or from another
+    of the port's?"""
+    if "src" not in d.fields or d.kernel[0].packet.src[0] == d.packet.dst[0]:
+        return True
+    own = own_addresses_on(d.config, d.event.port)
+    return {d.kernel[0].packet.src[0], d.edge[0].packet.src[0]} <= own

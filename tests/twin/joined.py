@@ -37,6 +37,13 @@ class Piece:
     following: int = 0
     at: int = 0
 
+    @property
+    def common(self) -> tuple[int, ...]:
+        """What the pieces of a packet have in common: type of service, TTL, DF; or traffic class and hop limit."""
+        if self.head[0] >> 4 == 4:
+            return self.head[1], self.head[8], self.head[6] & 0x40
+        return *self.head[:4], self.head[7]
+
 
 def joined(packets: Iterable[tuple[str, bytes]]) -> list[Joined]:
     """Each packet with its port, in the order of their first pieces; pieces that others are missing of stay alone."""
@@ -80,11 +87,14 @@ def piece_of(packet: bytes) -> Piece | None:
 
 
 def whole(pieces: list[Piece]) -> bytes:
-    """Pieces in order as the packet that they are of.  Raises ValueError if they are not all there is, once each."""
+    """Pieces in order as the packet that they are of.  Raises ValueError if they are not all there is, once each, or
+    disagree in what a router leaves alone."""
     data = b""
     for item in pieces:
         if item.offset != len(data) or item.more is (item is pieces[-1]):
             raise ValueError("pieces are missing, overlap or came in disorder")
+        if item.common != pieces[0].common:
+            raise ValueError("pieces disagree in DF, TTL or type of service")
         data += item.data
     head, first = bytearray(pieces[0].head), pieces[0]
     if head[0] >> 4 == 4:

@@ -42,6 +42,9 @@ def sysctls(config: EdgeConfig) -> dict[str, str]:
         "ipv4/fwmark_reflect": "1",
         "ipv6/icmp/ratelimit": "0",
         "ipv6/fwmark_reflect": "1",
+        "ipv4/ipfrag_time": "3600",
+        "ipv4/ipfrag_max_dist": "0",
+        "netfilter/nf_conntrack_frag6_timeout": "3600",
         "netfilter/nf_conntrack_checksum": "0",
         "netfilter/nf_conntrack_tcp_loose": "0" if config.options.tcp_strict else "1",
     }

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
+from itertools import pairwise
 from random import Random
+from typing import NamedTuple
 
 from edge.addresses import PortRange
 from edge.firewall.config import FirewallRule
 from edge.model import EdgeConfig, Profile, Timers
 from edge.nat.config import FirewallMatch, NatRule, NatType
 from tests.model.frames import parts_of
-from tests.model.pieces import taken_apart
+from tests.model.pieces import DONT, taken_apart
 from tests.model.traffic import PacketEvent, Traffic
 from tests.model.universe import Universe, universe
 from tests.twin.phrases import InexpressibleError
@@ -84,12 +86,38 @@ def changed(rule: NatRule) -> NatRule:
     return replace(rule, external=replace(public, last=public.first))
 
 
+class Span(NamedTuple):
+    """A piece of what follows a packet's IP headers: from which byte to which, MF, DF, and whether zeroes are in the
+    place of the bytes."""
+
+    first: int
+    last: int
+    more: bool
+    keeps: bool = False
+    zeroed: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.last - self.first
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival(PacketEvent):
-    """A packet that comes whole, or as pieces with these bytes of what follows its IP headers, in this order."""
+    """A packet that comes whole, or as these pieces in this order."""
 
-    spans: tuple[tuple[int, int], ...] = ()
+    spans: tuple[Span, ...] = ()
     identification: int = 0
+
+    @property
+    def is_atomic(self) -> bool:
+        """It comes whole, with an IPv6 Fragment header that says so (RFC 6946)."""
+        return any(item.first == 0 and not item.more for item in self.spans)
+
+    @property
+    def has_df(self) -> bool:
+        """A piece has DF."""
+        return any(item.keeps for item in self.spans)
 
     def pieces(self, packet: bytes) -> list[bytes]:
         """What comes of an IP packet that is as long as this one."""
@@ -97,17 +125,25 @@ class Arrival(PacketEvent):
             return [packet]
         whole = taken_apart(Random(0), self.frame[:14] + packet)
         assert whole is not None, "a packet that is to be cut has to be one"
-        end = max(last for _, last in self.spans)
+        whole = replace(whole, identification=self.identification)
         return [
             replace(
-                whole, data=whole.data[first:last], offset=first, more=last < end, identification=self.identification
+                whole,
+                data=bytes(item.size) if item.zeroed else whole.data[item.first : item.last],
+                offset=item.first,
+                more=item.more,
+                flags=DONT if item.keeps else 0,
             ).frame(b"")
-            for first, last in self.spans
+            for item in self.spans
         ]
 
 
 class Packets(Traffic):
     """Draws packets one by one; the clock stands still."""
+
+    def __init__(self, random: Random, universe: Universe) -> None:
+        super().__init__(random, universe)
+        self._number = random.getrandbits(16)
 
     def packet(self) -> Arrival:
         """The next one that both sides can take."""
@@ -123,17 +159,26 @@ class Packets(Traffic):
     def arrival(self, port: str, data: bytes) -> Arrival:
         """The packet, in pieces now and then."""
         random, (at, protocol) = self.random, upper(data[14:])
-        size, first = len(data) - 14 - at, 24 if protocol == TCP else 8
-        may_be_cut = size > first and data[20:22] != b"\x40\0" and at in (20, 24, 40)
-        if not may_be_cut or random.random() < 0.7:
+        size, least, first = len(data) - 14 - at, 20 if protocol == TCP else 8, 24 if protocol == TCP else 8
+        drawn, has_df = random.random(), data[12] == 8 and data[20] & 0x40 != 0
+        if at == 40 and size >= least and drawn > 0.98:
+            return Arrival(port, data, 0, spans=(Span(0, size, more=False),), identification=self.number())
+        if size <= first or at not in (20, 24, 40) or drawn < (0.9 if has_df else 0.7):
             return Arrival(port, data, 0)
         step = random.choice((8, 16, 512, 1232)) if size < 200 else random.choice((256, 512, 1232, 1400))
         starts = [0, *range(random.choice((first, first + 8, max(first, step))), size, step)]
-        spans = [(start, end) for start, end in zip(starts, [*starts[1:], size], strict=True) if start < end]
+        spans = [Span(start, end, end < size) for start, end in pairwise([*starts, size]) if start < end]
         if len(spans) == 1:
             return Arrival(port, data, 0)
-        random.choice((random.shuffle, list.reverse, list.copy))(spans)
-        return Arrival(port, data, 0, spans=tuple(spans), identification=random.getrandbits(16))
+        spans = dont_fragment(random, spans) if has_df else spans
+        if random.random() < 0.3:
+            spans = mishap(random, spans)
+        return Arrival(port, data, 0, spans=tuple(in_any_order(random, spans)), identification=self.number())
+
+    def number(self) -> int:
+        """An identification that no other datagram has: fragments that are left over are nobody's."""
+        self._number = (self._number + 1) % 2**16
+        return self._number
 
     def is_masked(self, port: str, data: bytes) -> bool:
         """Does it pretend to be from the edge, and is not by the provider's router, which returns such packets?"""
@@ -142,6 +187,51 @@ class Packets(Traffic):
         owned = ip_address(src) in self.universe.owned
         gateways = {subnet.gateway.packed for network in routing.networks for subnet in network.subnets}
         return src in gateways or (owned and not by_uplink)
+
+
+def dont_fragment(random: Random, spans: list[Span]) -> list[Span]:
+    """The pieces of a packet with DF, which have it all, or not all."""
+    if random.random() < 0.6:
+        return [item._replace(keeps=True) for item in spans]
+    return [item._replace(keeps=random.random() < 0.5) for item in spans]
+
+
+def in_any_order(random: Random, spans: list[Span]) -> list[Span]:
+    """The pieces as they come, one with other bytes behind the true one."""
+    found = list(spans)
+    random.choice((random.shuffle, list.reverse, list.copy))(found)
+    for place, item in enumerate(found):
+        true = item._replace(zeroed=False)
+        if item.zeroed and true in found[place:]:
+            behind = found.index(true)
+            found[place], found[behind] = true, item
+    return found
+
+
+def mishap(random: Random, spans: list[Span]) -> list[Span]:
+    """The pieces of a datagram after something that happens on the way, or that somebody with bad intentions does.
+
+    What comes of it is the same datagram, or none, and no piece is a whole by itself."""
+    place = random.randrange(len(spans))
+    one, end = spans[place], spans[-1].last
+    others = spans[:place] + spans[place + 1 :]
+    match random.randrange(8):
+        case 0:
+            return [*spans, one]
+        case 1:  # other bytes at the same place
+            return [*spans, one._replace(zeroed=True)]
+        case 2 if one.size > 8:  # some bytes of it once more
+            return [*spans, one._replace(first=one.first + 8)]
+        case 3:
+            return others
+        case 4 if one.first > 8 or (one.first and one.more):
+            return [*others, one._replace(first=one.first - 8)]
+        case 5 if one.more and (one.first or one.last + 8 < end):
+            return [*others, one._replace(last=min(one.last + 8, end), more=one.last + 8 < end)]
+        case 6:  # another end
+            beyond = -(-end // 8) * 8
+            return [*spans, Span(beyond, beyond + 8, more=False, zeroed=True)]
+    return [*spans, one._replace(last=one.first, more=True)] if one.first else spans
 
 
 def plain(data: bytes) -> bytes:

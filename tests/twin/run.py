@@ -16,6 +16,7 @@ from edge.packets import format_frame
 from tests.model.story import configuration
 from tests.twin.compare import Difference, Odd, Tally, explore
 from tests.twin.explained import EXPLANATIONS, explain
+from tests.twin.places import Span
 from tests.twin.wire import dissect
 
 PACKETS_PER_PLACE = 300
@@ -39,8 +40,15 @@ def story(odd: Odd) -> str:
     for number, event in enumerate(odd.events, 1):
         if dissect(event.frame[14:]).flow in flows:
             lines.append(f"  {number} in {event.port}: {format_frame(event.frame, SHOWN)}")
+            lines += [f"      in pieces: {', '.join(map(pieced, event.spans))}"] if event.spans else []
     lines += [f"    {odd.events[-1].frame.hex()}", *verdict(difference)]
     return "\n".join(lines)
+
+
+def pieced(span: Span) -> str:
+    """A piece as the story names it."""
+    marks = ((span.more, "MF"), (span.keeps, "DF"), (span.zeroed, "zeroes"))
+    return " ".join([f"{span.first}-{span.last}", *(mark for is_marked, mark in marks if is_marked)])
 
 
 def verdict(difference: Difference) -> list[str]:

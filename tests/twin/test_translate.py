@@ -15,7 +15,7 @@ from tests.twin.bijection import Bijection
 from tests.twin.joined import joined
 from tests.twin.links import batch, routes, sysctls
 from tests.twin.phrases import InexpressibleError
-from tests.twin.places import Arrival, place
+from tests.twin.places import Arrival, Span, place
 from tests.twin.ruleset import ruleset
 from tests.twin.twin import Twin
 from tests.twin.wire import ICMP, UDP, checksums_right, dissect, with_ends
@@ -226,7 +226,7 @@ def test_a_segment_in_numbers() -> None:
 def test_pieces_are_joined_in_their_order_and_how_they_were_cut_is_told(version: int) -> None:
     src, dst = (bytes(4), bytes(4)) if version == 4 else (bytes(16), bytes(16))
     whole = frame(udp(src, dst, 1, 2, bytes(range(100))), fragment=0)
-    arrival = Arrival("LAN", whole, 0, spans=((48, 108), (0, 48)), identification=7)
+    arrival = Arrival("LAN", whole, 0, spans=(Span(48, 108, more=False), Span(0, 48, more=True)), identification=7)
     pieces = arrival.pieces(whole[14:])
     assert [len(piece) for piece in pieces] == [80, 68] if version == 4 else [108, 96]
     (found,) = joined(("LAN", piece) for piece in reversed(pieces))
@@ -235,6 +235,23 @@ def test_pieces_are_joined_in_their_order_and_how_they_were_cut_is_told(version:
     assert joined([("LAN", whole[14:])])[0].cuts == ()
     with pytest.raises(ValueError, match="disorder"):
         joined(("LAN", piece) for piece in pieces)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_pieces_of_one_packet_have_their_df_and_ttl_in_common(version: int) -> None:
+    src, dst = (bytes(4), bytes(4)) if version == 4 else (bytes(16), bytes(16))
+    whole = frame(udp(src, dst, 1, 2, bytes(100)), fragment=0)
+    spans = (Span(0, 48, more=True), Span(48, 108, more=False))
+    first, second = Arrival("LAN", whole, 0, spans=spans, identification=7).pieces(whole[14:])
+    changed = frame(udp(src, dst, 1, 2, bytes(100)), fragment=0, ttl=9)
+    others = [Arrival("LAN", changed, 0, spans=spans, identification=7).pieces(changed[14:])[1]]
+    with_df = tuple(item._replace(keeps=True) for item in spans)
+    if version == 4:
+        others.append(Arrival("LAN", whole, 0, spans=with_df, identification=7).pieces(whole[14:])[1])
+    assert len(joined([("LAN", first), ("LAN", second)])) == 1
+    for other in others:
+        with pytest.raises(ValueError, match="disagree"):
+            joined([("LAN", first), ("LAN", other)])
 
 
 def test_queries_of_two_types_may_have_one_identifier() -> None:
