@@ -36,7 +36,7 @@ SENTENCES = MappingProxyType(
         Reason.SESSION_LIMIT: "there are as many sessions as there may be, in all or of its source"
         " (options.maxSessions, options.maxHalfOpen, options.maxSessionsPerSource)",
         Reason.NAT_PORTS_EXHAUSTED: "no source port is left on the external addresses of the SNAT rule {rule}",
-        Reason.NAT_COLLISION: "another session already owns the tuple that its replies would bear",
+        Reason.NAT_COLLISION: "its replies would bear a tuple that another session, or itself, already has",
         Reason.NOT_IP: "it carries neither IPv4 nor IPv6",
         Reason.MULTICAST: "it goes to a multicast or broadcast address, which a tier-1 edge does not forward",
         Reason.MARTIAN: "it bears an address that never crosses a router",

@@ -24,7 +24,7 @@ from edge.reference_sessions import ORIGINAL, REPLY, Session
 from edge.reference_shift import challenge, understood
 from edge.reference_trip import Policy, SplitMix64, State, Trip
 from edge.reference_window import Fit, segment_of
-from edge.reference_wire import RST, SYN, Kind, Packet, network_offset, parse
+from edge.reference_wire import NO_NEXT_HEADER, RST, SYN, Kind, Packet, network_offset, parse
 from edge.routing.reference import Port
 from edge.state import LogEvent, RuleCounters, SessionInfo, Stats
 from edge.verdicts import Fragmentation, Outcome, Reason, Stage, StepResult, Verdict
@@ -171,8 +171,8 @@ def local_service(packet: Packet) -> tuple[StepResult, Answer | None]:
         return StepResult.RESET, Answer.RESET
     if packet.kind is Kind.UDP:
         return StepResult.UNREACHABLE, Answer.PORT_UNREACHABLE
-    if packet.kind is Kind.OTHER:
-        return StepResult.UNREACHABLE, Answer.PROTOCOL_UNREACHABLE
+    if packet.kind is Kind.OTHER and (packet.version == 4 or packet.flow.protocol != NO_NEXT_HEADER):
+        return StepResult.UNREACHABLE, Answer.UNKNOWN_PROTOCOL
     return StepResult.ACCEPTED, None
 
 
@@ -227,6 +227,8 @@ def new_session(trip: Trip) -> Ruling:
     )
     session.open(trip.packet, trip.policy.options.timers, trip.state.clock_ns)
     trip.state.sessions.add(session)
+    if trip.expected is not None:
+        trip.state.sessions.expectations.remove(trip.expected)
     admit(trip)
     if session.alg == TFTP:
         announce_transfer(trip, session)

@@ -15,7 +15,7 @@ from edge.reference_answers import Ruling
 from edge.reference_expect import Awaited, Expectation
 from edge.reference_ftp import ORDINARY_PORTS, Command, command_in
 from edge.reference_sessions import ORIGINAL, REPLY, SECOND, Session, TcpState
-from edge.reference_shift import with_sequence
+from edge.reference_shift import Rewriting, with_sequence
 from edge.reference_trip import Trip
 from edge.reference_wire import SYN, TCP, UDP, Flow, Kind, Packet, u16, u32, update, words
 from edge.verdicts import Endpoints, Stage, StepResult
@@ -80,32 +80,34 @@ def announce_transfer(trip: Trip, session: Session) -> None:
         new_destination=None if client == (translated.src, translated.sport) else client,
         new_source=original.dst if original.dst != translated.dst else None,
     )
-    found = settled(trip, expectation)
-    if found is not None:
-        announce(trip, found)
+    announce(trip, settled(trip, expectation))
 
 
 def announce_data_connection(trip: Trip, session: Session, direction: int, packet: Packet) -> Packet:
     """FTP: a command or an answer that names the end of a data connection, with the end that the receiver can reach
     in its place.  Whatever is not understood, or cannot be done, leaves the packet as it is."""
-    at = packet.l4 + (packet.ip[packet.l4 + 12] >> 4) * 4
-    command = command_in(packet.ip[at:], from_originator=direction == ORIGINAL, version=packet.version)
+    shift, at = session.shifts[direction], packet.l4 + (packet.ip[packet.l4 + 12] >> 4) * 4
+    seq = u32(packet.ip, packet.l4 + 4) + bool(packet.tcp_flags & SYN)
+    line = shift.line_in(seq, len(packet.ip) - at)
+    command = command_in(packet.ip[at:], line, from_originator=direction == ORIGINAL, version=packet.version)
     if command is None or command.port not in ORDINARY_PORTS or not is_own(command, session):
         return packet
-    found = settled(trip, data_connection(session, command), command.port)
-    if found is None:
+    wanted = data_connection(session, command)
+    if wanted.new_destination is None:
+        announce(trip, settled(trip, wanted))
         return packet
-    if found.new_destination is None:
-        announce(trip, found)
+    begin, end = (seq + line) % 2**32, (seq + line + command.last) % 2**32
+    shown = shift.shown_before(end, command.port)
+    found = settled(trip, wanted, command.port) if shown is None else settled_again(trip, wanted, shown)
+    port = shown if found is None else found.awaited.dport
+    text = None if port is None else command.wording(wanted.awaited.dst, port)
+    if port is None or text is None:
         return packet
-    text = command.wording(found.awaited.dst, found.awaited.dport)
-    changed = None if text is None else with_text(packet, at + command.first, at + command.last, text)
-    if changed is None or not fits(trip, changed):
+    changed = with_text(packet, at + line + command.first, at + line + command.last, text)
+    if not fits(trip, changed):
         return packet
     announce(trip, found)
-    syn = bool(packet.tcp_flags & SYN)
-    end = (u32(packet.ip, packet.l4 + 4) + syn + len(packet.ip) - at) % 2**32
-    session.shifts[direction].rewritten(end, len(changed.ip) - len(packet.ip))
+    shift.rewritten(Rewriting(begin, end, command.port, port), len(changed.ip) - len(packet.ip))
     return changed
 
 
@@ -127,7 +129,7 @@ def data_connection(session: Session, command: Command) -> Expectation:
             session,
             active=True,
             new_destination=(original.src, command.port) if hidden else None,
-            new_source=original.dst if hidden and served_elsewhere else None,
+            new_source=original.dst if served_elsewhere else None,
         )
     return Expectation(
         Awaited(TCP, session.ports[ORIGINAL].side, original.src, original.dst, command.port),
@@ -140,16 +142,29 @@ def data_connection(session: Session, command: Command) -> Expectation:
 
 def settled(trip: Trip, expectation: Expectation, port: int | None = None) -> Expectation | None:
     """The same as announced before, or the new one with its port chosen; None where there is no port or no room.
-    ``port`` is that of an FTP command."""
+    ``port`` is that of an FTP command whose end NAT hides."""
     expectations = trip.state.sessions.expectations
     known = expectations.known(expectation)
     if known is not None:
         return known
-    if port is not None and expectation.new_destination is not None:
+    if port is not None:
         chosen = next((item for item in candidates(trip, port) if is_free(trip, expectation, item)), None)
         if chosen is None:
             return None
         expectation.awaited = expectation.awaited._replace(dport=chosen)
+    return expectation if expectations.has_room(expectation) else None
+
+
+def settled_again(trip: Trip, expectation: Expectation, port: int) -> Expectation | None:
+    """Likewise for a command that is sent again, and again with the port that has been shown for its own; None where
+    that is not awaited any more and cannot be, but the command still reads as it did."""
+    expectations = trip.state.sessions.expectations
+    known = expectations.known(expectation)
+    if known is not None:
+        return known if known.awaited.dport == port else None
+    if not is_free(trip, expectation, port):
+        return None
+    expectation.awaited = expectation.awaited._replace(dport=port)
     return expectation if expectations.has_room(expectation) else None
 
 
@@ -170,8 +185,10 @@ def is_free(trip: Trip, expectation: Expectation, port: int) -> bool:
     return not expectation.active or sessions.find((usual, awaited.side)) is None
 
 
-def announce(trip: Trip, expectation: Expectation) -> None:
-    """From now on it is awaited, be it for the first time or again."""
+def announce(trip: Trip, expectation: Expectation | None) -> None:
+    """From now on it is awaited, be it for the first time or again; None where nothing is."""
+    if expectation is None:
+        return
     timers, expectations = trip.policy.options.timers, trip.state.sessions.expectations
     seconds = timers.tcp_opening if expectation.awaited.protocol == TCP else timers.udp_first
     expectation.deadline_ns = trip.state.clock_ns + seconds * SECOND
@@ -236,8 +253,7 @@ def note_translation(trip: Trip, result: StepResult) -> None:
 
 
 def admitted_by_alg(trip: Trip, expectation: Expectation) -> None:
-    """The firewall is not asked: what it said to the control session holds.  The expectation is used up."""
-    trip.state.sessions.expectations.remove(expectation)
+    """The firewall is not asked: what it said to the control session holds."""
     received = trip.packet.flow
     trip.rule = trip.policy.firewall_rule(expectation.control.admission.firewall)
     trip.saw = trip.shown(trip.flow._replace(src=received.src, sport=received.sport))

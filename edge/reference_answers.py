@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from edge.reference_cut import cut_ipv4, cut_ipv6
+from edge.reference_fragments import last_next_header
 from edge.reference_quote import rewrite_error
 from edge.reference_trip import Bucket, Trip
 from edge.reference_window import ChallengeAck
@@ -33,17 +34,17 @@ class Answer(Enum):
     STALE_RESET = auto()  # in the name of an originator whose SYN was answered with numbers of another connection
     ECHO_REPLY = auto()
     NET_UNREACHABLE = auto()
-    PROTOCOL_UNREACHABLE = auto()
+    UNKNOWN_PROTOCOL = auto()
     PORT_UNREACHABLE = auto()
     PROHIBITED = auto()
     TIME_EXCEEDED = auto()
     TOO_BIG = auto()
 
 
-# Type and code for (IPv4, IPv6): RFC 792, RFC 1812 5.2.7, RFC 4443.  PROHIBITED's IPv4 code is an option.
+# Type and code for (IPv4, IPv6): RFC 792, RFC 1812 5.2.7, RFC 4443, RFC 8200 4.  PROHIBITED's IPv4 code is an option.
 ICMP_ERRORS = {
     Answer.NET_UNREACHABLE: ((3, 0), (1, 0)),
-    Answer.PROTOCOL_UNREACHABLE: ((3, 2), (1, 4)),
+    Answer.UNKNOWN_PROTOCOL: ((3, 2), (4, 1)),
     Answer.PORT_UNREACHABLE: ((3, 3), (1, 4)),
     Answer.PROHIBITED: ((3, None), (1, 1)),
     Answer.TIME_EXCEEDED: ((11, 0), (3, 0)),
@@ -125,11 +126,19 @@ def answer(trip: Trip, kind: Answer | ChallengeAck) -> bytes | None:
     if source is None:
         return None
     icmp_type, code = ICMP_ERRORS[kind][0 if packet.version == 4 else 1]
-    options = trip.policy.options
-    mtu = options.mtu if kind is Answer.TOO_BIG else 0
     if not may_send(trip, trip.state.errors):
         return None
-    return icmp_error(packet, source, icmp_type, options.reject_code if code is None else code, mtu)
+    chosen = trip.policy.options.reject_code if code is None else code
+    return icmp_error(packet, source, icmp_type, chosen, second_word(trip, kind))
+
+
+def second_word(trip: Trip, kind: Answer) -> int:
+    """What an error says behind its checksum: an MTU, or where a next header that nobody knows is announced."""
+    if kind is Answer.TOO_BIG:
+        return trip.policy.options.mtu
+    if kind is Answer.UNKNOWN_PROTOCOL and trip.packet.version == 6:
+        return last_next_header(trip.packet.ip[: trip.packet.l4])
+    return 0
 
 
 def may_send(trip: Trip, bucket: Bucket) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edge.reference_fragments import last_next_header
 from edge.reference_quote import quoted, rewrite_error
 from edge.reference_sessions import ORIGINAL, REPLY, Session
+from edge.reference_shift import before_shifts, quoting_as_shifted
 from edge.reference_trip import LONGEST_PACKET, Policy, State, Trip
 from edge.reference_wire import Flow, Kind, Packet, ethernet, parse, rewrite
 from edge.routing.reference import Port
@@ -95,13 +96,15 @@ def as_sent(state: State, entered: Port, packet: Packet) -> tuple[Port, bytes] |
 
 
 def reply_as_sent(state: State, entered: Port, packet: Packet) -> tuple[Port, bytes] | None:
-    """A packet that reverses a session's original tuple was the reply to its translated one."""
+    """A packet that reverses a session's original tuple was the reply to its translated one, in numbers that no ALG had
+    shifted yet."""
     if state.sessions.find((packet.flow, entered.side)) is not None:
         return None
     session = session_begun_as(state, packet.flow.reversed())
     if session is None:
         return None
-    return session.ports[REPLY], rewrite(packet, session.translated.reversed(), hops=0)
+    sent = before_shifts(packet, session.shifts[REPLY], session.shifts[ORIGINAL])
+    return session.ports[REPLY], rewrite(sent, session.translated.reversed(), hops=0)
 
 
 def error_as_sent(state: State, entered: Port, packet: Packet) -> tuple[Port, bytes] | None:
@@ -115,7 +118,8 @@ def error_as_sent(state: State, entered: Port, packet: Packet) -> tuple[Port, by
     if session is None:
         return None
     outer = packet.flow._replace(dst=session.translated.src)
-    return session.ports[REPLY], rewrite_error(packet, outer, quote, session.translated, hops=0)
+    sent = quoting_as_shifted(packet, quote, session.shifts[ORIGINAL])
+    return session.ports[REPLY], rewrite_error(sent, outer, quote, session.translated, hops=0)
 
 
 def session_begun_as(state: State, flow: Flow) -> Session | None:

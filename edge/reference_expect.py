@@ -47,9 +47,10 @@ class Expectation:
     deadline_ns: int = 0
 
     def like(self, other: Expectation) -> bool:
-        """Do both say the same, wherever the edge has put it?"""
+        """Do both say the same, said by the same end, wherever the edge has put it?"""
         mine, theirs = self.awaited._replace(dport=0), other.awaited._replace(dport=0)
-        return self.control is other.control and (mine, self.announced) == (theirs, other.announced)
+        same_end = self.control is other.control and self.active is other.active
+        return same_end and (mine, self.announced) == (theirs, other.announced)
 
 
 class Expectations:

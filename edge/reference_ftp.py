@@ -37,11 +37,13 @@ class Command:
     wording: Callable[[IPAddress, int], bytes | None]
 
 
-def command_in(payload: bytes, *, from_originator: bool, version: int) -> Command | None:
-    """What a segment's payload announces, from one side of a control connection over IPv4 or IPv6."""
-    if len(payload) > MAX_COMMAND or b"\n" not in payload:
+def command_in(payload: bytes, at: int, *, from_originator: bool, version: int) -> Command | None:
+    """What the line that begins at an offset of a segment's payload announces, from one side of a control connection
+    over IPv4 or IPv6."""
+    end = payload.find(b"\n", at)
+    if len(payload) > MAX_COMMAND or end < 0:
         return None
-    line = payload[: payload.index(b"\n")].removesuffix(b"\r")
+    line = payload[at:end].removesuffix(b"\r")
     word = line[:5].upper() if from_originator else line[:4]
     if word == b"PORT " and version == 4:
         return port_command(line)

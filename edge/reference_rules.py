@@ -122,9 +122,12 @@ def too_big(trip: Trip) -> Ruling:
 
 
 def route_of(trip: Trip) -> Route:
-    """The route; ICMP errors meet no NAT, so a primary address is always the edge itself to them."""
+    """The route; ICMP errors meet no NAT, so a primary address is always the edge itself to them.  Where an ALG waits
+    for a call to one, a machine behind the same edge had called by that address, and is called back by it."""
     if trip.packet.kind is Kind.ICMP_ERROR:
         return trip.policy.routing.route(trip.flow.dst, trip.entered, primary_is_local=True)
+    if trip.expected is not None and trip.expected.new_destination is None:
+        return trip.policy.routing.route(trip.flow.dst, trip.entered, primary_is_local=False)
     return trip.policy.route(trip.flow, trip.entered)
 
 

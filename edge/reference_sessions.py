@@ -257,8 +257,10 @@ class SessionTable:
         return self._by_key.get(key)
 
     def can_hold(self, original: Key, reply: Key) -> bool:
-        """True when both keys are free and differ."""
-        return original != reply and original not in self._by_key and reply not in self._by_key
+        """True when both keys are free and differ, and what leaves is not the answer to itself."""
+        answers_itself = reply[0] == reply[0].reversed()
+        taken = original in self._by_key or reply in self._by_key
+        return original != reply and not answers_itself and not taken
 
     def add(self, session: Session) -> None:
         """Take in a session whose keys are free."""

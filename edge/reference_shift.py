@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from edge.reference_quote import Quote
 from edge.reference_window import END_OF_OPTIONS, NO_OPERATION, ChallengeAck, difference
@@ -13,40 +14,63 @@ from edge.reference_wire import ACK, ICMP_KINDS, Kind, Packet, u32, update, word
 SACK = 5  # RFC 2018
 
 
+class Rewriting(NamedTuple):
+    """A line whose text has become another: where the line begins and where the text that was replaced ends, as its
+    sender counts; the port that it names, and the one that stands for it."""
+
+    begin: int
+    end: int
+    named: int
+    shown: int
+
+
 @dataclass(slots=True)
 class Shift:
-    """Of what one side sends: by how much its numbers are shifted before ``pos`` (in its own space) and from there on.
-    ``pos`` is None until something of it has been rewritten."""
+    """Of what one side sends: by how much its numbers are shifted before the end of the ``last`` text that was
+    rewritten, and from there on.  ``last`` is None until that has happened."""
 
-    pos: int | None = None
+    last: Rewriting | None = None
     before: int = 0
     after: int = 0
 
-    def rewritten(self, end: int, growth: int) -> None:
-        """A segment whose payload ends at ``end`` has grown; one that ends where the last one did is that one again."""
-        ahead = None if self.pos is None else difference(end, self.pos)
+    def rewritten(self, what: Rewriting, growth: int) -> None:
+        """A line has grown; one whose text ends where the last one's did is that one again."""
+        ahead = None if self.last is None else difference(what.end, self.last.end)
         if ahead is None or ahead > 0:
-            self.before, self.after, self.pos = self.after, self.after + growth, end
+            self.before, self.after, self.last = self.after, self.after + growth, what
         elif ahead == 0:
-            self.after = self.before + growth
+            self.after, self.last = self.before + growth, what
+
+    def line_in(self, seq: int, size: int) -> int:
+        """Where in a payload of so many bytes, the first being number ``seq``, to look for a command: at the line that
+        was rewritten last, if that is sent again, else at the beginning."""
+        ahead = 0 if self.last is None else (self.last.begin - seq) % 2**32
+        return ahead if ahead < size else 0
+
+    def shown_before(self, end: int, named: int) -> int | None:
+        """The port that has been shown for the one that a command names, if its text ends at ``end``; None if it is not
+        the last one again."""
+        if self.last is None or (self.last.end, self.last.named) != (end, named):
+            return None
+        return self.last.shown
 
     def shifted(self, number: int) -> int:
         """A number of this side as the other one has to see it."""
-        if self.pos is None:
+        if self.last is None:
             return number
-        return (number + (self.after if difference(number, self.pos) >= 0 else self.before)) % 2**32
+        return (number + (self.after if difference(number, self.last.end) >= 0 else self.before)) % 2**32
 
     def taken_back(self, number: int) -> int:
         """What this side means by a number that the other one saw."""
-        if self.pos is None:
+        if self.last is None:
             return number
         behind = (number - self.after) % 2**32
-        return behind if difference(behind, self.pos) >= 0 else (number - self.before) % 2**32
+        return behind if difference(behind, self.last.end) >= 0 else (number - self.before) % 2**32
 
 
 def understood(packet: Packet, other: Shift) -> Packet:
     """A segment whose acknowledgements speak of the other side's numbers as that side knows them."""
-    if packet.kind is not Kind.TCP or other.pos is None or not packet.tcp_flags & ACK:
+    if packet.kind is not Kind.TCP or other.last is None or not packet.tcp_flags & ACK:
         return packet
     return with_numbers(packet, {at: other.taken_back(u32(packet.ip, at)) for at in acknowledgements(packet)})
 
@@ -70,9 +94,19 @@ def acknowledgements(packet: Packet) -> list[int]:
 
 def with_sequence(packet: Packet, own: Shift) -> Packet:
     """A segment as the other side has to see it."""
-    if packet.kind is not Kind.TCP or own.pos is None:
+    if packet.kind is not Kind.TCP or own.last is None:
         return packet
     return with_numbers(packet, {packet.l4 + 4: own.shifted(u32(packet.ip, packet.l4 + 4))})
+
+
+def before_shifts(packet: Packet, own: Shift, other: Shift) -> Packet:
+    """A segment as its sender, whose numbers ``own`` has shifted, had sent it: this is the one that arrived."""
+    if packet.kind is not Kind.TCP:
+        return packet
+    numbers = {}
+    if other.last is not None and packet.tcp_flags & ACK:
+        numbers = {at: other.shifted(u32(packet.ip, at)) for at in acknowledgements(packet)}
+    return with_numbers(packet, numbers | {packet.l4 + 4: own.taken_back(u32(packet.ip, packet.l4 + 4))})
 
 
 def with_numbers(packet: Packet, numbers: dict[int, int]) -> Packet:
@@ -97,10 +131,20 @@ def challenge(asked: ChallengeAck | None, other: Shift) -> ChallengeAck | None:
 
 def quoting(packet: Packet, quote: Quote, sender: Shift) -> Packet:
     """An ICMP error that quotes a segment with the number that its sender gave it."""
-    if quote.seq is None or sender.pos is None or packet.kind not in ICMP_KINDS:
+    return packet if quote.seq is None else quoting_number(packet, quote, sender.taken_back(quote.seq))
+
+
+def quoting_as_shifted(packet: Packet, quote: Quote, sender: Shift) -> Packet:
+    """An ICMP error that quotes a segment with the number that the other side was told."""
+    return packet if quote.seq is None else quoting_number(packet, quote, sender.shifted(quote.seq))
+
+
+def quoting_number(packet: Packet, quote: Quote, number: int) -> Packet:
+    """An ICMP error that quotes a segment with this sequence number; the checksums inside and outside follow."""
+    if number == quote.seq or packet.kind not in ICMP_KINDS:
         return packet
     ip = bytearray(packet.ip)
-    struct.pack_into("!I", ip, quote.l4 + 4, sender.taken_back(quote.seq))
+    struct.pack_into("!I", ip, quote.l4 + 4, number)
     if quote.l4 + 18 <= len(ip):
         follow(ip, quote.l4 + 4, packet.ip[quote.l4 + 4 :], quote.l4 + 16)
     follow(ip, packet.l4 + 8, packet.ip[packet.l4 + 8 :], packet.l4 + 2)

@@ -22,6 +22,7 @@ VLAN_TAGS = (0x8100, 0x88A8)  # IEEE 802.1Q, 802.1ad
 IPV4, IPV6 = 0x0800, 0x86DD
 
 MAX_EXTENSION_HEADERS = 8
+NO_NEXT_HEADER = 59  # nothing follows: RFC 8200 4.7
 
 # Type of the request -> type of its reply.
 QUERIES_V4 = {8: 0, 13: 14, 15: 16, 17: 18}  # echo, timestamp, information, address mask: RFC 792, RFC 950
@@ -155,6 +156,8 @@ def parse_ipv4(data: bytes, *, unsegmented: bool) -> Packet | Reason:
         return Reason.MALFORMED
     if internet_checksum(data[:header]) != 0:
         return Reason.BAD_CHECKSUM
+    if not options_are_whole(data[20:header]):
+        return Reason.MALFORMED
     ip = with_total_length(data) if unwritten else data[:total]
     src, dst = IPv4Address(ip[12:16]), IPv4Address(ip[16:20])
     protocol = ip[9]
@@ -162,6 +165,19 @@ def parse_ipv4(data: bytes, *, unsegmented: bool) -> Packet | Reason:
     if more_fragments_or_offset:
         return Packet(ip, header, ip[8], Kind.FRAGMENT, Flow(protocol, src, 0, dst, 0))
     return parse_l4(ip, header, ip[8], Flow(protocol, src, 0, dst, 0))
+
+
+def options_are_whole(options: bytes) -> bool:
+    """Does every option end within the header (RFC 791 3.1)?  Behind an end-of-list anything may stand."""
+    at = 0
+    while at < len(options) and options[at] != 0:
+        if options[at] == 1:  # no operation: this byte alone
+            at += 1
+            continue
+        if at + 1 == len(options) or options[at + 1] < 2 or at + options[at + 1] > len(options):
+            return False
+        at += options[at + 1]
+    return True
 
 
 def with_total_length(data: bytes) -> bytes:
@@ -359,13 +375,13 @@ def tcp_answer(packet: Packet, seq: int, ack: int, flags: int, window: int = 0) 
     return ip_header(flow, len(segment), dont_fragment=True) + segment
 
 
-def icmp_error(packet: Packet, source: IPAddress, icmp_type: int, code: int, mtu: int = 0) -> bytes:
+def icmp_error(packet: Packet, source: IPAddress, icmp_type: int, code: int, word: int = 0) -> bytes:
     """An ICMP error from ``source`` that quotes the packet: at most 576 (RFC 1812) or 1,280 bytes (RFC 4443) in all.
-    ``mtu`` is for the messages that say one (RFC 1191, RFC 4443 3.2)."""
+    ``word`` is an MTU (RFC 1191, RFC 4443 3.2) or a pointer (RFC 4443 3.4) in the messages that have one."""
     version = packet.version
     flow = Flow(ICMP if version == 4 else ICMP6, source, 0, packet.flow.src, 0)
     quote = packet.ip[: 576 - 28 if version == 4 else 1280 - 48]
-    message = struct.pack("!BBHI", icmp_type, code, 0, mtu) + quote
+    message = struct.pack("!BBHI", icmp_type, code, 0, word) + quote
     message = checksummed(message, 2, b"" if version == 4 else pseudo_header(flow, len(message)))
     return ip_header(flow, len(message), tos=0xC0 if version == 4 else 0) + message
 

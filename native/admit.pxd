@@ -15,7 +15,7 @@ from native.mapping cimport draws_port, external_of, hold_mapping, is_mapped_to
 from native.nat cimport NatRule, place_in_pool
 from native.packet cimport (
     ACK, FIN, K_ICMP_OTHER, K_ICMP_QUERY, K_ICMP_REPLY, K_TCP, K_UDP, PARSED, RST, SYN,
-    Key, Packet, key_dport, key_family, key_proto, key_sport, set_ports,
+    Key, Packet, key_dport, key_family, key_proto, key_side, key_sport, set_ports,
 )
 from native.pool cimport next_address
 from native.program cimport ProgramData, is_blocked
@@ -74,8 +74,18 @@ cdef inline uint64_t next_random(State *state) noexcept nogil:
     return z ^ (z >> 31)
 
 
+cdef inline bint answers_itself(const Key *reply) noexcept nogil:
+    # Is what has left the same as its own answer, from an end to that very end?
+    cdef Key left
+    if reply.src_lo != reply.dst_lo or reply.src_hi != reply.dst_hi:
+        return False
+    key_reversed(reply, key_side(reply), &left)
+    return same_key(&left, reply)
+
+
 cdef inline bint is_free(const State *state, const Key *original, const Key *reply) noexcept nogil:
-    return not same_key(original, reply) and lookup(&state.table, reply, hash_key(&state.table, reply)) == NONE
+    return (not same_key(original, reply) and not answers_itself(reply)
+            and lookup(&state.table, reply, hash_key(&state.table, reply)) == NONE)
 
 
 cdef inline bint allocate_port(

@@ -9,7 +9,7 @@ from native.decide cimport Decision
 from native.engine cimport State
 from native.expect cimport (
     ALG_FTP, ALG_NONE, ALG_TFTP, EXPECT_ACTIVE, EXPECT_PASSIVE, EXPECT_TFTP, Control, Expectation, Shift,
-    begin_control, drop_expected_of, drop_overdue, expect, expect_again, find_expectation, sent_on, taken_back,
+    begin_control, drop_expected_of, drop_overdue, expect, expect_again, find_expectation,
 )
 from native.ftp cimport ENDPOINT_TEXT_MAX, FORM_227, FTP_LINE_MAX, Command, read_command, write_endpoint
 from native.kinds cimport TM_TCP_OPENING, TM_UDP_FIRST
@@ -20,12 +20,11 @@ from native.program cimport FirewallRule, ProgramData, is_blocked
 from native.session cimport (
     NONE, ORIGINAL, REPLY, RW_ALG, RW_DST, RW_SPORT, RW_SRC, TCP_ESTABLISHED, TCP_TIME_WAIT, Session, hash_key, lookup,
 )
-from native.window cimport after
-from native.wire cimport be16, be32, change16, change32, fold, put16, put32, sum_bytes, updated
+from native.shift cimport convert_sequence, note_rewriting
+from native.wire cimport be16, be32, change16, fold, put16, sum_bytes, updated
 
 cdef enum:
     DATA_PORT = 20              # what an FTP server connects from
-    OPTION_SACK = 5
     IP_MAX = 65535
 
 
@@ -75,60 +74,6 @@ cdef inline void judge_control(
         drop_expected_of(&state.expectations, number)
 
 
-# ---------------------------------------------------------------- sequence numbers
-
-cdef inline void take_back_options(const Shift *shift, uint8_t *l4) noexcept nogil:
-    # The edges of selective acknowledgements (RFC 2018).
-    cdef uint32_t at = 20
-    cdef uint32_t end = <uint32_t>(l4[12] >> 4) * 4
-    cdef uint32_t edge
-    while at < end and l4[at] != 0:
-        if l4[at] == 1:
-            at += 1
-            continue
-        if end - at < 2 or l4[at + 1] < 2 or l4[at + 1] > end - at:
-            return
-        if l4[at] == OPTION_SACK and l4[at + 1] & 7 == 2:
-            for edge in range(at + 2, at + l4[at + 1], 4):
-                put32(l4 + edge, taken_back(shift, be32(l4 + edge)))
-        at += l4[at + 1]
-
-
-cdef inline void take_back(State *state, uint32_t number, int direction, Packet *packet) noexcept nogil:
-    # What a segment of a control session acknowledges, in the numbers of who had sent it.
-    cdef const Shift *shift = &state.expectations.controls[number].shift[1 - direction]
-    cdef uint8_t *l4 = packet.l4
-    cdef uint32_t header = <uint32_t>(l4[12] >> 4) * 4
-    cdef uint16_t old
-    cdef uint16_t new
-    if not shift.moved or not packet.tcp_flags & ACK:
-        return
-    old = fold(sum_bytes(l4, header))
-    put32(l4 + 8, taken_back(shift, be32(l4 + 8)))
-    take_back_options(shift, l4)
-    new = fold(sum_bytes(l4, header))
-    if old != new:
-        put16(l4 + 16, updated(be16(l4 + 16), change16(old, new)))
-
-
-cdef inline void send_on(const Shift *shift, Packet *packet) noexcept nogil:
-    # A segment's own number, for the other side.
-    cdef uint32_t seq = be32(packet.l4 + 4)
-    cdef uint32_t shifted = sent_on(shift, seq)
-    if not shift.moved or shifted == seq:
-        return
-    put32(packet.l4 + 4, shifted)
-    put16(packet.l4 + 16, updated(be16(packet.l4 + 16), change32(seq, shifted)))
-
-
-cdef inline uint32_t told_by(const State *state, const Session *session, int side, uint32_t seq) noexcept nogil:
-    # A sequence number of one side's as the other side has to see it.
-    cdef uint32_t number = <uint32_t>(session - state.table.sessions)
-    if not session.flow[ORIGINAL].rewrite & RW_ALG:
-        return seq
-    return sent_on(&state.expectations.controls[number].shift[side], seq)
-
-
 # ---------------------------------------------------------------- what is announced
 
 cdef inline uint16_t awaiting(State *state, const Packet *packet) noexcept nogil:
@@ -148,6 +93,11 @@ cdef inline void set_endpoints(Expectation *wanted, const Key *seen, uint16_t po
     # From who sends packets with the key `seen` to whom that one sends them, and to this port.
     wanted.key = seen[0]
     wanted.key.meta = make_meta(0, port, key_proto(seen), key_family(seen), key_side(seen))
+
+
+cdef inline void set_awaited_port(Expectation *wanted, uint16_t port) noexcept nogil:
+    # Another destination port.
+    wanted.key.meta = make_meta(0, port, key_proto(&wanted.key), key_family(&wanted.key), key_side(&wanted.key))
 
 
 cdef inline bint is_taken(const State *state, const Expectation *wanted) noexcept nogil:
@@ -173,7 +123,7 @@ cdef inline bint choose_port(const State *state, const ProgramData *program, Exp
         port = first + (start + i) % program.snat_count
         if is_blocked(program, 6, <uint16_t>port):
             continue
-        wanted.key.meta = make_meta(0, <uint16_t>port, 6, key_family(&wanted.key), key_side(&wanted.key))
+        set_awaited_port(wanted, <uint16_t>port)
         if not is_taken(state, wanted):
             return True
     return False
@@ -250,20 +200,37 @@ cdef inline void plan_data_session(
     wanted.target_hi = sent.src_hi
     wanted.target_lo = sent.src_lo
     wanted.target_port = command.port
-    wanted.has_source = direction == ORIGINAL and rewrite & RW_SRC != 0 and rewrite & RW_DST != 0
+    wanted.has_source = direction == ORIGINAL and rewrite & RW_DST != 0
     wanted.source_hi = original.dst_hi
     wanted.source_lo = original.dst_lo
 
 
+cdef inline uint32_t first_number(const Packet *packet) noexcept nogil:
+    # Of a segment's payload.
+    return be32(packet.l4 + 4) + (packet.tcp_flags >> 1 & 1)
+
+
+cdef inline uint32_t line_in(const Shift *shift, const Packet *packet, uint32_t size) noexcept nogil:
+    # Where in a payload to look for a command: at the line that was rewritten last, if that is sent again, else at the
+    # beginning.
+    cdef uint32_t ahead = shift.line - first_number(packet)
+    return ahead if shift.moved and ahead < size else 0
+
+
+cdef inline bint is_repeated(const Shift *shift, const Packet *packet, const Command *command) noexcept nogil:
+    # Is it the command that was rewritten last?
+    return (shift.moved and first_number(packet) + command.end == shift.position
+            and command.port == shift.named_port)
+
+
 cdef inline void rewrite_command(
-    Shift *shift, Packet *packet, const Command *command, const uint8_t *text, uint32_t length, uint8_t *buffer
+    Packet *packet, const Command *command, const uint8_t *text, uint32_t length, uint8_t *buffer
 ) noexcept nogil:
     # Puts `text` in place of the endpoint's; the packet now stands in `buffer`.
     cdef uint8_t *l3 = buffer + 14
     cdef uint32_t header = <uint32_t>(packet.l4[12] >> 4) * 4
     cdef uint8_t *payload = packet.l4 + header
     cdef uint32_t size = packet.l4_len - header
-    cdef uint32_t end = be32(packet.l4 + 4) + (packet.tcp_flags >> 1 & 1) + size
     cdef uint32_t begin = <uint32_t>(payload - packet.l3) + command.begin
     cdef uint32_t old = command.end - command.begin
     cdef uint32_t growth = length - old         # modulo 2^32, as all of this
@@ -284,51 +251,62 @@ cdef inline void rewrite_command(
         put16(l3 + 4, <uint16_t>(packet.ip_len + growth - 40))
     packet.ip_len += growth
     packet.l4_len += growth
-    if not shift.moved or after(end, shift.position):
-        shift.moved = True
-        shift.position = end
-        shift.earlier = shift.later
-        shift.later += growth
-    elif end == shift.position:                 # a retransmission
-        shift.later = shift.earlier + growth
 
 
 cdef inline uint16_t follow_command(
     State *state, const ProgramData *program, uint32_t number, int direction, Packet *packet, uint8_t *buffer
 ) noexcept nogil:
-    # Announces what an FTP segment says; the expectation, or 0 where it says nothing that is understood.
+    # Announces what an FTP segment says; the expectation, or 0 where it says nothing that is understood or new.
     cdef const Session *session = &state.table.sessions[number]
+    cdef Shift *shift = &state.expectations.controls[number].shift[direction]
     cdef uint32_t header = <uint32_t>(packet.l4[12] >> 4) * 4
     cdef uint32_t size = packet.l4_len - header
+    cdef uint32_t seq = first_number(packet)
     cdef uint8_t text[ENDPOINT_TEXT_MAX]
-    cdef uint32_t length = 0
+    cdef uint32_t length
+    cdef uint32_t growth
     cdef uint32_t whole
+    cdef uint32_t line
     cdef uint16_t known
+    cdef bint repeated
+    cdef bint awaited
     cdef Command command
     cdef Expectation wanted
     if not 0 < size <= FTP_LINE_MAX:
         return 0
-    if not read_command(packet.l4 + header, size, packet.family, direction == REPLY, &command):
+    line = line_in(shift, packet, size)
+    if not read_command(packet.l4 + header + line, size - line, packet.family, direction == REPLY, &command):
         return 0
     if not names_itself(session, direction, &command):
         return 0
+    command.begin += line
+    command.end += line
     drop_overdue(&state.expectations, state.now)
     plan_data_session(state, program, number, direction, &command, &wanted)
     known = expected_already(state, &wanted)
-    if known:
-        wanted.key = state.expectations.pool[known].key
-    elif wanted.has_target and not choose_port(state, program, &wanted):
-        return 0
-    if wanted.has_target:
-        length = write_endpoint(
-            &command, packet.family, wanted.key.dst_hi, wanted.key.dst_lo, key_dport(&wanted.key), text)
-        whole = packet.ip_len + length - (command.end - command.begin)
-        if length == 0 or whole > IP_MAX or (whole > program.mtu and not packet.unsegmented):
+    if not wanted.has_target:
+        return announce(state, &wanted, known)
+    repeated = is_repeated(shift, packet, &command)
+    if repeated:
+        set_awaited_port(&wanted, shift.shown_port)
+        awaited = (key_dport(&state.expectations.pool[known].key) == shift.shown_port if known
+                   else not is_taken(state, &wanted))
+    else:
+        awaited = True
+        if known:
+            wanted.key = state.expectations.pool[known].key
+        elif not choose_port(state, program, &wanted):
             return 0
-    known = announce(state, &wanted, known)
-    if known and wanted.has_target:
-        rewrite_command(
-            &state.expectations.controls[number].shift[direction], packet, &command, text, length, buffer)
+    length = write_endpoint(
+        &command, packet.family, wanted.key.dst_hi, wanted.key.dst_lo, key_dport(&wanted.key), text)
+    growth = length - (command.end - command.begin)
+    whole = packet.ip_len + growth
+    if length == 0 or whole > IP_MAX or (whole > program.mtu and not packet.unsegmented):
+        return 0
+    known = announce(state, &wanted, known) if awaited else 0
+    if known or repeated:
+        rewrite_command(packet, &command, text, length, buffer)
+        note_rewriting(shift, seq + line, seq + command.end, growth, command.port, key_dport(&wanted.key))
     return known
 
 
@@ -349,5 +327,5 @@ cdef inline uint16_t follow(
         return announce_tftp(state, program, number) if control.alg == ALG_TFTP and direction == ORIGINAL else 0
     if control.alg == ALG_FTP and is_open(session):
         announced = follow_command(state, program, number, direction, packet, buffer)
-    send_on(&control.shift[direction], packet)
+    convert_sequence(&control.shift[direction], packet, False)
     return announced

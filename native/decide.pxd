@@ -288,6 +288,15 @@ cdef inline bint has_source(const Decision *decision) noexcept nogil:
     return decision.expected != NULL and decision.expected.has_source
 
 
+cdef inline bint calls_back(
+    const ProgramData *program, const Decision *decision, uint16_t in_port, uint8_t kind
+) noexcept nogil:
+    # A server behind a distributed network calls a client that, by the hairpin, has called it as an uplink's own
+    # address: like what destination NAT claims, that goes out and comes back in.
+    return kind == ROUTE_PRIMARY and decision.expected != NULL and not has_target(decision) and not is_border(
+        program, in_port)
+
+
 cdef inline uint32_t rule_in_force(const ProgramData *program, uint32_t slot) noexcept nogil:
     return NO_RULE if slot == NO_SLOT else program.nat_at[slot]
 
@@ -497,7 +506,8 @@ cdef inline void decide(
         note(recorder, S_ROUTE, T_ISOLATED, NO_SLOT, NO_PORT)
         drop_unreachable(packet, decision, R_ISOLATED)
         return
-    if is_local(program, packet, &decision.key, in_port, route.kind):
+    if is_local(program, packet, &decision.key, in_port, route.kind) and not calls_back(
+            program, decision, in_port, route.kind):
         note(recorder, S_ROUTE, T_LOCAL, NO_SLOT, route.port)
         if has_target(decision):
             decision.dnat = NO_RULE         # only lent

@@ -47,10 +47,13 @@ ctypedef struct Expectation:
 
 ctypedef struct Shift:
     # Sequence numbers of one direction: what is added to one before `position` (RFC 9293 order), and to one from there
-    # on.  Zeros as long as no segment has been rewritten.
-    uint32_t position           # the end, in its sender's numbers, of the latest segment that was rewritten
+    # on.  Zeros as long as nothing has been rewritten.
+    uint32_t position           # the end, in its sender's numbers, of the latest text that was rewritten
     uint32_t earlier
     uint32_t later
+    uint32_t line               # where the line with that text begins
+    uint16_t named_port         # the port that it names
+    uint16_t shown_port         # the one that it has come to name
     bint moved
 
 ctypedef struct Control:

@@ -112,12 +112,9 @@ cdef inline uint32_t quoted_sequence(
     return taken_back(shift, seq)
 
 
-cdef inline void take_back_quote(
-    const Expectations *expectations, const Session *session, uint32_t found, Packet *packet, Packet *quote
-) noexcept nogil:
-    # Quotes a segment with the number that its sender knows; the checksums inside and outside follow.
+cdef inline void quote_sequence(Packet *packet, Packet *quote, uint32_t known) noexcept nogil:
+    # Has an error quote a segment with this sequence number; the checksums inside and outside follow.
     cdef uint32_t seq = be32(quote.l4 + 4)
-    cdef uint32_t known = quoted_sequence(expectations, session, found, quote)
     cdef uint8_t *inside = quote.l4 + 16
     cdef uint64_t change = change32(seq, known)
     cdef uint16_t old
@@ -129,6 +126,13 @@ cdef inline void take_back_quote(
         put16(inside, updated(old, change))
         change += change16(old, be16(inside))
     put16(packet.l4 + 2, updated(be16(packet.l4 + 2), change))
+
+
+cdef inline void take_back_quote(
+    const Expectations *expectations, const Session *session, uint32_t found, Packet *packet, Packet *quote
+) noexcept nogil:
+    # Quotes a segment with the number that its sender knows.
+    quote_sequence(packet, quote, quoted_sequence(expectations, session, found, quote))
 
 
 cdef inline uint32_t related_flow(

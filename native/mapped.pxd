@@ -3,11 +3,13 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from native.engine cimport State
-from native.icmp cimport parse_quote, rewrite_error
-from native.packet cimport K_ICMP_ERROR, Key, Packet, key_side, set_side
+from native.icmp cimport parse_quote, quote_sequence, rewrite_error
+from native.packet cimport K_ICMP_ERROR, K_TCP, Key, Packet, key_side, set_side
 from native.program cimport ProgramData, side_of
 from native.rewrite cimport rewrite_as
 from native.session cimport NONE, ORIGINAL, REPLY, Session, hash_key, key_reversed, lookup
+from native.shift cimport before_shifts, told_by
+from native.wire cimport be32
 
 
 cdef inline bint is_known(const State *state, const Key *key) noexcept nogil:
@@ -36,6 +38,7 @@ cdef inline Session *turn_answer(const State *state, Packet *packet) noexcept no
     key_reversed(&packet.key, 0, &original)
     session = session_of(state, &original)
     if session != NULL:
+        before_shifts(state, session, packet)
         rewrite_as(packet, &session.flow[REPLY].key)
     return session
 
@@ -58,6 +61,8 @@ cdef inline Session *turn_error(const State *state, Packet *packet) noexcept nog
         key_reversed(&session.flow[REPLY].key, 0, &key)
         outer.dst_hi = key.src_hi
         outer.dst_lo = key.src_lo
+        if quote.kind == K_TCP:
+            quote_sequence(packet, &quote, told_by(state, session, ORIGINAL, be32(quote.l4 + 4)))
         rewrite_error(packet, &quote, &outer, &key)
     return session
 

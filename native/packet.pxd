@@ -200,6 +200,19 @@ cdef inline void parse_l4(Packet *packet, uint8_t side) noexcept nogil:
     packet.error = PARSED
 
 
+cdef inline bint are_options_whole(const uint8_t *l3, uint32_t header) noexcept nogil:
+    # Does every option of an IPv4 header end within it (RFC 791 3.1)?
+    cdef uint32_t at = 20
+    while at < header and l3[at] != 0:          # behind an end-of-list anything may stand
+        if l3[at] == 1:
+            at += 1
+            continue
+        if header - at < 2 or l3[at + 1] < 2 or l3[at + 1] > header - at:
+            return False
+        at += l3[at + 1]
+    return True
+
+
 cdef inline void parse_ipv4(Packet *packet, uint8_t *l3, uint32_t remaining, uint8_t side) noexcept nogil:
     cdef uint32_t header
     cdef uint32_t total
@@ -215,6 +228,8 @@ cdef inline void parse_ipv4(Packet *packet, uint8_t *l3, uint32_t remaining, uin
         return
     if fold(sum_bytes(l3, header)) != 0xffff:
         packet.error = R_BAD_CHECKSUM
+        return
+    if header > 20 and not are_options_whole(l3, header):
         return
     if be16(l3 + 2) != total:
         put16(l3 + 10, updated(be16(l3 + 10), change16(0, <uint16_t>total)))

@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.account cimport count_decision, end_session, expire, log_firewall, log_nat, sessions_of, slot_of
 from native.admit cimport allocate, open_session, still_admitted, timeout
-from native.alg cimport announce_tftp, awaiting, follow, take_back, told_by
+from native.alg cimport announce_tftp, awaiting, follow
 from native.answer cimport answerable, echo_reply, icmp_error, reset, segment
 from native.classify cimport NO_RULE
 from native.cut cimport plan_cut
@@ -21,6 +21,7 @@ from native.kinds cimport PORT_UPLINK, TM_TCP_ESTABLISHED
 from native.mapped cimport turn_into_reply
 from native.packet cimport (
     ACK, FIN, K_ICMP_ERROR, K_ICMP_QUERY, K_OTHER, K_TCP, K_UDP, PARSED, RST, SYN, Key, Packet, came_in_pieces,
+    last_next_header,
 )
 from native.program cimport ProgramData
 from native.reassembly cimport assemble
@@ -30,6 +31,7 @@ from native.session cimport (
     NONE, RW_ALG, RW_HAIRPIN, RW_SRC, RW_TUPLE, TCP_FIN_WAIT_2, UDP_MULTIPLE, UDP_NO_TRAFFIC, UDP_SINGLE, Flow, Session,
     is_half_open, keep_alive, key_reversed, lookup, stays_established, track,
 )
+from native.shift cimport take_back, told_by
 from native.stats cimport *
 from native.window cimport (
     W_GOOD, W_STATE, W_STATE_CHALLENGE, W_WINDOW, W_WINDOW_RESET, acknowledged_by, judge,
@@ -38,6 +40,7 @@ from native.wire cimport likely, unlikely
 
 cdef enum:
     SECOND = 1_000_000_000
+    NO_NEXT_HEADER = 59         # nothing follows (RFC 8200 4.7)
 
 
 cdef inline StepRecord *note_hit(Recorder *recorder, const Session *session, uint16_t out_port) noexcept nogil:
@@ -265,8 +268,7 @@ cdef inline void serve_locally(
     uint8_t *buffer, Result *result, Recorder *recorder
 ) noexcept nogil:
     # The edge itself: it answers pings and refuses everything else that nobody here serves.
-    cdef uint8_t unreachable = 3 if packet.family == 4 else 1
-    cdef uint8_t icmp_code
+    cdef uint32_t pointer
     cdef uint32_t length
     if packet.kind == K_ICMP_QUERY and packet.icmp_code == 0 and packet.icmp_type == (8 if packet.family == 4 else 128):
         note(recorder, S_LOCAL, T_ECHO_REPLY, NO_SLOT, NO_PORT)
@@ -277,10 +279,20 @@ cdef inline void serve_locally(
     elif packet.kind == K_TCP and not packet.tcp_flags & RST:
         note(recorder, S_LOCAL, T_RESET, NO_SLOT, NO_PORT)
         answer_with(program, packet, in_port, buffer, reset(packet, in_port, buffer), result)
-    elif packet.kind == K_UDP or packet.kind == K_OTHER:
+    elif packet.kind == K_UDP:
         note(recorder, S_LOCAL, T_UNREACHABLE, NO_SLOT, NO_PORT)
-        icmp_code = 4 if packet.family == 6 else 3 if packet.kind == K_UDP else 2
-        answer_with_error(state, program, packet, in_port, unreachable, icmp_code, 0, buffer, result, recorder)
+        if packet.family == 4:
+            answer_with_error(state, program, packet, in_port, 3, 3, 0, buffer, result, recorder)
+        else:
+            answer_with_error(state, program, packet, in_port, 1, 4, 0, buffer, result, recorder)
+    elif packet.kind == K_OTHER and packet.family == 4:
+        note(recorder, S_LOCAL, T_UNREACHABLE, NO_SLOT, NO_PORT)
+        answer_with_error(state, program, packet, in_port, 3, 2, 0, buffer, result, recorder)
+    elif packet.kind == K_OTHER and packet.proto != NO_NEXT_HEADER:
+        # RFC 8200 4: not "unreachable", but a pointer to who says that this follows.
+        note(recorder, S_LOCAL, T_UNREACHABLE, NO_SLOT, NO_PORT)
+        pointer = last_next_header(packet.l3, <uint32_t>(packet.l4 - packet.l3))
+        answer_with_error(state, program, packet, in_port, 4, 1, pointer, buffer, result, recorder)
     else:
         note(recorder, S_LOCAL, T_ACCEPTED, NO_SLOT, NO_PORT)
 
@@ -341,8 +353,6 @@ cdef inline void on_miss(
         decision.expected = &state.expectations.pool[awaited]
         decision.control = &state.table.sessions[decision.expected.control]
     decide(state, program, packet, quote, in_port, &decision, recorder)
-    if decision.reason == R_ALG:
-        drop_expectation(&state.expectations, awaited)
     result.verdict = decision.verdict
     result.reason = decision.reason
     if decision.verdict == V_ALLOW and decision.related != NULL:
@@ -350,6 +360,8 @@ cdef inline void on_miss(
         mark_hairpin(program, packet.family, decision.key.dst_hi, decision.key.dst_lo, result)
     elif decision.verdict == V_ALLOW and not decision.east_west and not decision.stateless:
         admit(state, program, packet, in_port, &decision, result, recorder)
+        if result.reason == R_ALG:
+            drop_expectation(&state.expectations, awaited)
     elif decision.verdict == V_ALLOW:
         count_decision(state, program, packet, &decision, True)
         plan_rewrite(&flow, &packet.key, &decision.key)

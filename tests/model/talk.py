@@ -206,12 +206,21 @@ class Talk:
             options = struct.pack(f"!4B{len(edges)}I", 1, random.choice((1, 1, 1, 0)), 5, 2 + 4 * len(edges), *edges)
         text = b""
         if len(self.ends) == 2 and flags & PSH and random.random() < 0.7:
-            text = me.said if me.said and random.random() < 0.15 else self._line(number)
+            again = bool(me.said) and random.random() < (0.3 if self.calm else 0.15)
+            before, behind_it = self._around(me.said) if again else (b"", b"")
+            text = before + me.said + behind_it if again else self._line(number)
             length = len(text)
-            if text == me.said and random.random() < 0.7:
-                seq = (me.next - length) % 2**32
+            if again and random.random() < 0.7:
+                seq = (me.next - len(before) - len(me.said)) % 2**32
         window = 64240 if self.calm and random.random() < 0.8 else random.choice(WINDOWS)
         return Said(number, seq, ack if flags & ACK else 0, flags, window, length, options, text)
+
+    def _around(self, said: bytes) -> tuple[bytes, bytes]:
+        """What a line that is sent again brings along in its segment."""
+        random = self.random
+        if len(said) > 200 or random.random() < 0.6:
+            return b"", b""
+        return random.choice((b"", b"", b"a\r\n")), random.choice((b"", b"NOOP\r\n", b"\r\n", said))
 
     def _line(self, number: int) -> bytes:
         """What one end says of a data connection."""

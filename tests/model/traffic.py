@@ -126,6 +126,10 @@ class Traffic:
             port, data, fragmentation = self._hairpin.popleft()
             if random.random() < 0.8 and port in self.universe.config.ports:
                 return PacketEvent(port, data, self.now_ns, fragmentation=fragmentation)
+        if self._left and random.random() < 0.03:
+            port, data = self._recent(self._left)  # a capture of it, from behind the edge
+            if port in self.universe.config.ports:
+                return PacketEvent(port, data, self.now_ns, mapped=True)
         port, data = self._piece() or self._packet()
         if random.random() < 0.04:
             data = mutated(random, data)
@@ -342,11 +346,11 @@ class Traffic:
     def _addresses(self) -> tuple[bytes, bytes]:
         random, place = self.random, self.universe
         drawn = random.random()
-        if drawn < 0.35 and place.inside:
+        if drawn < (0.25 if place.calm else 0.35) and place.inside:
             src, targets = random.choice(place.inside), place.outside
         elif drawn < 0.5 and place.owned:
             src, targets = random.choice(place.outside), place.owned
-        elif drawn < 0.6 and place.inside and place.owned:
+        elif drawn < (0.75 if place.calm else 0.6) and place.inside and place.owned:
             src, targets = random.choice(place.inside), place.owned
         else:
             src, targets = random.choice(place.addresses), place.addresses

@@ -132,6 +132,8 @@ def with_helpers(random: Random, old: Universe) -> Universe:
     drawn = [rule for _ in range(4) for rule in nat_rules(random, uplinks, networks)]
     translating = (NatType.DNAT, NatType.SNAT)
     kept = [rule for rule in drawn if rule.firewall_match is not FirewallMatch.BYPASS and rule.type in translating]
+    if random.random() < 0.4:
+        kept = [*way_round(random, uplinks, networks), *kept]
     nat = replace(config.nat, rules=tuple(replace(rule, id=f"nat-{at}", profile=None) for at, rule in enumerate(kept)))
     options = replace(
         config.options,
@@ -361,6 +363,24 @@ def ways_out(random: Random, owned: list[AddressRange], inside: list) -> list[Na
         )
         for number, subnet in enumerate(inside)
         if any(item.version == subnet.version for item in owned)
+    ]
+
+
+def way_round(random: Random, uplinks: tuple[Uplink, ...], networks: tuple[Network, ...]) -> list[NatRule]:
+    """A machine that is published, and SNAT of its network onto a primary address: others call it by the hairpin."""
+    subnet = random.choice([subnet for net in networks for subnet in net.subnets]).network
+    outer = [item for up in uplinks for item in up.subnets if item.primary and item.network.version == subnet.version]
+    if not outer or subnet.num_addresses < 4:
+        return []
+    own, published = random.choice(outer), random.choice([item for up in outer for item in up.ranges])
+    if own.primary is None:
+        return []
+    machine = AddressRange(subnet.network_address + 2, subnet.network_address + 2)
+    out = AddressRange(own.primary, own.primary)
+    external = AddressRange(published.last, published.last)
+    return [
+        NatRule("round-in", "round in", NatType.DNAT, external, machine),
+        NatRule("round-out", "round out", NatType.SNAT, out, AddressRange.of_network(subnet)),
     ]
 
 

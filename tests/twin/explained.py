@@ -79,13 +79,6 @@ def local_echo_code(d: Difference) -> bool:
     return asked and d.edge_silent and d.outcome.reason is Reason.LOCAL_SERVICE
 
 
-@explanation("To an IPv6 protocol that it lacks Linux says parameter problem (RFC 8200 4), the edge port unreachable.")
-def unknown_next_header(d: Difference) -> bool:
-    if d.outcome.reason is not Reason.LOCAL_SERVICE or d.packet.version != 6 or not d.fields <= {"src", "body"}:
-        return False
-    return d.edge[0].packet.icmp == (1, 4) and d.kernel[0].packet.icmp == (4, 1)
-
-
 @explanation("Linux has no NAT for what begins nothing; the edge translates it, and answers when it dies later.")
 def invalid_is_not_translated(d: Difference) -> bool:
     reasons = (Reason.LOCAL_SERVICE, Reason.TTL_EXPIRED, Reason.ISOLATED, Reason.TOO_BIG)

@@ -8,7 +8,7 @@ import pytest
 
 from edge.addresses import PortRange
 from edge.firewall.config import ApplicationPortProfile, FirewallRule, Service
-from edge.model import EdgeConfig
+from edge.model import STRICT_RFC_TIMERS, EdgeConfig, Profile, Timers
 from edge.nat.config import NatRule
 from edge.reference import ReferenceEdge
 from edge.runtime import Edge
@@ -42,6 +42,7 @@ from tests.alg_bench import (
     ftp_edge,
     outputs,
     payload_of,
+    ports,
     said,
     session_of,
     steps,
@@ -84,7 +85,17 @@ CASES = {
     "active behind DNAT": Case(
         (PUBLISHED,), CALLED, "> PORT 198,51,100,9,200,10", "PORT 198,51,100,9,200,10",
         f"tcp {SERVER}:0 > {OUTSIDE}:51210 S", f"tcp {SERVER}:20 > {OUTSIDE}:51210 S",
-        f"INTERNET tcp {SERVER}:20 > {OUTSIDE}:51210 S",
+        f"INTERNET tcp 203.0.113.11:20 > {OUTSIDE}:51210 S",
+    ),
+    "active behind DNAT, from any port": Case(
+        (PUBLISHED, WAY_OUT), CALLED, "> PORT 198,51,100,9,200,10", "PORT 198,51,100,9,200,10",
+        f"tcp {SERVER}:0 > {OUTSIDE}:51210 S", f"tcp {SERVER}:2020 > {OUTSIDE}:51210 S",
+        f"INTERNET tcp 203.0.113.11:2020 > {OUTSIDE}:51210 S",
+    ),
+    "EPRT over IPv6 behind DNAT": Case(
+        (PUBLISHED6, WAY_OUT6), CALLED6, "> EPRT |2|2001:db8:beef::9|51210|", "EPRT |2|2001:db8:beef::9|51210|",
+        f"tcp [{SERVER6}]:0 > [{OUTSIDE6}]:51210 S", f"tcp [{SERVER6}]:20 > [{OUTSIDE6}]:51210 S",
+        f"INTERNET tcp [2001:db8:ff::10]:20 > [{OUTSIDE6}]:51210 S",
     ),
     "active behind both": Case(
         (IN_DMZ, HIDDEN), CALLED, "> PORT 198,51,100,9,200,10", "PORT 203,0,113,10,200,10",
@@ -204,17 +215,43 @@ def test_answers_of_a_passive_server_are_left_to_the_snat_rules(make: Make) -> N
     assert outputs(came)[0].startswith("INTERNET tcp 203.0.113.10:")
 
 
-def test_a_server_that_calls_back_is_left_to_the_snat_rules(make: Make) -> None:
-    control = Control(make(ftp_edge(PUBLISHED, WAY_OUT)), CALLED)
+def test_a_server_calls_back_by_the_address_that_was_called(make: Make) -> None:
+    edge = make(ftp_edge(PUBLISHED, WAY_OUT))
+    control = Control(edge, CALLED)
     said(control, "> PORT 198,51,100,9,200,10")
     came = control.tracer.send(f"tcp {SERVER}:20 > {OUTSIDE}:51210 S")
-    assert (why(came), steps(came)[-2:]) == ("ALLOW ALG", ["NAT SNAT internet", "FIREWALL ALG ftp"])
+    assert (why(came), steps(came)[-2:]) == ("ALLOW ALG", ["NAT SNAT pub-ftp", "FIREWALL ALG ftp"])
+    info = session_of(edge, f"{SERVER}:20")
+    assert (info.firewall_rule_id, info.dnat_rule_id, info.snat_rule_id) == ("ftp", None, "pub-ftp")
+    assert outputs(control.tracer.reply("SA")) == [f"LAN tcp {OUTSIDE}:51210 > {SERVER}:20 SA"]
+
+
+@pytest.mark.parametrize("profile", Profile)
+@pytest.mark.parametrize("outside", ["203.0.113.10", "203.0.113.11"], ids=["the primary address", "the server's"])
+def test_a_client_behind_the_same_edge_is_called_back(make: Make, profile: Profile, outside: str) -> None:
+    way_out = nat("internet", "SNAT", outside, "10.20.0.0/24")
+    timers = STRICT_RFC_TIMERS if profile is Profile.STRICT_RFC else Timers()
+    edge = make(ftp_edge(PUBLISHED, way_out, options=ports("1024-65535", profile=profile, timers=timers)))
+    control = Control(edge, f"tcp {CLIENT}:40000 > 203.0.113.11:21 S")
+    named = outside.replace(".", ",")
+    assert payload_of(said(control, "> PORT 10,20,0,50,200,10")) == f"PORT {named},200,10\r\n".encode()
+    call = f"tcp {SERVER}:20 > {outside}:51210 S"
+    came = control.tracer.send(call)
+    assert why(came) == "ALLOW ALG"
+    passed = [came, control.tracer.reply("SA"), control.tracer.reply("A")]
+    assert [outputs(results)[0].removesuffix(" ttl=62") for results in passed] == [
+        f"LAN tcp 203.0.113.11:20 > {CLIENT}:51210 S",
+        f"LAN tcp {outside}:51210 > {SERVER}:20 SA",
+        f"LAN tcp 203.0.113.11:20 > {CLIENT}:51210 A",
+    ]
+    again = control.tracer.send(call.replace(":20 ", ":21 "))
+    assert why(again) == ("LOCAL LOCAL_SERVICE" if outside == "203.0.113.10" else "DROP FW_DEFAULT")
 
 
 def test_reflexive_on_the_way_makes_a_session_all_the_same(make: Make) -> None:
     both_ways = nat("both-ways", "REFLEXIVE", "203.0.113.11", SERVER, match="BYPASS")
-    edge = make(ftp_edge(nat("pub", "DNAT", "203.0.113.10", SERVER), both_ways))
-    control = Control(edge, f"tcp {OUTSIDE}:40000 > 203.0.113.10:21 S")
+    edge = make(ftp_edge(both_ways))
+    control = Control(edge, IN)
     said(control, "> PORT 198,51,100,9,200,10")
     came = control.tracer.send(f"tcp {SERVER}:20 > {OUTSIDE}:51210 S")
     assert (why(came), outputs(came)) == ("ALLOW ALG", [f"INTERNET tcp 203.0.113.11:20 > {OUTSIDE}:51210 S"])

@@ -160,13 +160,40 @@ def test_what_refuses_a_packet_before_leaves_the_expectation(make: Make) -> None
     assert why(control.tracer.send(f"tcp {OUTSIDE}:20 > {CLIENT}:5001 S")) == "ALLOW ALG"
 
 
-def test_a_full_session_table_uses_the_expectation_up(make: Make) -> None:
-    config = ftp_edge(options=ports("1024-65535", max_sessions=1))
+def test_a_full_session_table_leaves_the_expectation(make: Make) -> None:
+    config = ftp_edge(options=ports("1024-65535", max_sessions=2, timers=replace(Timers(), tcp_opening=7)))
     control = Control(make(config), OUT)
     said(control, port_line(5000))
-    results = control.tracer.send(f"tcp {OUTSIDE}:20 > {CLIENT}:5000 S")
+    control.tracer.send(f"udp {CLIENT}:4000 > {OUTSIDE}:69")
+    comes = f"tcp {OUTSIDE}:20 > {CLIENT}:5000 S"
+    results = control.tracer.send(comes)
     assert (why(results), steps(results)[-2:]) == ("DROP SESSION_LIMIT", ["FIREWALL ALG ftp", "SESSION DROP"])
-    assert why(control.tracer.send(f"tcp {OUTSIDE}:20 > {CLIENT}:5000 S")) == "DROP FW_DEFAULT"
+    control.edge.apply(with_options(config, max_sessions=3))
+    assert why(control.tracer.send(comes)) == "ALLOW ALG"
+    assert why(control.tracer.send(comes.replace(":20 ", ":21 "))) == "DROP FW_DEFAULT"
+
+
+def test_an_expectation_for_which_there_was_no_room_ends_after_its_time(make: Make) -> None:
+    config = ftp_edge(options=ports("1024-65535", max_sessions=1, timers=replace(Timers(), tcp_opening=7)))
+    control = Control(make(config), OUT)
+    said(control, port_line(5000))
+    comes = f"tcp {OUTSIDE}:20 > {CLIENT}:5000 S"
+    control.tracer.wait(6)
+    assert why(control.tracer.send(comes)) == "DROP SESSION_LIMIT"
+    control.tracer.wait(1)
+    assert why(control.tracer.send(comes)) == "DROP FW_DEFAULT"
+
+
+def test_exhausted_ports_leave_the_expectation(make: Make) -> None:
+    control = Control(make(ftp_edge(WAY_OUT, options=ports("1024-1024", timers=replace(Timers(), tcp_first=2)))), OUT)
+    announces, comes = "< 227 (198,51,100,9,200,10)", f"tcp {CLIENT}:40001 > {OUTSIDE}:51210 S"
+    said(control, announces)
+    assert why(control.tracer.send(comes)) == "ALLOW ALG"
+    said(control, announces)
+    results = control.tracer.send(comes.replace("40001", "40002"))
+    assert (why(results), steps(results)[-1]) == ("DROP NAT_PORTS_EXHAUSTED", "NAT DROP internet")
+    control.tracer.wait(2)
+    assert why(control.tracer.send(comes.replace("40001", "40003"))) == "ALLOW ALG"
 
 
 def test_to_the_edge_itself_the_firewall_is_asked(make: Make) -> None:
@@ -226,12 +253,15 @@ def test_a_port_that_answers_from_port_20_already_use(make: Make) -> None:
 
 
 def test_the_reply_tuple_is_taken(make: Make) -> None:
-    control = Control(make(ftp_edge(WAY_OUT, firewall=(FTP, TFTP, rule("out", services="tcp/20")))), OUT)
+    out = rule("out", services="tcp/20")
+    options = ports("1024-65535", timers=replace(Timers(), tcp_first=2))
+    control = Control(make(ftp_edge(WAY_OUT, firewall=(FTP, TFTP, out), options=options)), OUT)
     control.tracer.send(f"tcp {CLIENT}:5000 > {OUTSIDE}:20 S")
     said(control, port_line(5000))
     results = control.tracer.send(f"tcp {OUTSIDE}:20 > 203.0.113.10:5000 S")
     assert (why(results), steps(results)[-1]) == ("DROP NAT_COLLISION", "NAT DROP internet")
-    assert why(control.tracer.send(f"tcp {OUTSIDE}:20 > 203.0.113.10:5000 S")) != "ALLOW ALG"
+    control.tracer.wait(2)
+    assert why(control.tracer.send(f"tcp {OUTSIDE}:20 > 203.0.113.10:5000 S")) == "ALLOW ALG"
 
 
 def test_two_control_sessions_announce_the_same(make: Make) -> None:
@@ -249,3 +279,12 @@ def test_a_packet_that_would_grow_too_large(make: Make) -> None:
     control = Control(make(config), OUT)
     short = said(control, "> PORT 10,20,0,50,4,1", b"\n")  # 60 bytes, 62 with the new address
     assert (why(short), payload_of(short), expected(short)) == ("ALLOW SESSION", b"PORT 10,20,0,50,4,1\n", None)
+
+
+def test_client_and_server_are_one_machine_and_name_one_port(make: Make) -> None:
+    published = nat("pub", "DNAT", "203.0.113.10", DMZ_SERVER, external_port="21", app="tcp/21")
+    edge = make(ftp_edge(published, nat("out", "SNAT", "203.0.113.10", "10.30.0.0/24"), options=ports("5000-5003")))
+    control = Control(edge, f"tcp {DMZ_SERVER}:40000 > 203.0.113.10:21 S in=DMZ")
+    assert chosen(said(control, "> PORT 10,30,0,5,19,136")) == 5000
+    assert chosen(said(control, "< 227 (10,30,0,5,19,136)")) == 5001  # what comes there bears another source
+    assert chosen(said(control, "> PORT 10,30,0,5,19,136")) == 5000

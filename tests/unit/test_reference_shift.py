@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from edge.reference_shift import Shift, acknowledgements, understood, with_sequence
+from edge.reference_shift import Rewriting, Shift, acknowledgements, understood, with_sequence
 from edge.reference_wire import Packet, parse
 from tests.model.frames import checksum, frame, parts_of, pseudo, tcp
 
@@ -14,7 +14,7 @@ from tests.model.frames import checksum, frame, parts_of, pseudo, tcp
 def shift(*rewritten: tuple[int, int]) -> Shift:
     made = Shift()
     for end, growth in rewritten:
-        made.rewritten(end % 2**32, growth)
+        made.rewritten(Rewriting((end - 20) % 2**32, end % 2**32, 5000, 6000), growth)
     return made
 
 
@@ -41,6 +41,15 @@ def test_numbers_there_and_back(rewritten: tuple[tuple[int, int], ...], numbers:
     made = shift(*rewritten)
     assert {number: made.shifted(number) for number in numbers} == numbers
     assert {made.taken_back(shown): shown for shown in numbers.values()} == numbers
+
+
+def test_a_line_that_is_sent_again_is_known() -> None:
+    made = shift((100, 5), (200, 1))
+    assert made.shown_before(200, 5000) == 6000
+    assert (made.shown_before(200, 5001), made.shown_before(100, 5000), Shift().shown_before(200, 5000)) == (None,) * 3
+    assert [made.line_in(seq, 10) for seq in (170, 171, 175, 180, 181, 300)] == [0, 9, 5, 0, 0, 0]
+    assert Shift().line_in(180, 10) == 0
+    assert shift((10, 5)).line_in(2**32 - 12, 10) == 2
 
 
 @pytest.mark.parametrize(
