@@ -340,17 +340,16 @@ cdef class Engine:
             packet = &self.packets[count]
             parse(packet, self.arena + used, self.lengths[count], 0, True)
             self.in_ports[count] = <uint16_t>fixed if fixed >= 0 else port_of_source(program, packet)
-            if packet.error == PARSED:
-                set_side(packet, side_of(program, self.in_ports[count]))
-                packet.hash = hash_key(&self.state.table, &packet.key)
-                prefetch_bucket(&self.state.table, packet.hash)
+            # What did not parse is asked for as well: to find that out would cost more where fragments are many.
+            set_side(packet, side_of(program, self.in_ports[count]))
+            packet.hash = hash_key(&self.state.table, &packet.key)
+            prefetch_bucket(&self.state.table, packet.hash)
             size[0] += reader.wire_length
             used += (self.lengths[count] + 63) & ~<uint32_t>63
             count += 1
         packets[0] += count
         for i in range(count):
-            if self.packets[i].error == PARSED:
-                prefetch_session(&self.state.table, self.packets[i].hash)
+            prefetch_session(&self.state.table, self.packets[i].hash)
         for i in range(count):
             if self.times[i] > self.state.now:
                 self.state.now = self.times[i]
@@ -441,18 +440,22 @@ cdef class Engine:
 
     cdef uint32_t _burst(self, const ProgramData *program, Result *result) noexcept nogil:
         # 256 frames of the arena, from raw frame to rewritten frame; how many were neither allowed nor held.
+        cdef State *state = &self.state
+        cdef Packet *packets = self.packets
+        cdef uint8_t *arena = self.arena
+        cdef uint8_t *answers = self.answers
+        cdef const uint32_t *offsets = self.offsets
+        cdef const uint32_t *lengths = self.lengths
+        cdef const uint16_t *in_ports = self.in_ports
         cdef uint32_t i
         cdef uint32_t refused = 0
-        cdef Packet *packet
         for i in range(BURST):
-            packet = &self.packets[i]
-            set_and_parse(&self.state, program, packet, self.arena + self.offsets[i], self.lengths[i], self.in_ports[i],
-                          False)
-            prefetch_bucket(&self.state.table, packet.hash)
+            set_and_parse(state, program, &packets[i], arena + offsets[i], lengths[i], in_ports[i], False)
+            prefetch_bucket(&state.table, packets[i].hash)
         for i in range(BURST):
-            prefetch_session(&self.state.table, self.packets[i].hash)
+            prefetch_session(&state.table, packets[i].hash)
         for i in range(BURST):
-            pipeline(&self.state, program, &self.packets[i], self.in_ports[i], False, self.answers, result, NULL)
+            pipeline(state, program, &packets[i], in_ports[i], False, answers, result, NULL)
             refused += unlikely(result.verdict != V_ALLOW) and result.verdict != V_HELD
         return refused
 

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.stats cimport R_BAD_CHECKSUM, R_FRAGMENT_HELD, R_MALFORMED, R_NOT_IP
-from native.wire cimport be16, be32, be64, change16, fold, put16, sum_bytes, updated
+from native.wire cimport be16, be32, be64, change16, fold, header_sum, mask_if, put16, unlikely, updated
 
 cdef enum:
     PARSED = 255        # Packet.error of a good packet (no Reason has this number)
@@ -161,43 +161,44 @@ cdef inline void parse_icmp(Packet *packet, uint16_t *sport, uint16_t *dport) no
         dport[0] = <uint16_t>l4[0] << 8 | l4[1]
 
 
-cdef inline void parse_l4(Packet *packet, uint8_t side) noexcept nogil:
+cdef inline bint parse_l4(Packet *packet, uint8_t family, uint8_t side, uint32_t fragment) noexcept nogil:
+    # Kind and ports; False where they contradict the packet's length, which those of a fragment (all ones) may.
     cdef const uint8_t *l4 = packet.l4
     cdef uint32_t size = packet.l4_len
+    cdef uint8_t proto = packet.proto
     cdef uint16_t sport = 0
     cdef uint16_t dport = 0
     cdef uint32_t header
     packet.tcp_flags = 0
     packet.icmp_type = 0
     packet.icmp_code = 0
-    packet.error = R_MALFORMED
-    if packet.proto == 6:
+    if proto == 6:
         if size < 20:
-            return
+            return False
         header = <uint32_t>(l4[12] >> 4) * 4
-        if header < 20 or header > size:
-            return
+        if unlikely(header - 20 > (size - 20 | fragment)):
+            return False
         packet.kind = K_TCP
         packet.tcp_flags = l4[13]
         sport = be16(l4)
         dport = be16(l4 + 2)
-    elif packet.proto == 17:
+    elif proto == 17:
         if size < 8:
-            return
+            return False
         header = be16(l4 + 4)
-        if header < 8 or header > size:
-            return
+        if unlikely(header - 8 > (size - 8 | fragment)):
+            return False
         packet.kind = K_UDP
         sport = be16(l4)
         dport = be16(l4 + 2)
-    elif packet.proto == (1 if packet.family == 4 else 58):
+    elif proto == (1 if family == 4 else 58):
         if size < 8:
-            return
+            return False
         parse_icmp(packet, &sport, &dport)
     else:
         packet.kind = K_OTHER
-    packet.key.meta = make_meta(sport, dport, packet.proto, packet.family, side) | role_of(packet.kind)
-    packet.error = PARSED
+    packet.key.meta = make_meta(sport, dport, proto, family, side) | role_of(packet.kind)
+    return True
 
 
 cdef inline bint are_options_whole(const uint8_t *l3, uint32_t header) noexcept nogil:
@@ -216,6 +217,7 @@ cdef inline bint are_options_whole(const uint8_t *l3, uint32_t header) noexcept 
 cdef inline void parse_ipv4(Packet *packet, uint8_t *l3, uint32_t remaining, uint8_t side) noexcept nogil:
     cdef uint32_t header
     cdef uint32_t total
+    cdef uint32_t fragment
     packet.error = R_MALFORMED
     packet.family = 4
     if remaining < 20 or l3[0] >> 4 != 4:
@@ -226,7 +228,7 @@ cdef inline void parse_ipv4(Packet *packet, uint8_t *l3, uint32_t remaining, uin
         total = remaining       # the sender left it to a network card that cuts packets up
     if header < 20 or total < header or total > remaining:
         return
-    if fold(sum_bytes(l3, header)) != 0xffff:
+    if fold(header_sum(l3, header)) != 0xffff:
         packet.error = R_BAD_CHECKSUM
         return
     if header > 20 and not are_options_whole(l3, header):
@@ -244,10 +246,11 @@ cdef inline void parse_ipv4(Packet *packet, uint8_t *l3, uint32_t remaining, uin
     packet.key.dst_lo = be32(l3 + 16)
     packet.l4 = l3 + header
     packet.l4_len = total - header
-    if be16(l3 + 6) & 0x3fff:           # more fragments, or an offset
+    fragment = mask_if(be16(l3 + 6) & 0x3fff)       # more fragments, or an offset
+    if parse_l4(packet, 4, side, fragment):
+        packet.error = <uint8_t>(R_FRAGMENT_HELD | ~fragment)       # PARSED, if it is none
+    elif fragment:
         packet.error = R_FRAGMENT_HELD
-        return
-    parse_l4(packet, side)
 
 
 cdef inline uint32_t header_size(const uint8_t *header, uint8_t protocol) noexcept nogil:
@@ -306,7 +309,8 @@ cdef inline void parse_ipv6(Packet *packet, uint8_t *l3, uint32_t remaining, uin
     packet.proto = following
     packet.l4 = l3 + offset
     packet.l4_len = end - offset
-    parse_l4(packet, side)
+    if parse_l4(packet, 6, side, 0):
+        packet.error = PARSED
 
 
 cdef inline void parse_whole(Packet *packet, uint8_t side) noexcept nogil:

@@ -22,12 +22,25 @@ cdef extern from *:
         if (n) sum += (uint64_t)p[0] << 8;
         return sum;
     }
+    /* That of an IPv4 header: n is 20 or more, and a multiple of 4.  Options are rare: one small loop does for them. */
+    static inline uint64_t t1_header_sum(const uint8_t *p, uint32_t n) {
+        uint64_t sum = (uint64_t)t1_be32(p) + t1_be32(p + 4) + t1_be32(p + 8) + t1_be32(p + 12) + t1_be32(p + 16);
+        #pragma GCC unroll 1
+        for (uint32_t i = 20; i < n; i += 4) sum += t1_be32(p + i);
+        return sum;
+    }
     static inline uint16_t t1_fold(uint64_t sum) {
         sum = (sum & 0xffffffff) + (sum >> 32);
         sum = (sum & 0xffffffff) + (sum >> 32);
         sum = (sum & 0xffff) + (sum >> 16);
         sum = (sum & 0xffff) + (sum >> 16);
         return (uint16_t)sum;
+    }
+    /* All ones if x, else 0, in a way that the compiler cannot turn into a branch. */
+    static inline uint32_t t1_mask_if(uint32_t x) {
+        uint32_t mask = -(uint32_t)(x != 0);
+        __asm__("" : "+r"(mask));
+        return mask;
     }
     #define t1_prefetch(p) __builtin_prefetch((p), 0, 3)
     #define t1_likely(x) __builtin_expect(!!(x), 1)
@@ -40,7 +53,9 @@ cdef extern from *:
     void put32 "t1_put32"(uint8_t *p, uint32_t v) noexcept nogil
     void put64 "t1_put64"(uint8_t *p, uint64_t v) noexcept nogil
     uint64_t sum_bytes "t1_sum"(const uint8_t *p, uint32_t n) noexcept nogil
+    uint64_t header_sum "t1_header_sum"(const uint8_t *p, uint32_t n) noexcept nogil
     uint16_t fold "t1_fold"(uint64_t total) noexcept nogil
+    uint32_t mask_if "t1_mask_if"(uint32_t x) noexcept nogil
     void prefetch "t1_prefetch"(const void *p) noexcept nogil
     bint likely "t1_likely"(bint x) noexcept nogil
     bint unlikely "t1_unlikely"(bint x) noexcept nogil
