@@ -8,8 +8,11 @@ engine but the configuration and the vocabulary of results: tests run both and c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 
+from edge.errors import UnknownPortError
 from edge.model import DEFAULT_SEED, EdgeConfig, SessionsOnChange
 from edge.nat.config import NatType
 from edge.reference_account import admission, admit, note_hit, reason_of, record
@@ -17,6 +20,8 @@ from edge.reference_alg import TFTP, announce_transfer, control_of, expected_ses
 from edge.reference_answers import Answer, Ruling
 from edge.reference_arrival import arrive, as_sent
 from edge.reference_hairpin import journey
+from edge.reference_limits import limits_of
+from edge.reference_listing import matches
 from edge.reference_mapping import allocate, draws_port, mapped, mapping_key
 from edge.reference_related import quoted_session, related
 from edge.reference_rules import rules, too_big
@@ -26,8 +31,17 @@ from edge.reference_trip import Policy, SplitMix64, State, Trip
 from edge.reference_window import Fit, segment_of
 from edge.reference_wire import NO_NEXT_HEADER, RST, SYN, Kind, Packet, network_offset, parse
 from edge.routing.reference import Port
-from edge.state import LogEvent, RuleCounters, SessionInfo, Stats
-from edge.verdicts import Fragmentation, Outcome, Reason, Stage, StepResult, Verdict
+from edge.state import (
+    PortCounters,
+    RuleCounters,
+    RuntimeEvent,
+    SessionEndCause,
+    SessionInfo,
+    SessionMatch,
+    SessionsPage,
+    Stats,
+)
+from edge.verdicts import Fragmentation, Outcome, Processed, Reason, Stage, StepResult, Verdict
 
 # --- the order ------------------------------------------------------------------------------------------------------
 
@@ -60,7 +74,7 @@ def established_session(trip: Trip) -> Ruling | None:
     session, direction = found
     port_reused = session.closed and packet.is_opening
     if port_reused or not still_admitted(session, trip):
-        sessions.end(session)
+        trip.state.end(session, SessionEndCause.REUSED if port_reused else SessionEndCause.CONFIG)
         trip.note(Stage.SESSION, StepResult.ENDED)
         return None
     new, out = session.leaves_as(direction), session.leaves_by(direction)
@@ -82,6 +96,7 @@ def established_session(trip: Trip) -> Ruling | None:
     after = trip.shown(new) if new != packet.flow else None
     note_hit(trip, session, direction, after)
     session.track(direction, packet, trip.policy.options.timers, trip.state.clock_ns)
+    trip.state.look_at_limits()
     session.packets[direction] += 1
     session.bytes[direction] += trip.size
     trip.state.count(session.admission.rules, trip.size, hits=0)
@@ -148,7 +163,7 @@ def refused_by_rules(trip: Trip) -> Ruling | None:
     """The rules' last word; a firewall rule that refuses is counted and logged."""
     ruling = rules(trip)
     if ruling is not None and trip.rule is not None:
-        record(trip, ruling.verdict, [trip.rule.id])
+        record(trip, ruling.verdict, ruling.reason, [trip.rule.id])
     return ruling
 
 
@@ -159,7 +174,7 @@ def edge_itself(trip: Trip) -> Ruling | None:
     result, reply = local_service(trip.packet)
     trip.note(Stage.LOCAL, result)
     if trip.rule is not None:
-        record(trip, Verdict.LOCAL, [trip.rule.id])
+        record(trip, Verdict.LOCAL, Reason.LOCAL_SERVICE, [trip.rule.id])
     return Ruling(Verdict.LOCAL, Reason.LOCAL_SERVICE, reply)
 
 
@@ -226,7 +241,7 @@ def new_session(trip: Trip) -> Ruling:
         bytes=[trip.size, 0],
     )
     session.open(trip.packet, trip.policy.options.timers, trip.state.clock_ns)
-    trip.state.sessions.add(session)
+    trip.state.begin(session)
     if trip.expected is not None:
         trip.state.sessions.expectations.remove(trip.expected)
     admit(trip)
@@ -249,6 +264,7 @@ class ReferenceEdge:
             seed = DEFAULT_SEED if config.options.seed is None else config.options.seed
         self._policy = Policy(config, revision=1)
         self._state = State(SplitMix64(seed))
+        self._state.limits.most = limits_of(config.options)
 
     @property
     def config(self) -> EdgeConfig:
@@ -276,6 +292,8 @@ class ReferenceEdge:
         state = self._state
         entered = self._port(port)
         self._advance(now_ns)
+        packet = parse(frame, unsegmented=unsegmented)
+        state.received(port, max(0, len(frame) - 14) if isinstance(packet, Reason) else len(packet.ip))
         arrived = arrive(
             self._policy,
             state,
@@ -285,26 +303,87 @@ class ReferenceEdge:
             map_replies=map_replies,
             fragmentation=fragmentation,
         )
-        outcome = arrived if isinstance(arrived, Outcome) else journey(arrived, pipeline)
+        if isinstance(arrived, Outcome):
+            outcome = arrived
+            if outcome.verdict is Verdict.DROP:
+                state.drops[outcome.steps[-1].stage, outcome.reason] += 1
+        else:
+            outcome = journey(arrived, pipeline)
+        for output in outcome.outputs:
+            state.sent(output)
         state.verdicts[outcome.verdict] += 1
         state.reasons[outcome.reason] += 1
         return outcome
 
+    def process_batch(self, frames: Sequence[tuple[str, bytes]], now_ns: int, *, outputs: bool) -> list[Processed]:
+        """Frames one after the other at one time, each followed by its ways back in from the provider's router.
+
+        Raises UnknownPortError before anything has happened.
+        """
+        for port, _ in frames:
+            if self._policy.routing.port(port) is None:
+                raise UnknownPortError(f"no port is called {port!r}")
+        done = [self._until_it_is_gone(port, frame, now_ns) for port, frame in frames]
+        return done if outputs else [replace(item, outputs=()) for item in done]
+
+    def _until_it_is_gone(self, port: str, frame: bytes, now_ns: int) -> Processed:
+        said = outcome = self.process(port, frame, now_ns)
+        while outcome.outputs and outcome.outputs[0].hairpin:
+            back = outcome.outputs[0]
+            outcome = self.process(back.port, back.frame, now_ns, fragmentation=back.fragmentation)
+            if said.verdict is Verdict.ALLOW:  # what becomes of an answer is another story
+                said = outcome
+        return Processed(said.verdict, said.reason, outcome.outputs)
+
     def apply(self, config: EdgeConfig) -> None:
         """Change the configuration; its ``options.sessions_on_change`` says what becomes of open sessions."""
-        old, new = self._policy, Policy(config, self._policy.revision + 1)
-        for session in self._state.sessions:
+        self.commit(self.prepare(config))
+
+    def prepare(self, config: EdgeConfig, *, revision: int | None = None) -> Policy:
+        """A configuration that could run at once, under this number or one more than the present."""
+        return Policy(config, self._policy.revision + 1 if revision is None else revision)
+
+    def commit(self, new: Policy) -> None:
+        """Run what was prepared."""
+        old, state = self._policy, self._state
+        state.limits.most = {}
+        for session in state.sessions:
             ports = ports_under(session, old, new)
             if ports is None or new.options.sessions_on_change is SessionsOnChange.FLUSH:
-                self._state.sessions.end(session)
+                state.end(session, SessionEndCause.CONFIG)
             else:
                 session.ports = ports
-        self._state.fragments.keep_ports(lambda name: same_port(name, old, new))
+        state.fragments.keep_ports(lambda name: same_port(name, old, new))
         self._policy = new
+        state.limits.most = limits_of(new.options)
+        state.look_at_limits()
 
     def sessions(self) -> list[SessionInfo]:
         """Every live session, the oldest first."""
         return [session.info() for session in self._state.sessions]
+
+    def sessions_page(self, *, after: int = 0, limit: int = 1000, match: SessionMatch | None = None) -> SessionsPage:
+        """Up to ``limit`` sessions that match, the oldest first, from those behind number ``after`` on."""
+        behind = [session for session in self._state.sessions if session.id > after]
+        found = [session.info() for session in behind]
+        page = [info for info in found if match is None or matches(match, info)][:limit]
+        more = page and page[-1].id < found[-1].id
+        return SessionsPage(page, page[-1].id if more else None)
+
+    def delete_sessions(self, match: SessionMatch) -> int:
+        """End the sessions that match; how many those were."""
+        meant = [session for session in self._state.sessions if matches(match, session.info())]
+        for session in meant:
+            self._state.end(session, SessionEndCause.DELETED)
+        return len(meant)
+
+    def snapshot(self) -> ReferenceEdge:
+        """An edge that would do what this one would do, and shares nothing with it."""
+        copy = ReferenceEdge.__new__(ReferenceEdge)
+        state = deepcopy(self._state)
+        state.events, state.watch_sessions = [], False
+        copy._policy, copy._state = self._policy, state  # noqa: SLF001 - it is one of these
+        return copy
 
     def rule_counters(self) -> dict[str, RuleCounters]:
         """Counters of every rule of the current configuration, by id."""
@@ -314,22 +393,37 @@ class ReferenceEdge:
         """Totals since the beginning."""
         state = self._state
         sessions, fragments = state.sessions, state.fragments
+        addresses = sorted(self._policy.pool_addresses, key=lambda address: (address.version, address))
         return Stats(
             dict(state.verdicts),
             dict(state.reasons),
+            dict(state.drops),
             sessions.created,
             sessions.peak,
             len(sessions),
+            sessions.half_open(),
+            self._policy.options.max_sessions,
             state.answers_limited,
             fragments.reassembled,
             fragments.timed_out,
             fragments.units,
+            {port: state.ports.get(port, PortCounters()) for port in self._policy.config.ports},
+            {str(item): (sessions.holders(item), self._policy.port_limit) for item in addresses},
         )
 
-    def events(self) -> list[LogEvent]:
-        """What was logged since the last call."""
+    @property
+    def watch_sessions(self) -> bool:
+        """Are there events of sessions that begin and end?"""
+        return self._state.watch_sessions
+
+    @watch_sessions.setter
+    def watch_sessions(self, on: bool) -> None:
+        self._state.watch_sessions = on
+
+    def take_events(self) -> tuple[list[RuntimeEvent], int]:
+        """What happened since the last call; nothing is ever lost."""
         events, self._state.events = self._state.events, []
-        return events
+        return events, 0
 
     def map_reply(self, port: str, frame: bytes, now_ns: int) -> tuple[str, bytes]:
         """Where and as what a frame captured at ``now_ns`` should be fed.
@@ -358,8 +452,7 @@ class ReferenceEdge:
         """Move the clock; sessions end, and datagrams in pieces are given up, whose time has come."""
         state = self._state
         state.clock_ns = max(state.clock_ns, now_ns)
-        state.sessions.expire(state.clock_ns)
-        state.fragments.expire(state.clock_ns, self._policy.options.fragment_timeout)
+        state.expire(self._policy.options.fragment_timeout)
 
     def _port(self, name: str) -> Port:
         port = self._policy.routing.port(name)

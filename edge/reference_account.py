@@ -5,8 +5,11 @@ from __future__ import annotations
 from edge.firewall.config import Section
 from edge.reference_sessions import Admission, Session
 from edge.reference_trip import Trip
-from edge.state import LogEvent
-from edge.verdicts import Endpoints, Reason, Stage, StepResult, Verdict
+from edge.state import PacketLogged
+from edge.verdicts import Endpoints, Reason, Stage, Step, StepResult, Verdict
+
+HEAD_MAX = 128
+"""Bytes of a packet that an event keeps."""
 
 REASON_OF_SECTION = {
     Section.USER: Reason.FW_RULE,
@@ -47,20 +50,35 @@ def reason_of(trip: Trip) -> Reason:
 def admit(trip: Trip) -> None:
     """An allowed packet that begins a session, or is one of those without: every rule that was hit is counted."""
     firewall_rule = [] if trip.rule is None else [trip.rule.id]
-    record(trip, Verdict.ALLOW, [*firewall_rule, *trip.nat_rules])
+    record(trip, Verdict.ALLOW, reason_of(trip), [*firewall_rule, *trip.nat_rules])
     for rule in trip.nat_rules.values():
         if rule.logging:
-            log(trip, rule.id, Verdict.ALLOW, trip.shown(trip.packet.flow))
+            log(trip, Stage.NAT, rule.id, Verdict.ALLOW, reason_of(trip), trip.shown(trip.packet.flow))
 
 
-def record(trip: Trip, verdict: Verdict, rule_ids: list[str]) -> None:
+def record(trip: Trip, verdict: Verdict, reason: Reason, rule_ids: list[str]) -> None:
     """Count a decision on rules, and log the firewall's."""
     trip.state.count(rule_ids, trip.size, hits=1)
     if trip.rule is not None and trip.rule.logging and trip.saw is not None:
-        log(trip, trip.rule.id, verdict, trip.saw)
+        log(trip, Stage.FIREWALL, trip.rule.id, verdict, reason, trip.saw)
 
 
-def log(trip: Trip, rule_id: str, verdict: Verdict, saw: Endpoints) -> None:
-    """One event."""
-    event = LogEvent(trip.state.clock_ns, rule_id, trip.policy.revision, verdict, trip.packet.flow.protocol, saw)
-    trip.state.events.append(event)
+def log(trip: Trip, stage: Stage, rule_id: str, verdict: Verdict, reason: Reason, saw: Endpoints) -> None:
+    """One event, about the first step of this pass in which the rule decided."""
+    passes = [number for number, step in enumerate(trip.steps) if step.result is StepResult.HAIRPIN]
+    here = trip.steps[passes[-1] + 1 if passes else 0 :]
+    noted = next(step for step in here if (step.stage, step.rule_id) == (stage, rule_id))
+    step = Step(stage, noted.result, rule_id, after=noted.after, saw=noted.saw, logged=True)
+    trip.state.events.append(
+        PacketLogged(
+            trip.state.clock_ns,
+            trip.entered.name,
+            trip.packet.ip[:HEAD_MAX],
+            trip.packet.flow.protocol,
+            verdict,
+            reason,
+            trip.policy.revision,
+            saw,
+            step,
+        )
+    )

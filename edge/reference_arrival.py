@@ -29,6 +29,7 @@ def arrive(
     steps: list[Step] = []
     if isinstance(packet, Packet) and packet.kind is Kind.FRAGMENT:
         taken = state.fragments.take(entered.name, packet, state.clock_ns, policy.options.max_fragments)
+        state.look_at_limits()
         if taken is Reason.FRAGMENT_HELD:
             return HELD
         if isinstance(taken, Reason):

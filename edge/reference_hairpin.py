@@ -24,6 +24,7 @@ def journey(trip: Trip, pipeline: Callable[[Trip], Ruling]) -> Outcome:
     Verdict and reason are those of the packet's last pass; what becomes of an answer only shows in steps and outputs.
     """
     ruling = said = pipeline(trip)
+    where = deciding_stage(trip)
     answered = ruling.forward is None
     left = outputs(trip, ruling)
     passes = 1
@@ -31,15 +32,25 @@ def journey(trip: Trip, pipeline: Callable[[Trip], Ruling]) -> Outcome:
         trip.note(Stage.ROUTE, StepResult.HAIRPIN, port=left[0].port)
         if passes == MAX_PASSES:
             trip.note(Stage.ROUTE, StepResult.TTL_EXPIRED)
-            said, left = said if answered else Ruling(Verdict.DROP, Reason.TTL_EXPIRED), ()
+            if not answered:
+                said, where = Ruling(Verdict.DROP, Reason.TTL_EXPIRED), Stage.ROUTE
+            left = ()
             break
         trip = next_pass(trip, left[0], hop_back=ruling.forward is not None)
         ruling = pipeline(trip)
-        said = said if answered else ruling
+        if not answered:
+            said, where = ruling, deciding_stage(trip)
         answered = answered or ruling.forward is None
         left = outputs(trip, ruling)
         passes += 1
+    if said.verdict in (Verdict.DROP, Verdict.REJECT):
+        trip.state.drops[where, said.reason] += 1
     return Outcome(said.verdict, said.reason, tuple(trip.steps), left)
+
+
+def deciding_stage(trip: Trip) -> Stage:
+    """Which stage had the last word so far."""
+    return trip.steps[-1].stage
 
 
 def next_pass(trip: Trip, output: Output, *, hop_back: bool) -> Trip:

@@ -73,4 +73,5 @@ def allocate(trip: Trip) -> Flow | None:
         blocked=lambda port: policy.blocks(flow.protocol, port),
         usable=usable if mapping_key(trip) is None else mappable,
         draw=state.draw,
+        exhausted=state.exhaust,
     )

@@ -90,6 +90,7 @@ class Session:
     created_ns: int
     admission: Admission
     expires_ns: int = 0
+    id: int = 0  # given by the table
     windows: Windows | None = None
     mapping: MappingKey | None = None
     alg: str = ""
@@ -140,6 +141,7 @@ class Session:
     def info(self) -> SessionInfo:
         """What the outside is told."""
         return SessionInfo(
+            id=self.id,
             protocol=self.original.protocol,
             icmp_type=self.icmp_type,
             in_port=self.ports[ORIGINAL].name,
@@ -240,7 +242,7 @@ class SessionTable:
 
     def __init__(self) -> None:
         self._by_key: dict[Key, tuple[Session, int]] = {}
-        self._sessions: dict[int, Session] = {}  # by id(), in order of creation
+        self._sessions: dict[int, Session] = {}  # in order of creation
         self._mappings: dict[MappingKey, Mapping] = {}  # in order of creation
         self.expectations = Expectations()
         self.created = 0
@@ -266,18 +268,19 @@ class SessionTable:
         """Take in a session whose keys are free."""
         for direction, key in enumerate(session.keys):
             self._by_key[key] = (session, direction)
-        self._sessions[id(session)] = session
+        self.created += 1
+        session.id = self.created
+        self._sessions[session.id] = session
         if session.mapping is not None:
             external = External(session.mapping.protocol, session.translated.src, session.translated.sport)
             self._mappings.setdefault(session.mapping, Mapping(external)).sessions += 1
-        self.created += 1
         self.peak = max(self.peak, len(self))
 
     def end(self, session: Session) -> None:
         """Forget a session, and what it expects."""
         for key in session.keys:
             del self._by_key[key]
-        del self._sessions[id(session)]
+        del self._sessions[session.id]
         if session.mapping is not None:
             mapping = self._mappings[session.mapping]
             mapping.sessions -= 1
@@ -285,12 +288,9 @@ class SessionTable:
                 del self._mappings[session.mapping]
         self.expectations.end(session)
 
-    def expire(self, now_ns: int) -> None:
-        """End every session and every expectation whose time is over."""
-        for session in self:
-            if session.expires_ns <= now_ns:
-                self.end(session)
-        self.expectations.expire(now_ns)
+    def overdue(self, now_ns: int) -> list[Session]:
+        """The sessions whose time is over."""
+        return [session for session in self if session.expires_ns <= now_ns]
 
     def half_open(self) -> int:
         """How many sessions are in their handshake."""

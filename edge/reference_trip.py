@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from edge.addresses import IPAddress
 from edge.firewall.config import FirewallRule, Section
@@ -13,12 +14,21 @@ from edge.nat.config import NatRule, NatType
 from edge.nat.reference import INBOUND, OUTBOUND, evaluation_order, inbound_match
 from edge.reference_expect import Expectation
 from edge.reference_fragments import Fragments
+from edge.reference_limits import Limits
 from edge.reference_quote import Quote, quoted
-from edge.reference_sessions import SECOND, SessionTable
+from edge.reference_sessions import SECOND, Session, SessionTable
 from edge.reference_wire import Flow, Packet, endpoints
 from edge.routing.reference import Port, PortKind, Route, Routing
-from edge.state import LogEvent, RuleCounters
-from edge.verdicts import Endpoints, Fragmentation, Reason, Stage, Step, StepResult, Verdict
+from edge.state import (
+    LimitReached,
+    PortCounters,
+    RuleCounters,
+    RuntimeEvent,
+    SessionEndCause,
+    SessionEnded,
+    SessionStarted,
+)
+from edge.verdicts import Endpoints, Fragmentation, Output, Reason, Stage, Step, StepResult, Verdict
 
 LONGEST_PACKET = 40 + 65_535
 """Bytes of IP: a header of IPv6, and as much as it can announce."""
@@ -52,6 +62,26 @@ class Policy:
         sections = list(Section)  # in order of evaluation
         self.firewall = sorted(config.firewall.rules, key=lambda rule: sections.index(rule.section))
         self.rule_ids = [*(rule.id for rule in config.firewall.rules), *(rule.id for rule in config.nat.rules)]
+
+    @cached_property
+    def port_limit(self) -> int:
+        """Ports of an external address that are left to one remote endpoint, by the protocol that has more of them."""
+        ports = self.options.snat_port_range
+        left = {protocol: set(range(ports.first, ports.last + 1)) for protocol in (6, 17)}
+        for blocked in self.options.provider_filter:
+            for item in blocked.ports:
+                left[blocked.protocol] -= set(range(item.first, item.last + 1))
+        return max(len(free) for free in left.values())
+
+    @cached_property
+    def pool_addresses(self) -> set[IPAddress]:
+        """Every address that SNAT may give."""
+        return {
+            rule.external.first + place
+            for rule in self.outbound_nat
+            if rule.type is NatType.SNAT and rule.external is not None
+            for place in range(rule.external.size)
+        }
 
     def blocks(self, protocol: int, port: int) -> bool:
         """Does the provider drop this destination port upstream of every edge?"""
@@ -103,12 +133,68 @@ class State:
     fragments: Fragments = field(default_factory=Fragments)
     clock_ns: int = 0
     counters: dict[str, RuleCounters] = field(default_factory=dict)
-    events: list[LogEvent] = field(default_factory=list)
+    events: list[RuntimeEvent] = field(default_factory=list)
+    watch_sessions: bool = False
+    limits: Limits = field(default_factory=Limits)
+    ports: dict[str, PortCounters] = field(default_factory=dict)
     errors: Bucket = field(default_factory=Bucket)  # ICMP errors of the edge's own
     segments: Bucket = field(default_factory=Bucket)  # TCP in the name of an end that did not ask for it
     answers_limited: int = 0
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     reasons: Counter[Reason] = field(default_factory=Counter)
+    drops: Counter[tuple[Stage, Reason]] = field(default_factory=Counter)
+
+    def begin(self, session: Session) -> None:
+        """Take in a session."""
+        self.sessions.add(session)
+        if self.watch_sessions:
+            self.events.append(SessionStarted(self.clock_ns, session.info()))
+        self.look_at_limits()
+
+    def end(self, session: Session, cause: SessionEndCause) -> None:
+        """It is over."""
+        if self.watch_sessions:
+            self.events.append(SessionEnded(self.clock_ns, session.info(), cause))
+        self.sessions.end(session)
+        if session.pool_address is not None:
+            self.limits.give_back(session.pool_address, self.sessions.holders(session.pool_address), self._tell)
+        self.look_at_limits()
+
+    def expire(self, fragment_timeout_s: int) -> None:
+        """End what has lived long enough: sessions, expectations, datagrams in pieces."""
+        for session in self.sessions.overdue(self.clock_ns):
+            self.end(session, SessionEndCause.EXPIRED)
+        self.sessions.expectations.expire(self.clock_ns)
+        self.fragments.expire(self.clock_ns, fragment_timeout_s)
+        self.look_at_limits()
+
+    def look_at_limits(self) -> None:
+        """Whatever is limited has become more or less."""
+        sessions = self.sessions
+        used = {"maxSessions": len(sessions), "maxHalfOpen": sessions.half_open(), "maxFragments": self.fragments.units}
+        self.limits.look_at(used, self._tell)
+
+    def exhaust(self, address: IPAddress) -> None:
+        """An external address had no port for a packet."""
+        self.limits.exhaust(address, self.sessions.holders(address), self._tell)
+
+    def _tell(self, limit: str, address: str | None, reached: bool) -> None:
+        self.events.append(LimitReached(self.clock_ns, limit, address, reached))
+
+    def received(self, port: str, size: int) -> None:
+        """A packet of ``size`` bytes of IP entered by a port."""
+        before = self.ports.get(port, PortCounters())
+        self.ports[port] = replace(
+            before, received_packets=before.received_packets + 1, received_bytes=before.received_bytes + size
+        )
+
+    def sent(self, output: Output) -> None:
+        """Frames left."""
+        before = self.ports.get(output.port, PortCounters())
+        size = sum(len(frame) - 14 for frame in output.frames)
+        self.ports[output.port] = replace(
+            before, sent_packets=before.sent_packets + len(output.frames), sent_bytes=before.sent_bytes + size
+        )
 
     def may_send(self, bucket: Bucket, rate: int) -> bool:
         """Is an answer of which there may be so many in a second due?  One that is not is counted."""

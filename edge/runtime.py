@@ -8,20 +8,36 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from threading import RLock
+from weakref import WeakSet
 
+from edge.bindings import Address, Bindings
 from edge.compiler import Tables, compile_tables
-from edge.errors import NoPortError, ResourceError
+from edge.errors import FrameTooLongError, NoPortError, ResourceError, UnknownPortError
 from edge.model import DEFAULT_SEED, EdgeConfig, SessionsOnChange
-from edge.routing.compile import PortKind
-from edge.state import LogEvent, RuleCounters, SessionInfo, Stats, state_text
-from edge.verdicts import Endpoints, Fragmentation, Outcome, Output, Reason, Stage, Step, StepResult, Verdict
+from edge.raw import DROPPED_AT, RawEndpoints, RawMatch, Running, endpoints, runtime_events, session_info, wanted
+from edge.state import PortCounters, RuleCounters, RuntimeEvent, SessionInfo, SessionMatch, SessionsPage, Stats
+from edge.verdicts import Fragmentation, Outcome, Output, Processed, Reason, Stage, Step, StepResult, Verdict
+from native import control
 from native.capture import CaptureReader
 from native.engine import Engine
 from native.program import Program
+from native.snapshot import copy_engine
 
-RawEndpoints = tuple[int, int, int, int, int]
+SLOTS_A_TURN = 4096
+"""How many slots of the session table are looked at before packets may pass again: less than a millisecond."""
+
+TURNS_A_PAGE = 16
+"""After so many turns a page ends even if it is short, so that no call takes long."""
+
+EVENTS_KEPT = 65_536
+EVENTS_A_TURN = 8192
+CALLS_A_TAKE = EVENTS_KEPT // EVENTS_A_TURN
+
+VERDICTS, REASONS = tuple(Verdict), tuple(Reason)  # by number
+
 RawOutput = tuple[int, bytes, bool, tuple[bytes, ...], tuple[int, int, int] | None]
 RawStep = tuple[
     int, int, int | None, int | None, RawEndpoints | None, RawEndpoints | None, bool, int | None, int | None
@@ -38,32 +54,18 @@ class ReplayChunk:
     done: bool
 
 
-class Running:
-    """The configuration that runs, and what is asked of it often.
+class Prepared:
+    """A configuration that an edge could run at once; see :meth:`Edge.prepare`."""
 
-    ``kinds`` are the ports by name, in the order of their numbers; ``addresses`` the (family, address) pairs of its
-    SNAT pools.
-    """
+    program: Program
 
-    def __init__(
-        self, config: EdgeConfig, revision: int, kinds: dict[str, PortKind], addresses: set[tuple[int, int]]
-    ) -> None:
-        self.config = config
-        self.revision = revision
-        self.kinds = kinds
-        self.addresses = addresses
-        self.ports = tuple(kinds)
-        self.numbers = {name: number for number, name in enumerate(kinds)}
-        self.known = {rule.id for rule in config.firewall.rules} | {rule.id for rule in config.nat.rules}
-
-    def number_of_kind(self, name: str, kind: PortKind) -> int | None:
-        """A port's number, None where there is none of that name and kind."""
-        return self.numbers[name] if self.kinds.get(name) == kind else None
+    def __init__(self, running: Running) -> None:
+        self.running = running
 
 
 class Edge:
-    """One edge gateway, forwarding.  It belongs to one thread at a time: while :meth:`replay` runs in one, calls from
-    another raise RuntimeError.
+    """One edge gateway, forwarding.  Every method takes a turn (:meth:`turn`), so that any thread may call; but while
+    :meth:`replay` runs in one, calls from another raise RuntimeError.
 
     ``seed`` starts everything random; None takes the configuration's, else a fixed one.  Raises ResourceError when
     there is no memory for it.
@@ -71,14 +73,19 @@ class Edge:
 
     def __init__(self, config: EdgeConfig, *, seed: int | None = None) -> None:
         chosen = next((value for value in (seed, config.options.seed) if value is not None), DEFAULT_SEED)
-        self._engine = Engine(chosen)
-        self._slots: dict[str, int] = {}
-        self._slot_ids: list[str] = []
-        self._usage: dict[tuple[int, int], int] = {}
-        self._free_usage: list[int] = []
-        self._events_lost = 0
-        self._running: Running | None = None
-        self._install(config, compile_tables(config))
+        self._begin(Engine(chosen), Bindings(), None)
+        self.apply(config)
+
+    def _begin(self, engine: Engine, bindings: Bindings, running: Running | None) -> None:
+        self._engine = engine
+        self._bindings = bindings
+        self._running = running
+        self._prepared: WeakSet[Prepared] = WeakSet()
+        self._turn = RLock()
+        self._waiting: list[tuple[Running, bytes]] = []
+        self._waits = 0
+        self._lost = 0
+        self._watching = False
 
     @property
     def config(self) -> EdgeConfig:
@@ -87,7 +94,7 @@ class Edge:
 
     @property
     def revision(self) -> int:
-        """1 for the first configuration, one more with each change."""
+        """1 for the first configuration and one more with each change, where the caller does not say otherwise."""
         return self._now.revision
 
     @property
@@ -95,53 +102,89 @@ class Edge:
         assert self._running is not None, "the constructor installs a configuration"
         return self._running
 
+    def turn(self) -> AbstractContextManager[object]:
+        """While it is held, what is asked of the edge belongs together: nobody else has a turn, and no packet passes in
+        between.  A thread that has it can take it again; every method here takes one for itself."""
+        return self._turn
+
+    # ------------------------------------------------------------------ configurations
+
     def apply(self, config: EdgeConfig) -> None:
         """Run another configuration from the next packet on; ``sessionsOnChange`` of the new one says what becomes of
         the sessions.  If compiling fails, there is no memory (ResourceError) or no port (NoPortError), nothing has
         changed."""
-        self._install(config, compile_tables(config))
+        self.commit(self.prepare(config))
 
-    def _install(self, config: EdgeConfig, tables: Tables) -> None:
+    def prepare(self, config: EdgeConfig, *, tables: Tables | None = None, revision: int | None = None) -> Prepared:
+        """Everything about a change that can fail: as :meth:`apply`, only that nothing has changed afterwards.
+
+        ``tables`` are those of the configuration, if somebody has compiled them already; ``revision`` is the number
+        that it will run under, None for one more than the present.  What is never committed costs nothing once it is
+        forgotten.
+        """
         if not config.ports:
             raise NoPortError(f"the edge {config.name!r} has neither uplinks nor networks: no packet can enter it")
-        old, options = self._running, config.options
-        revision = 1 if old is None else old.revision + 1
+        options = config.options
+        if tables is None:
+            tables = compile_tables(config)
         addresses = tables.pool_addresses()
-        self._bind(tables.rule_ids(), addresses)
+        with self._turn:
+            if revision is None:
+                revision = 1 if self._running is None else self._running.revision + 1
+            kinds = dict(zip(config.ports, tables.routing.port_kinds, strict=True))
+            prepared = Prepared(Running(config, revision, kinds, addresses))
+            needed = set[Address]().union(*(item.running.addresses for item in self._prepared))
+            if self._running is not None:
+                needed |= self._running.addresses
+            self._bindings.bind(tables.rule_ids(), addresses, needed, self._engine.usage)
+            self._prepared.add(prepared)
+            slots = dict(self._bindings.slots), dict(self._bindings.usage)
+            try:
+                self._engine.reserve(
+                    len(self._bindings.slot_ids),
+                    self._bindings.usage_slots,
+                    options.max_sessions,
+                    options.max_fragments,
+                    mappings=options.max_sessions if options.endpoint_independent else 0,
+                    sources=options.max_sessions_per_source is not None,
+                    ports=len(config.ports),
+                )
+            except MemoryError as error:
+                raise no_memory(error) from error
         try:
-            self._engine.reserve(
-                len(self._slot_ids),
-                len(self._usage) + len(self._free_usage),
-                options.max_sessions,
-                options.max_fragments,
-                mappings=options.max_sessions if options.endpoint_independent else 0,
-                sources=options.max_sessions_per_source is not None,
-            )
-            program = Program(tables, self._slots, self._usage, revision)
+            prepared.program = Program(tables, *slots, revision)
         except MemoryError as error:
-            raise ResourceError(f"no memory for this configuration: {str(error) or 'its tables'}") from error
-        running = Running(config, revision, dict(zip(config.ports, tables.routing.port_kinds, strict=True)), addresses)
-        port_map = [] if old is None else [running.number_of_kind(name, kind) for name, kind in old.kinds.items()]
-        flush = options.sessions_on_change is SessionsOnChange.FLUSH
-        self._engine.swap(program, port_map, flush)
-        self._running = running
+            raise no_memory(error) from error
+        return prepared
 
-    def _bind(self, rule_ids: list[str], addresses: set[tuple[int, int]]) -> None:
-        """Give every rule a counter slot and every external address a usage slot.
+    def commit(self, prepared: Prepared) -> None:
+        """Run what was prepared from the next packet on.  This cannot fail, in whichever order it is done."""
+        with self._turn:
+            self._prepared.discard(prepared)
+            old, new, counted = self._running, prepared.running, self._bindings.port_counters
+            port_map = [] if old is None else [new.number_of_kind(name, kind) for name, kind in old.kinds.items()]
+            flush = new.config.options.sessions_on_change is SessionsOnChange.FLUSH
+            limited = any(item.running.config.options.max_sessions_per_source for item in self._prepared)
+            if old is not None:
+                counted.update(zip(old.ports, control.port_counters(self._engine), strict=True))
+            self._engine.swap(prepared.program, port_map, flush, limited)
+            self._running = new
+            control.set_port_counters(self._engine, [counted.get(name, (0, 0, 0, 0)) for name in new.ports])
+            if old is not None:
+                self._collect_events(EVENTS_KEPT, old)  # in which ports have the numbers of the old configuration
 
-        Counter slots are kept for good, so that counters survive a rule that goes and comes back.  The slot of an
-        address that no pool has any more is given to another once no session holds the address.
-        """
-        for rule_id in rule_ids:
-            if self._slots.setdefault(rule_id, len(self._slot_ids)) == len(self._slot_ids):
-                self._slot_ids.append(rule_id)
-        in_use = addresses | (self._running.addresses if self._running else set())
-        for address in [known for known in self._usage if known not in in_use]:
-            if self._engine.usage(self._usage[address]) == 0:
-                self._free_usage.append(self._usage.pop(address))
-        for address in sorted(addresses - self._usage.keys()):
-            fresh = len(self._usage) + len(self._free_usage)
-            self._usage[address] = self._free_usage.pop() if self._free_usage else fresh
+    def snapshot(self) -> Edge:
+        """An edge of its own that would do with the next packets what this one would do: sessions, ports in use,
+        fragments, counters, clock and randomness are those of this one, and it has heard of no events.  Raises
+        ResourceError where there is no memory for that."""
+        copy = Edge.__new__(Edge)
+        with self._turn:
+            try:
+                engine = copy_engine(self._engine)
+            except MemoryError as error:
+                raise ResourceError(str(error)) from error
+            copy._begin(engine, self._bindings.copy(), self._running)  # noqa: SLF001 - it is one of these
+        return copy
 
     # ------------------------------------------------------------------ packets
 
@@ -162,13 +205,33 @@ class Edge:
         whole.  ``fragmentation``: it is a whole datagram that came in such pieces, as an output that hairpins is.
         Raises ValueError for a port that is not there, and for pieces that it cannot have come in.
         """
-        number = self.port_number(port)
         came = None if fragmentation is None else (fragmentation.size, fragmentation.identification, fragmentation.at)
-        verdict, reason, steps, output = self._engine.process(
-            number, frame, now_ns, True, unsegmented, map_replies, came
-        )
-        outputs = () if output is None else (self._output(output),)
-        return Outcome(Verdict(verdict), Reason(reason), tuple(self._step(step) for step in steps), outputs)
+        with self._turn:
+            verdict, reason, steps, output = self._engine.process(
+                self.port_number(port), frame, now_ns, True, unsegmented, map_replies, came
+            )
+            outputs = () if output is None else (self._output(output),)
+            return Outcome(Verdict(verdict), Reason(reason), tuple(self._step(step) for step in steps), outputs)
+
+    def process_batch(self, frames: Sequence[tuple[str, bytes]], now_ns: int, *, outputs: bool) -> list[Processed]:
+        """Send frames in, each by its port, in this order and at one time.
+
+        All are judged under one configuration.  What the provider's router would send back in enters again at once.
+        ``outputs``: tell what left, too.  Raises UnknownPortError or FrameTooLongError before anything has happened.
+        """
+        with self._turn:
+            numbers = self._now.numbers
+            for place, (port, _) in enumerate(frames):
+                if port not in numbers:
+                    raise UnknownPortError(f"frames[{place}]: no port {port!r}; there are {', '.join(numbers)}")
+            try:
+                done = self._engine.process_batch([(numbers[port], frame) for port, frame in frames], now_ns, outputs)
+            except ValueError as error:
+                raise FrameTooLongError(str(error)) from error
+            return [
+                Processed(VERDICTS[verdict], REASONS[reason], () if raw is None else (self._output(raw),))
+                for verdict, reason, raw in done
+            ]
 
     def replay(
         self, reader: CaptureReader, *, in_port: str | None = None, map_replies: bool = True, max_packets: int = 1 << 62
@@ -184,12 +247,14 @@ class Edge:
 
     def ingress_port(self, frame: bytes) -> str:
         """The network that contains the frame's source, else the first uplink."""
-        return self._now.ports[self._engine.ingress_port(frame)]
+        with self._turn:
+            return self._now.ports[self._engine.ingress_port(frame)]
 
     def map_reply(self, port: str, frame: bytes, now_ns: int) -> tuple[str, bytes]:
         """What a capture taken behind the edge means by this frame: see :meth:`replay`."""
-        number, mapped = self._engine.map_reply(self.port_number(port), frame, now_ns)
-        return self._now.ports[number], mapped
+        with self._turn:
+            number, mapped = self._engine.map_reply(self.port_number(port), frame, now_ns)
+            return self._now.ports[number], mapped
 
     def port_number(self, port: str) -> int:
         """A port's number; ValueError when there is no such port."""
@@ -209,83 +274,141 @@ class Edge:
 
     def rule_counters(self) -> dict[str, RuleCounters]:
         """Counters of every firewall and NAT rule of the configuration, disabled ones included."""
-        by_slot = self._engine.counters()
+        with self._turn:
+            known, by_slot = self._now.known, self._engine.counters()
         return {
-            rule_id: RuleCounters(*by_slot[self._slots[rule_id]]) if rule_id in self._slots else RuleCounters()
-            for rule_id in self._now.known
+            rule_id: RuleCounters(*by_slot[self._bindings.slots[rule_id]])
+            if rule_id in self._bindings.slots
+            else RuleCounters()
+            for rule_id in known
         }
 
     def stats(self) -> Stats:
-        """Packets by verdict and reason, sessions made, most at once, open, answers kept back, what came in pieces."""
-        verdicts, reasons, created, peak, live, errors_limited, reassembled, timed_out, held = self._engine.totals()
+        """Every counter but the rules', all at one moment."""
+        with self._turn:
+            (
+                verdicts,
+                reasons,
+                drops,
+                drops_of_sessions,
+                created,
+                peak,
+                live,
+                half_open,
+                limited,
+                reassembled,
+                timed_out,
+                held,
+            ) = control.totals(self._engine)
+            now, ports = self._now, control.port_counters(self._engine)
+            used = {text: self._engine.usage(self._bindings.usage[key]) for text, key in now.address_texts}
         return Stats(
             verdicts={Verdict(number): count for number, count in enumerate(verdicts) if count},
             reasons={Reason(number): count for number, count in enumerate(reasons) if count},
+            drops=drops_by_stage(drops, drops_of_sessions),
             sessions_created=created,
             sessions_peak=peak,
             sessions_open=live,
-            answers_limited=errors_limited,
+            half_open=half_open,
+            sessions_limit=now.config.options.max_sessions,
+            answers_limited=limited,
             datagrams_reassembled=reassembled,
             datagrams_timed_out=timed_out,
             fragments_held=held,
+            ports={name: PortCounters(*counted) for name, counted in zip(now.ports, ports, strict=True)},
+            nat_addresses={text: (sessions, now.port_limit) for text, sessions in used.items()},
         )
+
+    # ------------------------------------------------------------------ sessions
 
     def sessions(self) -> list[SessionInfo]:
         """Every live session, in no order."""
-        return [
-            SessionInfo(
-                protocol=protocol,
-                icmp_type=icmp_type,
-                in_port=self._now.ports[in_port],
-                out_port=self._now.ports[out_port],
-                original=endpoints(original),
-                translated=endpoints(translated),
-                state=state_text(protocol, *states),
-                firewall_rule_id=self._rule_id(firewall),
-                dnat_rule_id=self._rule_id(dnat),
-                snat_rule_id=self._rule_id(snat),
-                revision=revision,
-                created_ns=created,
-                expires_ns=expires,
-                packets=packets,
-                bytes=size,
-            )
-            for (
-                protocol,
-                _kind,
-                in_port,
-                out_port,
-                original,
-                translated,
-                states,
-                firewall,
-                dnat,
-                snat,
-                revision,
-                created,
-                expires,
-                packets,
-                size,
-                icmp_type,
-            ) in self._engine.sessions()
-        ]
+        found: list[SessionInfo] = []
+        after: int | None = 0
+        while after is not None:
+            page = self.sessions_page(after=after, limit=SLOTS_A_TURN)
+            found += page.sessions
+            after = page.next
+        return found
 
-    def events(self) -> list[LogEvent]:
-        """What rules with logging decided since the last call, oldest first; see :attr:`events_lost`."""
-        entries, lost = self._engine.events()
-        self._events_lost += lost
-        return [
-            LogEvent(now, self._slot_ids[slot], revision, Verdict(verdict), protocol, endpoints(saw))
-            for now, slot, revision, verdict, protocol, saw in entries
-        ]
+    def sessions_page(self, *, after: int = 0, limit: int = 1000, match: SessionMatch | None = None) -> SessionsPage:
+        """Up to ``limit`` live sessions that match, from ``after`` on: 0, or the ``next`` of the page before.
+
+        Packets pass while they are looked for; a session that lives through all pages appears exactly once.  Raises
+        ValueError for a limit below 1, or an ``after`` that cannot be.
+        """
+        if limit < 1 or not 0 <= after < 1 << 32:
+            raise ValueError(f"there is no page of {limit} sessions from {after} on")
+        found: list[SessionInfo] = []
+        slot: int | None = after
+        for _ in range(TURNS_A_PAGE):
+            if slot is None or len(found) == limit:
+                break
+            with self._turn:
+                now, raw = self._now, self._wanted(match)
+                if raw is None:
+                    return SessionsPage(found, None)
+                records, slot = control.copy_sessions(self._engine, slot, SLOTS_A_TURN, limit - len(found), raw)
+            found += [session_info(item, now, self._bindings.slot_ids) for item in control.decode_sessions(records)]
+        return SessionsPage(found, slot)
+
+    def delete_sessions(self, match: SessionMatch) -> int:
+        """End the sessions that match, and tell how many those were; their next packets are judged as first ones."""
+        ended = 0
+        slot: int | None = 0
+        while slot is not None:
+            with self._turn:
+                raw = self._wanted(match)
+                if raw is None:
+                    return ended
+                count, slot = control.delete_sessions(self._engine, slot, SLOTS_A_TURN, raw)
+            ended += count
+        return ended
+
+    def _wanted(self, match: SessionMatch | None) -> RawMatch | None:
+        return control.EVERY if match is None else wanted(match, self._now, self._bindings.slots)
+
+    # ------------------------------------------------------------------ events
 
     @property
-    def events_lost(self) -> int:
-        """Events so far that had no room in the log because nobody asked for the older ones in time."""
-        return self._events_lost
+    def watch_sessions(self) -> bool:
+        """Are there events of sessions that begin and end?  At first not: they cost something."""
+        return self._watching
 
-    def _rule_id(self, slot: int | None) -> str | None:
-        return None if slot is None else self._slot_ids[slot]
+    @watch_sessions.setter
+    def watch_sessions(self, on: bool) -> None:
+        with self._turn:
+            control.watch_sessions(self._engine, on)
+            self._watching = on
+
+    def take_events(self) -> tuple[list[RuntimeEvent], int]:
+        """What happened since the last call, oldest first, and how many events were lost behind that because nobody
+        asked in time: 65,536 are kept."""
+        found: list[RuntimeEvent] = []
+        lost_at_all = 0
+        for _ in range(CALLS_A_TAKE):
+            with self._turn:
+                left = self._collect_events(EVENTS_A_TURN, self._now)
+                waiting, lost = self._waiting, self._lost
+                self._waiting, self._waits, self._lost = [], 0, 0
+            for now, raw in waiting:
+                found += runtime_events(raw, now, self._bindings.slot_ids)
+            lost_at_all += lost
+            if left == 0:
+                break
+        return found, lost_at_all
+
+    def _collect_events(self, most: int, running: Running) -> int:
+        """Take events out of the engine, to be told by the names of the configuration that ran; how many it still
+        has."""
+        raw, count, left, lost = control.copy_events(self._engine, most)
+        if count and self._waits + count <= EVENTS_KEPT:
+            self._waiting.append((running, raw))
+            self._waits += count
+        else:
+            self._lost += count
+        self._lost += lost
+        return left
 
     def _output(self, raw: RawOutput) -> Output:
         port, frame, hairpin, fragments, came = raw
@@ -294,7 +417,7 @@ class Edge:
 
     def _known_id(self, slot: int | None) -> str | None:
         """Id of the rule with a slot; None for none, and for one that the configuration no longer has."""
-        rule_id = self._rule_id(slot)
+        rule_id = None if slot is None else self._bindings.slot_ids[slot]
         return rule_id if rule_id in self._now.known else None
 
     def _step(self, raw: RawStep) -> Step:
@@ -313,8 +436,15 @@ class Edge:
         )
 
 
-def endpoints(raw: RawEndpoints) -> Endpoints:
-    """The engine's integers as addresses."""
-    family, src, sport, dst, dport = raw
-    make = IPv4Address if family == 4 else IPv6Address
-    return Endpoints(make(src), sport, make(dst), dport)
+def no_memory(error: MemoryError) -> ResourceError:
+    """What a caller hears of it."""
+    return ResourceError(f"no memory for this configuration: {str(error) or 'its tables'}")
+
+
+def drops_by_stage(drops: list[int], of_sessions: int) -> dict[tuple[Stage, Reason], int]:
+    """Drops by reason as drops by stage and reason; ``of_sessions``: how many with TCP_STATE were a session's."""
+    found = {(DROPPED_AT[Reason(number)], Reason(number)): count for number, count in enumerate(drops) if count}
+    if of_sessions:
+        found[Stage.SESSION, Reason.TCP_STATE] = of_sessions
+        found[Stage.FIREWALL, Reason.TCP_STATE] -= of_sessions
+    return {key: count for key, count in found.items() if count}

@@ -5,10 +5,13 @@ The readable reference and the native engine return the same classes, so that te
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
 
-from edge.verdicts import Endpoints, Reason, Verdict
+from edge.addresses import AddressRange, IPNetwork
+from edge.packets.show import format_frame
+from edge.verdicts import Endpoints, Reason, Stage, Step, Verdict
 
 TCP_STATES = {
     0: "CLOSED",
@@ -36,14 +39,16 @@ def state_text(protocol: int, originator: int, responder: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """One live session.
+    """One session.
 
+    ``id`` is its own for good: the first session of an edge is 1, every other one more than that before it.
     ``original`` is its first packet as it entered by ``in_port``, ``translated`` the same packet as it left by
     ``out_port``.  ``packets`` and ``bytes`` (of IP) are pairs: the original direction, the replies.  Rule ids are
     those that admitted it (firewall: None when a NAT rule bypassed it); ``icmp_type`` is the type of the ICMP message
     that made it, None for other protocols.
     """
 
+    id: int
     protocol: int
     icmp_type: int | None
     in_port: str
@@ -62,6 +67,32 @@ class SessionInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionMatch:
+    """Which sessions are meant: all that is given must hold.
+
+    ``address`` has to contain, and ``port_number`` (of TCP or UDP) be that of, either end before or behind NAT.  By
+    ``port`` it entered or left; ``rule_id`` is a firewall or NAT rule that it came by; it was admitted, or last judged
+    again, by a revision before ``before_revision``.
+    """
+
+    protocol: int | None = None
+    address: IPNetwork | AddressRange | None = None
+    port_number: int | None = None
+    port: str | None = None
+    rule_id: str | None = None
+    before_revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsPage:
+    """Some sessions; ``next`` is where the following page begins, None where there is none.  A page may be short, or
+    empty, and yet have a successor."""
+
+    sessions: Sequence[SessionInfo]
+    next: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class RuleCounters:
     """``hits``: sessions (or packets that made none) the rule decided; ``packets`` and ``bytes``: both directions."""
 
@@ -71,29 +102,111 @@ class RuleCounters:
 
 
 @dataclass(frozen=True, slots=True)
+class PortCounters:
+    """What entered the edge by a port, and what left it: packets, fragments counted one by one, and bytes of IP (of a
+    frame that carries no readable packet, all behind the Ethernet header)."""
+
+    received_packets: int = 0
+    received_bytes: int = 0
+    sent_packets: int = 0
+    sent_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
-    """Packets by verdict and by reason (those that occurred); sessions: made so far, most at once, alive; the answers
-    (ICMP errors, challenge ACKs, resets of stale connections) that ``options.icmpErrorRate`` kept back; datagrams that
-    came in pieces: complete so far, given up for their time so far; and units of ``maxFragments`` held now."""
+    """Packets by verdict and by reason, and those dropped or rejected by stage and reason (those that occurred);
+    sessions: made so far, most at once, alive, of those in their handshake, and ``maxSessions``; the answers (ICMP
+    errors, challenge ACKs, resets of stale connections) that ``options.icmpErrorRate`` kept back; datagrams that came
+    in pieces: complete so far, given up for their time so far; units of ``maxFragments`` held now; the traffic of every
+    port; and for every external address of an SNAT rule the sessions that hold it and the ports that one remote
+    endpoint can be given at most."""
 
     verdicts: Mapping[Verdict, int]
     reasons: Mapping[Reason, int]
+    drops: Mapping[tuple[Stage, Reason], int]
     sessions_created: int
     sessions_peak: int
     sessions_open: int
+    half_open: int
+    sessions_limit: int
     answers_limited: int = 0
     datagrams_reassembled: int = 0
     datagrams_timed_out: int = 0
     fragments_held: int = 0
+    ports: Mapping[str, PortCounters] = field(default_factory=dict)
+    nat_addresses: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+
+class SessionEndCause(IntEnum):
+    """Why a session ended."""
+
+    EXPIRED = 1  # its timer ran out, also after an orderly close
+    REUSED = 2  # a new connection took its addresses and ports
+    CONFIG = 3  # a new configuration does not admit it, or has no place for it
+    DELETED = 4  # somebody deleted it
 
 
 @dataclass(frozen=True, slots=True)
-class LogEvent:
-    """A rule with logging on decided: ``saw`` are the endpoints it judged, ``revision`` the configuration's number."""
+class SessionStarted:
+    """A session began."""
 
     now_ns: int
-    rule_id: str
-    revision: int
-    verdict: Verdict
+    session: SessionInfo
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    """A session ended; ``session`` is what it was last."""
+
+    now_ns: int
+    session: SessionInfo
+    cause: SessionEndCause
+
+
+@dataclass(frozen=True, slots=True)
+class PacketLogged:
+    """A rule with logging on decided about a packet.
+
+    ``head`` is how the packet entered, the first bytes of IP; ``saw`` are the endpoints that the rule judged, ``step``
+    what a trace says of that, ``revision`` the configuration's number.
+    """
+
+    now_ns: int
+    in_port: str
+    head: bytes
     protocol: int
+    verdict: Verdict
+    reason: Reason
+    revision: int
     saw: Endpoints
+    step: Step
+
+    @property
+    def rule_id(self) -> str | None:
+        """The rule."""
+        return self.step.rule_id
+
+    @property
+    def packet(self) -> str:
+        """The packet in words."""
+        ethertype = b"\x86\xdd" if self.head[0] >> 4 == 6 else b"\x08\x00"
+        return format_frame(bytes(12) + ethertype + self.head)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitReached:
+    """A limit is reached, or there is room again: a tenth is free.
+
+    ``limit`` is the option's name; snatPortRange means that ``address`` had no port left for some remote endpoint, and
+    the tenth is one of the sessions that it had then.
+    """
+
+    now_ns: int
+    limit: str
+    address: str | None
+    reached: bool
+
+
+RuntimeEvent = SessionStarted | SessionEnded | PacketLogged | LimitReached
+LIMIT_NAMES = ("maxSessions", "maxHalfOpen", "maxFragments", "snatPortRange")
+"""In the order of ``native/events.pxd``."""

@@ -1,22 +1,28 @@
 # What is counted and logged, and what time ends: sessions, whose share that brings onto their rules, and datagrams in
 # pieces.
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.addresses cimport AddressEntry, address_find, address_put, address_remove
 from native.classify cimport NO_RULE
 from native.decide cimport Decision
-from native.engine cimport LOG_ENTRIES, LogEntry, State
+from native.engine cimport State
+from native.events cimport E_ENDED, END_EXPIRED, LoggedPacket, tell_packet, tell_session
 from native.expect cimport drop_expected_of
 from native.fragment cimport drop_overdue
+from native.kinds cimport NAT_NO_DNAT, NAT_NO_SNAT, NAT_REFLEXIVE
+from native.limits cimport give_back, note_fragments, note_sessions
 from native.mapping cimport release_mapping
-from native.packet cimport Key, Packet, key_family
+from native.packet cimport Key, Packet, key_dport, key_family, key_sport, set_ports
 from native.program cimport ProgramData
 from native.record cimport NO_SLOT
 from native.session cimport (
     NONE, ORIGINAL, REPLY, RW_ALG, RW_MAPPED, Session, is_half_open, table_remove, wheel_due,
 )
-from native.stats cimport V_ALLOW
+from native.stats cimport (
+    R_ALG, S_FIREWALL, S_NAT, T_ALG, T_ALLOW, T_DNAT, T_DROP, T_NO_DNAT, T_NO_SNAT, T_REFLEXIVE, T_REJECT, T_SNAT,
+    V_ALLOW, V_DROP, V_REJECT,
+)
 from native.wire cimport likely
 
 
@@ -62,11 +68,12 @@ cdef inline void discount_source(State *state, const Key *original) noexcept nog
         address_remove(&state.sources, entry)
 
 
-cdef inline void end_session(State *state, uint32_t number) noexcept nogil:
+cdef inline void end_session(State *state, uint32_t number, uint8_t cause) noexcept nogil:
     cdef Session *session = &state.table.sessions[number]
+    tell_session(&state.events, state.now, E_ENDED, cause, state.session_ids[number], session)
     fold_session(state, session)
     if session.usage_slot != NONE:
-        state.usage[session.usage_slot] -= 1
+        give_back(state, session.usage_slot, &session.flow[REPLY].key)
     if session.flow[ORIGINAL].rewrite & RW_MAPPED:
         release_mapping(&state.mappings, &session.flow[REPLY].key)
     if session.flow[ORIGINAL].rewrite & RW_ALG:
@@ -76,6 +83,7 @@ cdef inline void end_session(State *state, uint32_t number) noexcept nogil:
     if is_half_open(session):
         state.table.half_open -= 1
     table_remove(&state.table, number)
+    note_sessions(state)
 
 
 cdef inline void watch_fragments(State *state) noexcept nogil:
@@ -91,26 +99,10 @@ cdef inline void expire(State *state) noexcept nogil:
         number = wheel_due(&state.table, state.now)
         if number == NONE:
             break
-        end_session(state, number)
+        end_session(state, number, END_EXPIRED)
     drop_overdue(&state.fragments, state.now)
+    note_fragments(state)
     watch_fragments(state)
-
-
-cdef inline void log_event(
-    State *state, uint32_t slot, uint32_t revision, uint8_t verdict, uint8_t kind, const Key *saw
-) noexcept nogil:
-    cdef LogEntry *entry
-    if state.log_written - state.log_read == LOG_ENTRIES:
-        state.log_lost += 1
-        return
-    entry = &state.log[state.log_written % LOG_ENTRIES]
-    state.log_written += 1
-    entry.now = state.now
-    entry.slot = slot
-    entry.revision = revision
-    entry.verdict = verdict
-    entry.kind = kind
-    entry.saw = saw[0]
 
 
 cdef inline uint32_t slot_of(const ProgramData *program, uint32_t number) noexcept nogil:
@@ -118,30 +110,79 @@ cdef inline uint32_t slot_of(const ProgramData *program, uint32_t number) noexce
 
 
 cdef inline void log_firewall(
-    State *state, const ProgramData *program, const Packet *packet, const Decision *decision
+    State *state, const ProgramData *program, const Packet *packet, uint16_t in_port, const Decision *decision
 ) noexcept nogil:
-    if decision.fw_rule != NO_RULE and program.firewall_rules[decision.fw_rule].logging:
-        log_event(state, program.firewall_rules[decision.fw_rule].slot, program.revision, decision.verdict,
-                  packet.kind, &decision.saw)
+    cdef LoggedPacket *logged
+    if decision.fw_rule == NO_RULE or not program.firewall_rules[decision.fw_rule].logging:
+        return
+    logged = tell_packet(&state.events, state.now, packet, in_port)
+    if logged != NULL:
+        logged.slot = program.firewall_rules[decision.fw_rule].slot
+        logged.revision = program.revision
+        logged.verdict = decision.verdict
+        logged.reason = decision.reason
+        logged.stage = S_FIREWALL
+        logged.result = T_ALG if decision.reason == R_ALG else T_ALLOW
+        if decision.verdict == V_DROP or decision.verdict == V_REJECT:
+            logged.result = T_DROP if decision.verdict == V_DROP else T_REJECT
+        logged.saw = decision.saw
 
 
 cdef inline void log_nat(
-    State *state, const ProgramData *program, const Packet *packet, uint32_t number
+    State *state, const ProgramData *program, const Packet *packet, uint16_t in_port, const Decision *decision,
+    uint32_t number
 ) noexcept nogil:
-    if number != NO_RULE and program.nat.rules[number].logging:
-        log_event(state, program.nat.rules[number].slot, program.revision, V_ALLOW, packet.kind, &packet.key)
+    # Of an admitted packet, whose key is complete.
+    cdef LoggedPacket *logged
+    cdef uint8_t type
+    if number == NO_RULE or not program.nat.rules[number].logging:
+        return
+    logged = tell_packet(&state.events, state.now, packet, in_port)
+    if logged == NULL:
+        return
+    type = program.nat.rules[number].type
+    logged.slot = program.nat.rules[number].slot
+    logged.revision = program.revision
+    logged.verdict = V_ALLOW
+    logged.reason = decision.reason
+    logged.stage = S_NAT
+    logged.saw = packet.key
+    if type == NAT_NO_DNAT or type == NAT_NO_SNAT:
+        logged.result = T_NO_DNAT if type == NAT_NO_DNAT else T_NO_SNAT
+        return
+    logged.has_after = 1
+    logged.after = decision.key
+    logged.result = T_SNAT
+    if number == decision.dnat:
+        logged.result = T_DNAT
+        logged.after.src_hi = packet.key.src_hi
+        logged.after.src_lo = packet.key.src_lo
+        set_ports(&logged.after, key_sport(&packet.key), key_dport(&decision.key))
+    if type == NAT_REFLEXIVE and decision.expected == NULL:
+        logged.result = T_REFLEXIVE
+
+
+cdef inline void log_rules(
+    State *state, const ProgramData *program, const Packet *packet, uint16_t in_port, const Decision *decision
+) noexcept nogil:
+    # All that an admitted packet was hit by.
+    log_firewall(state, program, packet, in_port, decision)
+    log_nat(state, program, packet, in_port, decision, decision.dnat)
+    if decision.snat != decision.dnat:              # one REFLEXIVE rule can be hit both ways
+        log_nat(state, program, packet, in_port, decision, decision.snat)
 
 
 cdef inline void count_decision(
-    State *state, const ProgramData *program, const Packet *packet, const Decision *decision, bint with_nat
+    State *state, const ProgramData *program, const Packet *packet, uint16_t in_port, const Decision *decision,
+    bint with_nat
 ) noexcept nogil:
     # A packet that makes no session: its rules count it by itself.
     if decision.fw_rule != NO_RULE:
         count_rule(state, program.firewall_rules[decision.fw_rule].slot, 1, 1, packet.ip_len)
-        log_firewall(state, program, packet, decision)
     if with_nat:
         count_rule(state, slot_of(program, decision.dnat), 1, 1, packet.ip_len)
-        log_nat(state, program, packet, decision.dnat)
-        if decision.snat != decision.dnat:          # one REFLEXIVE rule can be hit both ways
+        if decision.snat != decision.dnat:
             count_rule(state, slot_of(program, decision.snat), 1, 1, packet.ip_len)
-            log_nat(state, program, packet, decision.snat)
+        log_rules(state, program, packet, in_port, decision)
+    else:
+        log_firewall(state, program, packet, in_port, decision)

@@ -7,10 +7,12 @@ from native.alg cimport judge_control, open_control
 from native.classify cimport NO_RULE
 from native.decide cimport Decision, decide, has_source, is_owned
 from native.engine cimport State
+from native.events cimport E_STARTED, tell_session
 from native.kinds cimport (
     NAT_SNAT, PORT_UPLINK, TM_ICMP_ERROR_REPLY, TM_ICMP_FIRST, TM_OTHER, TM_TCP_CLOSED, TM_TCP_CLOSING,
     TM_TCP_ESTABLISHED, TM_TCP_FIN_WAIT, TM_TCP_FIRST, TM_TCP_OPENING, TM_UDP_FIRST, TM_UDP_MULTIPLE, TM_UDP_SINGLE,
 )
+from native.limits cimport note_exhausted, note_sessions
 from native.mapping cimport draws_port, external_of, hold_mapping, is_mapped_to
 from native.nat cimport NatRule, place_in_pool
 from native.packet cimport (
@@ -146,6 +148,8 @@ cdef inline uint8_t allocate(
         else:
             key_reversed(&decision.key, side, reply)
             found = is_free(state, &packet.key, reply)
+        if ports and not found:
+            note_exhausted(state, program.nat.pool_slots[rule.pool_usage + decision.source.index], &decision.key)
         if found:
             usage_slot[0] = program.nat.pool_slots[rule.pool_usage + decision.source.index]
             return PARSED
@@ -243,7 +247,10 @@ cdef inline void open_session(
     state.totals.created += 1
     if state.table.count > state.totals.peak:
         state.totals.peak = state.table.count
+    state.session_ids[number] = state.totals.created
     open_control(state, program, number, decision)
+    note_sessions(state)
+    tell_session(&state.events, state.now, E_STARTED, 0, state.totals.created, session)
 
 
 cdef inline bint still_admitted(State *state, const ProgramData *program, uint32_t number) noexcept nogil:

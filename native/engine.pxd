@@ -4,25 +4,23 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.addresses cimport AddressTable
 from native.capture cimport CaptureReader
+from native.events cimport Events, Limits
 from native.expect cimport Expectations
 from native.mapping cimport Mappings
 from native.fragment cimport Fragments, Pieces
-from native.packet cimport Key, Packet
+from native.packet cimport Packet
 from native.program cimport Program, ProgramData
 from native.session cimport Table
 from native.stats cimport RuleCounter, Totals
 
 cdef enum:
     BURST = 256
-    LOG_ENTRIES = 4096
 
-ctypedef struct LogEntry:
-    uint64_t now
-    uint32_t slot
-    uint32_t revision
-    uint8_t verdict
-    uint8_t kind            # native.packet Kind of the packet
-    Key saw
+ctypedef struct PortCounter:
+    uint64_t received_packets
+    uint64_t received_bytes     # of IP
+    uint64_t sent_packets
+    uint64_t sent_bytes
 
 ctypedef struct State:
     Table table
@@ -35,13 +33,16 @@ ctypedef struct State:
     uint64_t next_challenge     # likewise for answers to doubtful TCP segments
     RuleCounter *counters   # by slot
     uint32_t *usage         # sessions that hold an external address, by usage slot
+    uint32_t *exhausted     # likewise: how many did when it had no port to give, 0 unless that is so
+    uint64_t *session_ids   # by session number; of the first session 1, one more with each
+    uint64_t session_ids_reserved   # bytes
+    PortCounter *port_counters      # by port
     uint32_t slot_count
     uint32_t usage_count
+    uint32_t port_count
     Totals totals
-    LogEntry *log           # ring of LOG_ENTRIES
-    uint64_t log_written
-    uint64_t log_read
-    uint64_t log_lost
+    Events events
+    Limits limits
     Fragments fragments
 
 ctypedef struct Result:
@@ -51,6 +52,7 @@ ctypedef struct Result:
     uint8_t sized           # how it came or leaves in pieces stands in the last two fields
     uint16_t out_port       # NO_PORT: nothing leaves
     bint own                # the edge made it: it answers the packet
+    bint of_session         # it was refused as a packet of its session, not by a rule
     uint8_t *frame          # what leaves: inside the packet's own buffer, or in the answer buffer
     uint32_t length
     uint32_t limit          # bytes of IP that a piece of it may have; 0: it leaves whole
@@ -69,16 +71,23 @@ cdef class Engine:
     cdef uint16_t *in_ports
     cdef uint64_t *times
 
+    cdef int _reserve_slots(self, uint32_t slots, uint32_t usage, uint32_t ports) except -1
     cdef int _reserve_mappings(self, uint32_t mappings) except -1
     cdef int _count_sources(self) except -1
     cdef int _idle(self) except -1
     cdef int _renumber_fragments(self, list port_map) except -1
     cdef int _came_in(self, Packet *packet, tuple fragmentation) except -1
+    cdef uint32_t _batch_burst(self, list frames, Py_ssize_t first, bint outputs, list done) except 0
+    cdef tuple _output(self, const Result *result)
     cdef tuple _pieces(self, const Result *result)
     cdef int _port(self, port) except -1
+    cdef int _fits(self, Py_ssize_t size) except -1
     cdef int _load(self, const unsigned char[::1] frame, uint64_t now_ns) except -1
     cdef bint _replay_burst(
         self, CaptureReader reader, int fixed, bint map_replies, uint64_t most, uint64_t *packets, uint64_t *size
     ) noexcept nogil
-    cdef void _replay_one(self, Packet *packet, uint16_t port, bint map_replies) noexcept nogil
+    cdef uint8_t *_room(self, const Result *result) noexcept nogil
+    cdef void _pass_through(
+        self, Packet *packet, uint32_t length, uint16_t port, bint map_replies, Result *result
+    ) noexcept nogil
     cdef uint32_t _burst(self, const ProgramData *program, Result *result) noexcept nogil

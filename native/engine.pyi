@@ -12,32 +12,21 @@ _RawStep: TypeAlias = tuple[
 ]
 _RawFragmentation: TypeAlias = tuple[int, int, int]
 _RawOutput: TypeAlias = tuple[int, bytes, bool, tuple[bytes, ...], _RawFragmentation | None]
-_RawSession: TypeAlias = tuple[
-    int,
-    int,
-    int,
-    int,
-    _RawEndpoints,
-    _RawEndpoints,
-    tuple[int, int],
-    int | None,
-    int | None,
-    int | None,
-    int,
-    int,
-    int,
-    tuple[int, int],
-    tuple[int, int],
-    int | None,
-]
 
 @disjoint_base
 class Engine:
     def __new__(cls, seed: int) -> Self: ...
     def reserve(
-        self, slots: int, usage: int, sessions: int, fragments: int, mappings: int = 0, sources: bool = False
+        self,
+        slots: int,
+        usage: int,
+        sessions: int,
+        fragments: int,
+        mappings: int = 0,
+        sources: bool = False,
+        ports: int = 0,
     ) -> None: ...
-    def swap(self, program: Program, port_map: list[int | None], flush: bool) -> None: ...
+    def swap(self, program: Program, port_map: list[int | None], flush: bool, sources: bool = False) -> None: ...
     def process(
         self,
         port: int,
@@ -48,6 +37,9 @@ class Engine:
         map_replies: bool = False,
         fragmentation: _RawFragmentation | None = None,
     ) -> tuple[int, int, list[_RawStep], _RawOutput | None]: ...
+    def process_batch(
+        self, frames: list[tuple[int, bytes]], now_ns: int, outputs: bool
+    ) -> list[tuple[int, int, _RawOutput | None]]: ...
     def ingress_port(self, frame: bytes) -> int: ...
     def map_reply(self, port: int, frame: bytes, now_ns: int) -> tuple[int, bytes]: ...
     def replay(
@@ -58,6 +50,3 @@ class Engine:
     ) -> list[int]: ...
     def usage(self, slot: int) -> int: ...
     def counters(self) -> list[tuple[int, int, int]]: ...
-    def totals(self) -> tuple[list[int], list[int], int, int, int, int, int, int, int]: ...
-    def sessions(self) -> list[_RawSession]: ...
-    def events(self) -> tuple[list[tuple[int, int, int, int, int, _RawEndpoints]], int]: ...

@@ -10,16 +10,19 @@ from native.account cimport count_source, end_session, expire, fold_session, wat
 from native.addresses cimport addresses_free, addresses_init
 from native.answer cimport ANSWER_ROOM, FRAME_MAX
 from native.cut cimport is_cuttable, next_piece
-from native.engine cimport BURST, LOG_ENTRIES, LogEntry, Result, State
+from native.engine cimport BURST, PortCounter, Result, State
+from native.events cimport END_CONFIG, EVENT_ENTRIES, Event, watch_nothing
 from native.expect cimport expectations_free, expectations_init, expectations_reserve
 from native.fragment cimport (
     NO_CHUNK, Fragments, Pieces, forget, fragments_free, fragments_init, fragments_reserve, index_anew, set_limits,
     set_pieces,
 )
+from native.limits cimport watch_limits
 from native.link cimport MAX_FRAME
 from native.machine cimport ticks
 from native.mapped cimport turn_into_reply
-from native.packet cimport PARSED, Key, Packet, key_proto, parse, set_side
+from native.memory cimport enlarge, release, reserve
+from native.packet cimport PARSED, Key, Packet, parse, set_side
 from native.pipeline cimport pipeline
 from native.program cimport Program, ProgramData, side_of
 from native.rebind cimport rebind
@@ -29,9 +32,10 @@ from native.session cimport (
     ORIGINAL, REPLY, Session, hash_key, key_reversed, prefetch_bucket, prefetch_session,
     table_free, table_init, table_reserve,
 )
-from native.stats cimport R_FRAGMENT_HELD, REASONS, VERDICTS, V_ALLOW, V_HELD, RuleCounter, Totals
+from native.stats cimport R_FRAGMENT_HELD, V_ALLOW, V_HELD, RuleCounter
 from native.stream cimport C_FRAME
-from native.view cimport endpoints, icmp_type_of, slot_or_none, step_tuple
+from native.traffic cimport count_received, count_sent
+from native.view cimport step_tuple
 from native.wire cimport unlikely
 
 cdef enum:
@@ -56,6 +60,16 @@ cdef inline void set_and_parse(
     packet.hash = hash_key(&state.table, &packet.key)
 
 
+cdef int more(void **array, size_t present, size_t wanted, size_t size) noexcept nogil:
+    # Room for so many items, the new ones zeroed; -1: no memory, nothing changed.
+    cdef void *larger = realloc(array[0], wanted * size)
+    if larger == NULL:
+        return -1
+    memset(<char *>larger + present * size, 0, (wanted - present) * size)
+    array[0] = larger
+    return 0
+
+
 cdef class Engine:
     """State and a way through it.  ``seed`` starts everything random; the clock starts at 0."""
 
@@ -63,7 +77,7 @@ cdef class Engine:
         cdef uint64_t start = seed & 0xffffffffffffffff
         memset(&self.state, 0, sizeof(State))
         self.state.random = start
-        self.state.log = <LogEntry *>calloc(LOG_ENTRIES, sizeof(LogEntry))
+        self.state.events.ring = <Event *>reserve(EVENT_ENTRIES * sizeof(Event))
         self.arena = <uint8_t *>malloc(ARENA + FRAME_MAX)
         self.answers = <uint8_t *>malloc(2 * ANSWER_ROOM)
         self.packets = <Packet *>calloc(BURST, sizeof(Packet))
@@ -71,7 +85,7 @@ cdef class Engine:
         self.lengths = <uint32_t *>calloc(BURST, 4)
         self.in_ports = <uint16_t *>calloc(BURST, 2)
         self.times = <uint64_t *>calloc(BURST, 8)
-        if (self.state.log == NULL or self.arena == NULL or self.answers == NULL or self.packets == NULL
+        if (self.state.events.ring == NULL or self.arena == NULL or self.answers == NULL or self.packets == NULL
                 or self.offsets == NULL or self.lengths == NULL or self.in_ports == NULL or self.times == NULL
                 or table_init(&self.state.table, start) != 0 or fragments_init(&self.state.fragments) != 0
                 or expectations_init(&self.state.expectations) != 0):
@@ -86,7 +100,10 @@ cdef class Engine:
         expectations_free(&self.state.expectations)
         free(self.state.counters)
         free(self.state.usage)
-        free(self.state.log)
+        free(self.state.exhausted)
+        free(self.state.port_counters)
+        release(self.state.session_ids, self.state.session_ids_reserved)
+        release(self.state.events.ring, EVENT_ENTRIES * sizeof(Event))
         free(self.arena)
         free(self.answers)
         free(self.packets)
@@ -98,39 +115,48 @@ cdef class Engine:
     # -------------------------------------------------------------- programs
 
     def reserve(self, uint32_t slots, uint32_t usage, uint32_t sessions, uint32_t fragments, uint32_t mappings=0,
-                bint sources=False) -> None:
-        """Make room for so many counter slots, usage slots, sessions, units of held fragments and endpoint-independent
-        mappings, and from now on count sessions by source if ``sources``; what is there stays.
+                bint sources=False, uint32_t ports=0) -> None:
+        """Make room for so many counter slots, usage slots, sessions, units of held fragments, endpoint-independent
+        mappings and ports, and from now on count sessions by source if ``sources``; what is there stays.
 
         Raises MemoryError, the engine being as before or roomier.
         """
-        cdef RuleCounter *counters
-        cdef uint32_t *used
+        cdef void *ids
         if self.program is not None:
             self._idle()
         if (table_reserve(&self.state.table, sessions) != 0
                 or expectations_reserve(&self.state.expectations, sessions) != 0):
             raise MemoryError(f"no address space for {sessions} sessions")
+        if <uint64_t>sessions * 8 > self.state.session_ids_reserved:
+            ids = enlarge(self.state.session_ids, self.state.session_ids_reserved, <uint64_t>sessions * 8)
+            if ids == NULL:
+                raise MemoryError(f"no address space for {sessions} sessions")
+            self.state.session_ids = <uint64_t *>ids
+            self.state.session_ids_reserved = <uint64_t>sessions * 8
         if fragments_reserve(&self.state.fragments, fragments) != 0:
             raise MemoryError(f"no address space for {fragments} held fragments")
         if mappings:
             self._reserve_mappings(mappings)
         if sources and self.state.sources.entries == NULL:
             self._count_sources()
-        if slots > self.state.slot_count:
-            counters = <RuleCounter *>realloc(self.state.counters, slots * sizeof(RuleCounter))
-            if counters == NULL:
+        self._reserve_slots(slots, usage, ports)
+
+    cdef int _reserve_slots(self, uint32_t slots, uint32_t usage, uint32_t ports) except -1:
+        cdef State *state = &self.state
+        if slots > state.slot_count:
+            if more(<void **>&state.counters, state.slot_count, slots, sizeof(RuleCounter)) != 0:
                 raise MemoryError("no memory for rule counters")
-            memset(counters + self.state.slot_count, 0, (slots - self.state.slot_count) * sizeof(RuleCounter))
-            self.state.counters = counters
-            self.state.slot_count = slots
-        if usage > self.state.usage_count:
-            used = <uint32_t *>realloc(self.state.usage, <size_t>usage * 4)
-            if used == NULL:
+            state.slot_count = slots
+        if usage > state.usage_count:
+            if (more(<void **>&state.usage, state.usage_count, usage, 4) != 0
+                    or more(<void **>&state.exhausted, state.usage_count, usage, 4) != 0):
                 raise MemoryError("no memory for the usage of external addresses")
-            memset(used + self.state.usage_count, 0, <size_t>(usage - self.state.usage_count) * 4)
-            self.state.usage = used
-            self.state.usage_count = usage
+            state.usage_count = usage
+        if ports > state.port_count:
+            if more(<void **>&state.port_counters, state.port_count, ports, sizeof(PortCounter)) != 0:
+                raise MemoryError("no memory for the counters of ports")
+            state.port_count = ports
+        return 0
 
     cdef int _reserve_mappings(self, uint32_t mappings) except -1:
         cdef uint64_t seed = self.state.table.seed[0]
@@ -154,37 +180,43 @@ cdef class Engine:
                 raise MemoryError("no memory for the sources of sessions")
         return 0
 
-    def swap(self, Program program not None, list port_map, bint flush) -> None:
+    def swap(self, Program program not None, list port_map, bint flush, bint sources=False) -> None:
         """Run ``program`` from the next packet on.
 
         ``port_map[old port]`` is the port's number in the new program, None where it is gone or of another kind;
         ``flush`` ends every session, otherwise those end that lost a port, their route or an external address.
-        Datagrams that wait for pieces go with their port only.
+        Datagrams that wait for pieces go with their port only.  ``sources``: count sessions by source in any case.
         """
         cdef Program old = self.program
         cdef uint32_t number
         cdef Session *session
+        if program.data.port_count > self.state.port_count:
+            raise ValueError("there is no room for the counters of the program's ports")
         if old is not None:
             self._idle()
             if len(port_map) != old.data.port_count:
                 raise ValueError("port_map has to name every port of the program that runs")
+            watch_nothing(&self.state.limits)
             for number in range(self.state.table.top):
                 session = &self.state.table.sessions[number]
                 if not session.live:
                     continue
-                out_port = port_map[session.flow[ORIGINAL].out_port]
-                in_port = port_map[session.flow[REPLY].out_port]
+                old_out, old_in = session.flow[ORIGINAL].out_port, session.flow[REPLY].out_port
+                out_port, in_port = port_map[old_out], port_map[old_in]
                 if flush or out_port is None or in_port is None:
-                    end_session(&self.state, number)
+                    end_session(&self.state, number, END_CONFIG)
                     continue
                 if not rebind(&old.data, &program.data, session, in_port, out_port):
-                    end_session(&self.state, number)
+                    session.flow[ORIGINAL].out_port = old_out       # what is told of it is about the old program
+                    session.flow[REPLY].out_port = old_in
+                    end_session(&self.state, number, END_CONFIG)
             self._renumber_fragments(port_map)
-        if not program.data.max_sessions_per_source:
+        if not (sources or program.data.max_sessions_per_source):
             addresses_free(&self.state.sources)
         self.program = program
         set_limits(&self.state.fragments, program.data.max_fragments, program.data.fragment_timeout)
         watch_fragments(&self.state)
+        watch_limits(&self.state, &program.data)
 
     cdef int _renumber_fragments(self, list port_map) except -1:
         cdef Fragments *fragments = &self.state.fragments
@@ -226,16 +258,62 @@ cdef class Engine:
         set_and_parse(&self.state, program, packet, self.arena, <uint32_t>frame.shape[0], port, unsegmented)
         if fragmentation is not None and packet.error == PARSED:
             self._came_in(packet, fragmentation)
+        count_received(&self.state, port, packet, <uint32_t>frame.shape[0])
         pipeline(&self.state, program, packet, port, map_replies, self.answers, &result, &recorder if record else NULL)
+        count_sent(&self.state, &result, self._room(&result))
         steps = [step_tuple(&recorder.steps[i]) for i in range(recorder.count)]
+        return result.verdict, result.reason, steps, self._output(&result)
+
+    def process_batch(self, list frames, uint64_t now_ns, bint outputs) -> list:
+        """Frames, as (port, bytes), at one time and without the recorder; what the provider's router would send back
+        in enters again at once.  A tuple each: (verdict, reason, output or None) as of :meth:`process`, the output
+        only if ``outputs``.  Raises ValueError before anything has happened.
+        """
+        cdef Py_ssize_t first = 0
+        self._idle()
+        for port, frame in frames:
+            self._port(port)
+            self._fits(len(frame))
+        if now_ns > self.state.now:
+            self.state.now = now_ns
+        done = []
+        while first < len(frames):
+            first += self._batch_burst(frames, first, outputs, done)
+        return done
+
+    cdef uint32_t _batch_burst(self, list frames, Py_ssize_t first, bint outputs, list done) except 0:
+        # As many of the frames, from `first` on, as a burst has room for.
+        cdef const ProgramData *program = &self.program.data
+        cdef Result result
+        cdef uint32_t count = 0
+        cdef uint32_t used = 0
+        cdef uint32_t i
+        cdef bytes frame
+        while count < BURST and used < ARENA and first + count < len(frames):
+            self.in_ports[count], frame = frames[first + count]
+            self.lengths[count] = <uint32_t>len(frame)
+            memcpy(self.arena + used, <const char *>frame, self.lengths[count])
+            set_and_parse(&self.state, program, &self.packets[count], self.arena + used, self.lengths[count],
+                          self.in_ports[count], False)
+            prefetch_bucket(&self.state.table, self.packets[count].hash)
+            used += (self.lengths[count] + 63) & ~<uint32_t>63
+            count += 1
+        for i in range(count):
+            prefetch_session(&self.state.table, self.packets[i].hash)
+        for i in range(count):
+            self._pass_through(&self.packets[i], self.lengths[i], self.in_ports[i], False, &result)
+            done.append((result.verdict, result.reason, self._output(&result) if outputs else None))
+        return count
+
+    cdef tuple _output(self, const Result *result):
+        # (out port, frame, hairpin, frames of its pieces, fragmentation or None); None where nothing leaves.
         if result.out_port == NO_PORT:
-            return result.verdict, result.reason, steps, None
-        output = PyBytes_FromStringAndSize(<char *>result.frame, result.length)
+            return None
+        frame = PyBytes_FromStringAndSize(<char *>result.frame, result.length)
         came = None
         if result.sized and result.pieces.size:
             came = (result.pieces.size, result.pieces.identification, result.pieces.at)
-        return result.verdict, result.reason, steps, (
-            result.out_port, output, result.hairpin, self._pieces(&result), came)
+        return result.out_port, frame, result.hairpin, self._pieces(result), came
 
     cdef int _came_in(self, Packet *packet, tuple fragmentation) except -1:
         # Notes how a parsed packet came in pieces.
@@ -251,14 +329,16 @@ cdef class Engine:
         set_pieces(&self.state.fragments, packet, &pieces)
         return 0
 
+    cdef uint8_t *_room(self, const Result *result) noexcept nogil:
+        # Where a piece may be written: the half where no answer is.
+        return self.answers + ANSWER_ROOM if result.frame == self.answers else self.answers
+
     cdef tuple _pieces(self, const Result *result):
         # The frames that an output leaves in; none where it leaves whole.
-        cdef uint8_t *room = self.answers       # the half where no answer is
+        cdef uint8_t *room = self._room(result)
         cdef uint32_t done = 0
         cdef uint32_t length
         found = []
-        if result.frame == room:
-            room += ANSWER_ROOM
         while result.sized and result.limit:
             length = next_piece(result, &done, room)
             if length == 0:
@@ -279,10 +359,14 @@ cdef class Engine:
             raise ValueError(f"there is no port {port}")
         return port
 
+    cdef int _fits(self, Py_ssize_t size) except -1:
+        if size > FRAME_MAX:
+            raise ValueError(f"a frame of {size} bytes is larger than any that Ethernet and IP can make")
+        return 0
+
     cdef int _load(self, const unsigned char[::1] frame, uint64_t now_ns) except -1:
         self._idle()
-        if frame.shape[0] > FRAME_MAX:
-            raise ValueError(f"a frame of {frame.shape[0]} bytes is larger than any that Ethernet and IP can make")
+        self._fits(frame.shape[0])
         if frame.shape[0]:
             memcpy(self.arena, &frame[0], frame.shape[0])
         if now_ns > self.state.now:
@@ -329,6 +413,7 @@ cdef class Engine:
     ) noexcept nogil:
         cdef const ProgramData *program = &self.program.data
         cdef Packet *packet
+        cdef Result result
         cdef uint32_t count = 0
         cdef uint32_t used = 0
         cdef uint32_t i
@@ -353,23 +438,41 @@ cdef class Engine:
         for i in range(count):
             if self.times[i] > self.state.now:
                 self.state.now = self.times[i]
-            self._replay_one(&self.packets[i], self.in_ports[i], map_replies)
+            self._pass_through(&self.packets[i], self.lengths[i], self.in_ports[i], map_replies, &result)
         return more
 
-    cdef void _replay_one(self, Packet *packet, uint16_t port, bint map_replies) noexcept nogil:
+    cdef void _pass_through(
+        self, Packet *packet, uint32_t length, uint16_t port, bint map_replies, Result *result
+    ) noexcept nogil:
+        # A packet and, pass after pass, what the provider's router sends back in.  Verdict and reason become those of
+        # the packet's last pass; what becomes of an answer to it only shows in the output.
         cdef const ProgramData *program = &self.program.data
-        cdef Result result
+        cdef bint unsegmented = packet.unsegmented
+        cdef bint answered = False
+        cdef uint8_t verdict = 0
+        cdef uint8_t reason = 0
         cdef uint8_t *buffer
-        pipeline(&self.state, program, packet, port, map_replies, self.answers, &result, NULL)
+        count_received(&self.state, port, packet, length)
+        pipeline(&self.state, program, packet, port, map_replies, self.answers, result, NULL)
+        count_sent(&self.state, result, self._room(result))
         while unlikely(result.hairpin):     # ends: a forwarded packet loses a hop each time, an answer is answered once
+            if result.own and not answered:
+                answered = True
+                verdict = result.verdict
+                reason = result.reason
             port = result.out_port
             buffer = self.answers
             if buffer <= result.frame < buffer + ANSWER_ROOM:       # what is answered must not be written over
                 buffer += ANSWER_ROOM
-            set_and_parse(&self.state, program, packet, result.frame, result.length, port, True)
+            set_and_parse(&self.state, program, packet, result.frame, result.length, port, unsegmented)
             if result.sized and result.pieces.size:
                 set_pieces(&self.state.fragments, packet, &result.pieces)
-            pipeline(&self.state, program, packet, port, False, buffer, &result, NULL)
+            count_received(&self.state, port, packet, result.length)
+            pipeline(&self.state, program, packet, port, False, buffer, result, NULL)
+            count_sent(&self.state, result, self._room(result))
+        if unlikely(answered):
+            result.verdict = verdict
+            result.reason = reason
 
     # -------------------------------------------------------------- measuring
 
@@ -476,61 +579,3 @@ cdef class Engine:
             (self.state.counters[i].hits, self.state.counters[i].packets, self.state.counters[i].bytes)
             for i in range(self.state.slot_count)
         ]
-
-    def totals(self):
-        """(packets by verdict, packets by reason, sessions created, peak, open, answers not sent for the limit,
-        datagrams reassembled, timed out, units of fragments held)."""
-        cdef Totals *totals = &self.state.totals
-        cdef int i
-        self._idle()
-        return (
-            [totals.verdicts[i] for i in range(<int>VERDICTS)],
-            [totals.reasons[i] for i in range(<int>REASONS)],
-            totals.created,
-            totals.peak,
-            self.state.table.count,
-            totals.answers_limited,
-            self.state.fragments.reassembled,
-            self.state.fragments.timed_out,
-            self.state.fragments.units,
-        )
-
-    def sessions(self) -> list:
-        """One tuple a live session, in no order: (protocol, kind, in port, out port, original, translated endpoints,
-        states, fw slot, dnat slot, snat slot, revision, created, expires, packets, bytes, ICMP type)."""
-        found = []
-        cdef uint32_t number
-        cdef Session *session
-        cdef Key translated
-        self._idle()
-        for number in range(self.state.table.top):
-            session = &self.state.table.sessions[number]
-            if not session.live:
-                continue
-            key_reversed(&session.flow[REPLY].key, 0, &translated)
-            found.append((
-                key_proto(&translated), session.kind, session.flow[REPLY].out_port, session.flow[ORIGINAL].out_port,
-                endpoints(&session.flow[ORIGINAL].key, session.kind), endpoints(&translated, session.kind),
-                (session.state[0], session.state[1]),
-                slot_or_none(session.fw_slot), slot_or_none(session.dnat_slot), slot_or_none(session.snat_slot),
-                session.revision, session.created, session.expires,
-                (session.packets[0], session.packets[1]), (session.bytes[0], session.bytes[1]),
-                icmp_type_of(session),
-            ))
-        return found
-
-    def events(self):
-        """Log entries since the last call, oldest first, and how many were lost because nobody asked in time:
-        ([(now, slot, revision, verdict, protocol, endpoints)], lost)."""
-        found = []
-        cdef LogEntry *entry
-        self._idle()
-        while self.state.log_read < self.state.log_written:
-            entry = &self.state.log[self.state.log_read % LOG_ENTRIES]
-            self.state.log_read += 1
-            found.append((
-                entry.now, entry.slot, entry.revision, entry.verdict, key_proto(&entry.saw),
-                endpoints(&entry.saw, entry.kind)))
-        lost = self.state.log_lost
-        self.state.log_lost = 0
-        return found, lost

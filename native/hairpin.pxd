@@ -26,6 +26,7 @@ ctypedef struct Journey:
     bint answered       # an answer entered again: verdict and reason are those of what it answered
     uint8_t verdict
     uint8_t reason
+    bint of_session
 
 
 cdef inline void mark_hairpin(
@@ -41,6 +42,7 @@ cdef inline void begin_journey(Journey *journey, uint8_t *answers) noexcept nogi
     journey.answered = False
     journey.verdict = 0
     journey.reason = 0
+    journey.of_session = False
 
 
 cdef inline void give_hop_back(const uint8_t *frame) noexcept nogil:
@@ -61,6 +63,7 @@ cdef inline void keep_answered(Journey *journey, const Result *result) noexcept 
         journey.answered = True
         journey.verdict = result.verdict
         journey.reason = result.reason
+        journey.of_session = result.of_session
 
 
 cdef inline bint enter_again(
@@ -92,6 +95,7 @@ cdef inline bint enter_again(
     result.hairpin = False
     result.sized = False
     result.own = False
+    result.of_session = False
     result.out_port = NO_PORT
     result.frame = NULL
     result.length = 0
@@ -102,3 +106,4 @@ cdef inline void end_journey(const Journey *journey, Result *result) noexcept no
     if journey.answered:
         result.verdict = journey.verdict
         result.reason = journey.reason
+        result.of_session = journey.of_session

@@ -3,7 +3,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from native.account cimport count_decision, end_session, expire, log_firewall, log_nat, sessions_of, slot_of
+from native.account cimport count_decision, end_session, expire, log_rules, sessions_of, slot_of
 from native.admit cimport allocate, open_session, still_admitted, timeout
 from native.alg cimport announce_tftp, awaiting, follow
 from native.answer cimport answerable, echo_reply, icmp_error, reset, segment
@@ -14,10 +14,12 @@ from native.decide cimport (
     route_to,
 )
 from native.engine cimport Result, State
+from native.events cimport END_CONFIG, END_REUSED
 from native.expect cimport drop_expectation
 from native.hairpin cimport Journey, begin_journey, end_journey, enter_again, mark_hairpin
 from native.icmp cimport forward_error, parse_quote, related_flow, take_back_quote
 from native.kinds cimport PORT_UPLINK, TM_TCP_ESTABLISHED
+from native.limits cimport note_sessions
 from native.mapped cimport turn_into_reply
 from native.packet cimport (
     ACK, FIN, K_ICMP_ERROR, K_ICMP_QUERY, K_OTHER, K_TCP, K_UDP, PARSED, RST, SYN, Key, Packet, came_in_pieces,
@@ -122,6 +124,7 @@ cdef inline void refuse_segment(
     result.sized = False
     result.verdict = V_DROP
     result.reason = R_TCP_STATE if judgement == W_STATE or judgement == W_STATE_CHALLENGE else R_TCP_WINDOW
+    result.of_session = True
     if judgement == W_STATE or judgement == W_WINDOW or not answerable(program, packet):
         return
     if judgement == W_WINDOW_RESET:
@@ -194,6 +197,7 @@ cdef inline void on_session(
             lifetime = timeout(program, session, False)
             if was_half_open and not is_half_open(session):
                 state.table.half_open -= 1
+                note_sessions(state)
     elif session.kind == K_UDP:
         if session.state[direction] == UDP_NO_TRAFFIC:
             session.state[direction] = UDP_SINGLE
@@ -330,10 +334,7 @@ cdef inline void admit(
         result.reason = R_SESSION_LIMIT
         return
     note_after(decision.snat_step, &decision.key)
-    log_firewall(state, program, packet, decision)
-    log_nat(state, program, packet, decision.dnat)
-    if decision.snat != decision.dnat:
-        log_nat(state, program, packet, decision.snat)
+    log_rules(state, program, packet, in_port, decision)
     forward(packet, &session.flow[0], &decision.key, result)
     result.hairpin = session.flow[0].rewrite & RW_HAIRPIN != 0
     if packet.kind == K_UDP and session.flow[0].rewrite & RW_ALG:
@@ -363,16 +364,16 @@ cdef inline void on_miss(
         if result.reason == R_ALG:
             drop_expectation(&state.expectations, awaited)
     elif decision.verdict == V_ALLOW:
-        count_decision(state, program, packet, &decision, True)
+        count_decision(state, program, packet, in_port, &decision, True)
         plan_rewrite(&flow, &packet.key, &decision.key)
         flow.out_port = decision.out_port
         forward(packet, &flow, &decision.key, result)
         mark_hairpin(program, packet.family, decision.key.dst_hi, decision.key.dst_lo, result)
     elif decision.verdict == V_LOCAL:
-        count_decision(state, program, packet, &decision, False)
+        count_decision(state, program, packet, in_port, &decision, False)
         serve_locally(state, program, packet, in_port, buffer, result, recorder)
     else:
-        count_decision(state, program, packet, &decision, False)
+        count_decision(state, program, packet, in_port, &decision, False)
         send_answer(state, program, packet, in_port, &decision, buffer, result, recorder)
     if result.verdict == V_ALLOW and is_large(program, packet):
         plan_cut(state, program, packet, packet.ip_len, state.fragments.came.at, result)
@@ -406,7 +407,7 @@ cdef inline void on_icmp_error(
         return
     else:
         note(recorder, S_SESSION, T_ENDED, NO_SLOT, NO_PORT)
-        end_session(state, found >> 1)
+        end_session(state, found >> 1, END_CONFIG)
     on_miss(state, program, packet, &quote if readable else NULL, in_port, buffer, result, recorder)
 
 
@@ -414,6 +415,7 @@ cdef inline void no_output(Result *result) noexcept nogil:
     result.hairpin = False
     result.sized = False
     result.own = False
+    result.of_session = False
     result.out_port = NO_PORT
     result.frame = NULL
     result.length = 0
@@ -424,6 +426,7 @@ cdef inline void judge_packet(
     uint8_t *buffer, Result *result, Recorder *recorder
 ) noexcept nogil:
     cdef uint32_t found
+    cdef bint reused
     if unlikely(packet.kind == K_ICMP_ERROR):
         on_icmp_error(state, program, packet, in_port, buffer, result, recorder)
         return
@@ -436,7 +439,8 @@ cdef inline void judge_packet(
         note(recorder, S_SESSION, T_MISS, NO_SLOT, NO_PORT)
     else:
         note(recorder, S_SESSION, T_ENDED, NO_SLOT, NO_PORT)
-        end_session(state, found >> 1)
+        reused = is_reused(&state.table.sessions[found >> 1], packet)
+        end_session(state, found >> 1, END_REUSED if reused else END_CONFIG)
     on_miss(state, program, packet, NULL, in_port, buffer, result, recorder)
 
 
@@ -463,3 +467,6 @@ cdef inline void pipeline(
     end_journey(&journey, result)
     state.totals.verdicts[result.verdict] += 1
     state.totals.reasons[result.reason] += 1
+    if unlikely(result.verdict == V_DROP or result.verdict == V_REJECT):
+        state.totals.drops[result.reason] += 1
+        state.totals.drops_of_sessions += result.of_session and result.reason == R_TCP_STATE

@@ -5,6 +5,7 @@ from libc.stdint cimport uint8_t, uint16_t
 from native.account cimport watch_fragments
 from native.engine cimport Result, State
 from native.fragment cimport take_piece
+from native.limits cimport note_fragments
 from native.packet cimport PARSED, Packet
 from native.program cimport ProgramData, side_of
 from native.record cimport NO_PORT, NO_SLOT, Recorder, note
@@ -21,6 +22,7 @@ cdef inline bint assemble(
         outcome = take_piece(
             &state.fragments, packet, in_port, side_of(program, in_port), state.now, state.table.seed[0])
         watch_fragments(state)
+        note_fragments(state)
         if outcome != PARSED:
             note(recorder, S_REASSEMBLY, T_HELD if outcome == R_FRAGMENT_HELD else T_DROP, NO_SLOT, NO_PORT)
             result.verdict = V_HELD if outcome == R_FRAGMENT_HELD else V_DROP

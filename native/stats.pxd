@@ -95,10 +95,12 @@ ctypedef struct RuleCounter:
     uint64_t bytes
 
 ctypedef struct Totals:
-    # Packets by verdict and by reason, sessions made, the most that lived at once, and answers
-    # that were not sent because there had been too many.
+    # Packets by verdict and by reason, those dropped or rejected by reason, and of those the TCP_STATE of sessions;
+    # sessions made, and the most that lived at once; answers that were not sent because there had been too many.
     uint64_t verdicts[VERDICTS]
     uint64_t reasons[REASONS]
+    uint64_t drops[REASONS]
+    uint64_t drops_of_sessions
     uint64_t created
     uint64_t peak
     uint64_t answers_limited

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
+from typing import Protocol
 
 from edge.addresses import AddressRange, PortRange
 from edge.firewall.config import (
@@ -32,12 +33,24 @@ from edge.routing.config import (
     Uplink,
     UplinkSubnet,
 )
+from edge.state import PacketLogged, RuntimeEvent
 
 SAMPLE = (Path(__file__).parent / "data" / "edge.yaml").read_text(encoding="utf-8")
 """tests/data/edge.yaml: T1-ACME with one uplink and one network, a web server that is published and a way out."""
 
 SECOND = 1_000_000_000
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmp6": 58}
+
+
+class Eventful(Protocol):
+    """An edge that tells what happens on it."""
+
+    def take_events(self) -> tuple[list[RuntimeEvent], int]: ...
+
+
+def logged(edge: Eventful) -> list[PacketLogged]:
+    """What rules with logging have decided since somebody asked for events."""
+    return [event for event in edge.take_events()[0] if isinstance(event, PacketLogged)]
 
 
 def ranges(text: str) -> tuple[AddressRange, ...]:

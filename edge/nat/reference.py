@@ -130,12 +130,13 @@ def choose_source(
     blocked: Callable[[int], bool],
     usable: Callable[[Flow], bool],
     draw: Callable[[], int],
+    exhausted: Callable[[IPAddress], None],
 ) -> Flow | None:
     """The flow as SNAT lets it out, or None when every candidate is taken.
 
     ``draws_port``: each address offers all ``ports`` in a row that starts at random and wraps around, without those
     that the provider has ``blocked``; otherwise it offers the source port as it is.  ``usable`` tells whether answers
-    to a flow could be told from those to others.
+    to a flow could be told from those to others.  ``exhausted`` hears of every address that had no port to offer.
     """
     for address in addresses:
         offered: Iterable[int] = (flow.sport,)
@@ -147,6 +148,8 @@ def choose_source(
             candidate = flow._replace(src=address, sport=port)
             if usable(candidate):
                 return candidate
+        if draws_port:
+            exhausted(address)
     return None
 
 

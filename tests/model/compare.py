@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Protocol
 
 from edge.model import EdgeConfig
-from edge.state import LogEvent, RuleCounters, SessionInfo, Stats
-from edge.verdicts import Fragmentation, Outcome
+from edge.state import RuleCounters, RuntimeEvent, SessionInfo, SessionMatch, SessionsPage, Stats
+from edge.verdicts import Fragmentation, Outcome, Processed
 from tests.model.story import unlike
-from tests.model.traffic import ChangeEvent, Event, PacketEvent, Traffic
+from tests.model.traffic import BatchEvent, ChangeEvent, DeleteEvent, Event, PacketEvent, Traffic
 from tests.model.universe import Universe, universe
 
 
 class AnyEdge(Protocol):
     """What :class:`edge.reference.ReferenceEdge` and :class:`edge.runtime.Edge` have in common."""
+
+    watch_sessions: bool
 
     def process(
         self,
@@ -29,11 +31,17 @@ class AnyEdge(Protocol):
         map_replies: bool = False,
         fragmentation: Fragmentation | None = None,
     ) -> Outcome: ...
+    def process_batch(self, frames: Sequence[tuple[str, bytes]], now_ns: int, *, outputs: bool) -> list[Processed]: ...
     def apply(self, config: EdgeConfig) -> None: ...
     def sessions(self) -> list[SessionInfo]: ...
     def rule_counters(self) -> dict[str, RuleCounters]: ...
     def stats(self) -> Stats: ...
-    def events(self) -> list[LogEvent]: ...
+    def take_events(self) -> tuple[list[RuntimeEvent], int]: ...
+    def sessions_page(
+        self, *, after: int = 0, limit: int = 1000, match: SessionMatch | None = None
+    ) -> SessionsPage: ...
+    def delete_sessions(self, match: SessionMatch) -> int: ...
+    def snapshot(self) -> AnyEdge: ...
     def map_reply(self, port: str, frame: bytes, now_ns: int) -> tuple[str, bytes]: ...
     def ingress_port(self, frame: bytes) -> str: ...
 
@@ -70,6 +78,7 @@ class Pair:
 
     def __init__(self, make: tuple[MakeEdge, MakeEdge], config: EdgeConfig) -> None:
         self.first, self.second = make[0](config), make[1](config)
+        self.first.watch_sessions = self.second.watch_sessions = True
         self.outcome: Outcome | None = None
 
     def feed(self, event: Event) -> tuple[str, object, object] | None:
@@ -79,6 +88,11 @@ class Pair:
             self.first.apply(event.universe.config)
             self.second.apply(event.universe.config)
             return self.snapshots()
+        if isinstance(event, BatchEvent):
+            return self.try_out(event) if event.on_trial else self.feed_batch(event)
+        if isinstance(event, DeleteEvent):
+            ended = [edge.delete_sessions(event.match) for edge in (self.first, self.second)]
+            return None if ended[0] == ended[1] else ("numbers of deleted sessions", *ended)
         port, data = event.port, event.frame
         ports = self.first.ingress_port(data), self.second.ingress_port(data)
         if ports[0] != ports[1]:
@@ -104,19 +118,69 @@ class Pair:
         self.outcome, second = given_to(self.first), given_to(self.second)
         return None if self.outcome == second else ("outcomes", self.outcome, second)
 
-    def snapshots(self) -> tuple[str, object, object] | None:
+    def feed_batch(self, event: BatchEvent) -> tuple[str, object, object] | None:
+        """Many packets to both."""
+        first, second = (
+            edge.process_batch(event.frames, event.now_ns, outputs=True) for edge in (self.first, self.second)
+        )
+        return None if first == second else ("batches", first, second)
+
+    def try_out(self, event: BatchEvent) -> tuple[str, object, object] | None:
+        """Many packets to copies of both, which have to do with them what both do afterwards, and no harm to them."""
+        before = [edge.stats() for edge in (self.first, self.second)]
+        copies = [edge.snapshot() for edge in (self.first, self.second)]
+        tried = [
+            [edge.process(port, data, event.now_ns) for port, data in event.frames] for edge in (*copies, self.second)
+        ]
+        if tried[0] != tried[1]:
+            return "outcomes of the copies", tried[0], tried[1]
+        if tried[1] != tried[2]:
+            return "outcomes of a copy and of the edge itself", tried[1], tried[2]
+        if self.first.stats() != before[0]:
+            return "totals before and after a trial", before[0], self.first.stats()
+        again = [self.first.process(port, data, event.now_ns) for port, data in event.frames]
+        if again != tried[2]:
+            return "outcomes", again, tried[2]
+        return Pair.of(copies[0], self.second).snapshots(events=False)
+
+    @classmethod
+    def of(cls, first: AnyEdge, second: AnyEdge) -> Pair:
+        """Two edges that are there already."""
+        pair = cls.__new__(cls)
+        pair.first, pair.second, pair.outcome = first, second, None
+        return pair
+
+    def snapshots(self, *, events: bool = True) -> tuple[str, object, object] | None:
         """What differs in everything that can be asked for."""
         questions: tuple[tuple[str, Callable[[AnyEdge], object]], ...] = (
             ("sessions", lambda edge: sorted(edge.sessions(), key=repr)),
+            ("sessions page by page", lambda edge: sorted(page_by_page(edge), key=repr)),
             ("rule counters", lambda edge: edge.rule_counters()),
             ("totals", lambda edge: edge.stats()),
-            ("events", lambda edge: edge.events()),
+            ("events", lambda edge: in_order(edge.take_events())),
         )
-        for name, ask in questions:
+        for name, ask in questions if events else questions[:-1]:
             answers = ask(self.first), ask(self.second)
             if answers[0] != answers[1]:
                 return name, *answers
         return None
+
+
+def page_by_page(edge: AnyEdge) -> list[SessionInfo]:
+    """All sessions, three at a time."""
+    found: list[SessionInfo] = []
+    after: int | None = 0
+    while after is not None:
+        page = edge.sessions_page(after=after, limit=3)
+        found += page.sessions
+        after = page.next
+    return found
+
+
+def in_order(taken: tuple[list[RuntimeEvent], int]) -> tuple[list[RuntimeEvent], int]:
+    """What happens at the same time happens in any order; logs of packets in theirs."""
+    events, lost = taken
+    return sorted(events, key=lambda event: (event.now_ns, repr(event))), lost
 
 
 def explore(
@@ -146,12 +210,19 @@ def play(make: tuple[MakeEdge, MakeEdge], case: Case) -> Difference | None:
     """A case again, compared as closely as can be."""
     pair = Pair(make, case.universe.config)
     for number, event in enumerate(case.events):
-        if isinstance(event, PacketEvent) and event.port not in ports_at(case, number):
+        if ports_of(event) - set(ports_at(case, number)):
             continue
         found = pair.feed(event) or pair.snapshots()
         if found:
             return Difference(number, *found)
     return None
+
+
+def ports_of(event: Event) -> set[str]:
+    """The ports that something enters by."""
+    if isinstance(event, BatchEvent):
+        return {port for port, _ in event.frames}
+    return {event.port} if isinstance(event, PacketEvent) else set()
 
 
 def ports_at(case: Case, number: int) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from edge.model import EdgeConfig, Options
 from edge.nat.config import NatRule
 from edge.packets import format_frame
 from edge.verdicts import Endpoints, Outcome, Output, Step
-from tests.model.traffic import ChangeEvent, Event
+from tests.model.traffic import BatchEvent, ChangeEvent, DeleteEvent, Event
 from tests.model.universe import Universe
 
 
@@ -25,6 +25,11 @@ def describe(universe: Universe, events: Iterable[Event]) -> str:
             lines.append(f"event {number}: another configuration; what is new in it:")
             lines += [line for line in configuration(event.universe.config) if line not in known]
             before = event.universe.config
+        elif isinstance(event, DeleteEvent):
+            lines.append(f"event {number}: {event.match} end")
+        elif isinstance(event, BatchEvent):
+            lines.append(f"event {number}: {event.now_ns} ns, {'on trial' if event.on_trial else 'a batch'}")
+            lines += [f"    in {port}: {format_frame(frame)}  {frame.hex()}" for port, frame in event.frames]
         else:
             mapped = " (mapped as a reply)" if event.mapped else ""
             mapped += " (unsegmented)" if event.unsegmented else ""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import struct
 from collections import deque
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from random import Random
 
+from edge.state import SessionMatch
 from edge.verdicts import Endpoints, Fragmentation, Outcome, Reason, StepResult, Verdict
 from tests.model.frames import Parts, frame, icmp, mutated, parts_of, tcp, udp, without_length
 from tests.model.mishaps import ERRORS, error_about
@@ -44,7 +45,24 @@ class ChangeEvent:
     universe: Universe
 
 
-Event = PacketEvent | ChangeEvent
+@dataclass(frozen=True, slots=True)
+class BatchEvent:
+    """Frames in by their ports, all at one time; ``on_trial``: a copy of the edge gets them one by one, then the edge
+    itself."""
+
+    frames: tuple[tuple[str, bytes], ...]
+    now_ns: int
+    on_trial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteEvent:
+    """Somebody ends sessions."""
+
+    match: SessionMatch
+
+
+Event = PacketEvent | ChangeEvent | BatchEvent | DeleteEvent
 
 
 class Traffic:
@@ -122,6 +140,10 @@ class Traffic:
             self._unsettled = random.choice((0, 8))
             return ChangeEvent(self.universe)
         self._let_time_pass((*deadlines, *self._held))
+        if random.random() < 0.03:
+            return self._batch()
+        if random.random() < 0.003:
+            return DeleteEvent(self._match())
         if self._hairpin:
             port, data, fragmentation = self._hairpin.popleft()
             if random.random() < 0.8 and port in self.universe.config.ports:
@@ -139,6 +161,35 @@ class Traffic:
         if random.random() < (0.3 if unsegmented else 0.01):
             data = without_length(data)
         return PacketEvent(port, data, self.now_ns, mapped=mapped, unsegmented=unsegmented)
+
+    def _match(self) -> SessionMatch:
+        """A few conditions of those that there are."""
+        random, config = self.random, self.universe.config
+        address = random.choice(self.universe.addresses)
+        prefix = random.choice((8, 24, address.max_prefixlen))
+        rules = [rule.id for rule in (*config.firewall.rules, *config.nat.rules)]
+        conditions: dict[str, object] = {
+            "protocol": random.choice((1, 6, 17, 58)),
+            "address": ip_network((address, prefix), strict=False),
+            "port_number": random.choice((*PORTS, *SOURCE_PORTS)),
+            "port": random.choice(config.ports),
+            "rule_id": random.choice([*rules, "nobody"]),
+            "before_revision": random.choice((1, 2, 3)),
+        }
+        asked = random.sample(sorted(conditions), random.choice((1, 1, 2)))
+        return SessionMatch(**{name: conditions[name] for name in asked})  # type: ignore[arg-type]
+
+    def _batch(self) -> BatchEvent:
+        """Packets of which nobody looks at one before the next is sent."""
+        random = self.random
+        frames = []
+        for _ in range(random.choice((1, 2, 5, 9))):
+            port, data = self._packet()
+            frames += [(port, piece) for piece in (in_pieces(random, data) if random.random() < 0.1 else [data])]
+        self._said = None
+        ports = self.universe.config.ports
+        known = tuple((port if port in ports else random.choice(ports), data) for port, data in frames)
+        return BatchEvent(known, self.now_ns, on_trial=random.random() < 0.3)
 
     def _piece(self) -> tuple[str, bytes] | None:
         """The next fragment of a packet in pieces, of a new one now and then."""

@@ -49,7 +49,7 @@ from tests.alg_bench import (
     why,
     with_profile,
 )
-from tests.support import default_rule, nat, rule
+from tests.support import default_rule, logged, nat, rule
 
 
 @pytest.fixture(params=[Edge, ReferenceEdge], ids=["native", "reference"])
@@ -195,11 +195,11 @@ def test_rules_count_and_log_a_data_connection(make: Make) -> None:
     edge = make(ftp_edge(replace(WAY_OUT, logging=True), firewall=(logging,)))
     control = Control(edge, OUT)
     said(control, "> PORT 10,20,0,50,200,10")
-    edge.events()
+    logged(edge)
     before = edge.rule_counters()
     came = control.tracer.send(f"tcp {OUTSIDE}:20 > 203.0.113.10:51210 S")
     assert [step.logged for step in came[-1].steps if step.stage.name in ("NAT", "FIREWALL")] == [True, True]
-    seen = [(event.rule_id, str(event.saw.dst), event.saw.dport) for event in edge.events()]
+    seen = [(event.rule_id, str(event.saw.dst), event.saw.dport) for event in logged(edge)]
     assert seen == [("ftp", CLIENT, 51210), ("internet", "203.0.113.10", 51210)]
     after = edge.rule_counters()
     for name in ("ftp", "internet"):

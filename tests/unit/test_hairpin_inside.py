@@ -16,7 +16,7 @@ from edge.reference_wire import internet_checksum
 from edge.runtime import Edge
 from edge.verdicts import Reason, Verdict
 from tests.reference_bench import Bench, MakeEdge, left, stages, why
-from tests.support import acme, default_rule, nat, network, rule, uplink, with_options
+from tests.support import acme, default_rule, logged, nat, network, rule, uplink, with_options
 
 OPEN = {
     "uplinks": [uplink("INTERNET", "203.0.113.1/24 203.0.113.10-203.0.113.19")],
@@ -88,7 +88,7 @@ def test_each_pass_has_its_session_rules_and_log_but_the_packet_counts_once(make
     assert sorted((item.in_port, item.out_port) for item in sessions) == [("INTERNET", "LAN"), ("LAN", "INTERNET")]
     hits = {name: counters.hits for name, counters in bench.edge.rule_counters().items() if counters.hits}
     assert hits == {"out": 1, "internet": 1, "in-web": 1, "pub-web": 1}
-    assert [event.rule_id for event in bench.edge.events()] == ["out", "in-web"]
+    assert [event.rule_id for event in logged(bench.edge)] == ["out", "in-web"]
     assert totals(bench) == ({"ALLOW": 1}, {"FW_RULE": 1})
 
 

@@ -10,6 +10,7 @@ import pytest
 from edge.benchmarks import udp_frame
 from edge.compiler import Tables, compile_tables
 from edge.verdicts import Reason, Verdict
+from native.control import EVERY, copy_sessions, decode_sessions
 from native.engine import Engine
 from native.kinds import Timer
 from native.program import Program
@@ -42,7 +43,7 @@ class Clocked:
         self.now = self.rng.randrange(1 << 60)
         self.expected: dict[Client, int] = {}
         self.engine = Engine(seed)
-        self.engine.reserve(len(self.slots), 0, SESSIONS, 1)
+        self.engine.reserve(len(self.slots), 0, SESSIONS, 1, ports=16)
         self.engine.swap(self._program(1), [], False)
 
     def _program(self, lifetime_ns: int) -> Program:
@@ -72,7 +73,10 @@ class Clocked:
 
     def sessions(self) -> dict[Client, int]:
         """The sessions of the engine, and when each ends."""
-        return {(row[4][1], row[4][2]): row[12] for row in self.engine.sessions()}
+        return {
+            (row[5][1], row[5][2]): row[14]
+            for row in decode_sessions(copy_sessions(self.engine, 0, 1 << 20, 1 << 20, EVERY)[0])
+        }
 
 
 @pytest.mark.parametrize("seed", range(8))

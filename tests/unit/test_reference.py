@@ -11,7 +11,7 @@ from edge.firewall.config import Section
 from edge.packets import build_frame, format_frame, parse_packet
 from edge.reference import ReferenceEdge
 from edge.reference_trip import SplitMix64
-from edge.state import LogEvent, RuleCounters
+from edge.state import RuleCounters
 from edge.verdicts import Reason, Stage, Verdict
 from tests.reference_bench import Bench, left, stages, why
 from tests.support import (
@@ -19,6 +19,7 @@ from tests.support import (
     acme,
     default_rule,
     edge_config,
+    logged,
     nat,
     network,
     ranges,
@@ -369,7 +370,7 @@ def test_the_world_needs_a_rule_to_reach_the_edge() -> None:
     outcome = open_edge.send(ping)
     assert left(outcome) == [("INTERNET", "icmp 203.0.113.10 > 198.51.100.1 echo-reply id=1 seq=1")]
     assert open_edge.edge.rule_counters()["ping"] == RuleCounters(1, 1, 28)
-    assert [event.verdict for event in open_edge.edge.events()] == [Verdict.LOCAL]
+    assert [event.verdict for event in logged(open_edge.edge)] == [Verdict.LOCAL]
 
 
 # --- rejecting ------------------------------------------------------------------------------------------------------
@@ -441,14 +442,16 @@ def test_logging_rules_log_what_they_saw_once() -> None:
     bench.send("tcp 198.51.100.9:5 > 203.0.113.11:80 S")
     bench.reply("SA")
     client, inside, public = (item.first for item in ranges("198.51.100.9 10.20.0.10 203.0.113.11"))
-    events = bench.edge.events()
+    events = logged(bench.edge)
     assert [(event.rule_id, event.saw.dst, event.saw.dport) for event in events] == [
         ("in-web", inside, 8080),
         ("pub-web", public, 80),
     ]
-    assert events[0] == LogEvent(5, "in-web", 1, Verdict.ALLOW, 6, events[0].saw)
+    assert (events[0].now_ns, events[0].revision, events[0].protocol) == (5, 1, 6)
+    assert (events[0].verdict, events[0].reason) == (Verdict.ALLOW, Reason.FW_RULE)
+    assert (events[0].in_port, events[0].packet) == ("INTERNET", "tcp 198.51.100.9:5 > 203.0.113.11:80 S")
     assert events[0].saw.src == client
-    assert bench.edge.events() == []
+    assert logged(bench.edge) == []
 
 
 def test_unknown_ports_are_named() -> None:

@@ -17,7 +17,7 @@ from edge.state import RuleCounters
 from edge.verdicts import Outcome
 from tests.model.frames import Parts, checksum, frame, icmp
 from tests.reference_bench import Bench, left, stages, why
-from tests.support import SECOND, acme, default_rule, nat, rule, uplink, with_options
+from tests.support import SECOND, acme, default_rule, logged, nat, rule, uplink, with_options
 
 EVERYTHING = [default_rule("ALLOW")]
 
@@ -368,7 +368,7 @@ def test_the_steps_of_an_error_that_reflexive_translates() -> None:
     assert left(outwards) == [
         ("INTERNET", 'icmp 203.0.113.15 > 8.8.8.8 time-exceeded of="udp 8.8.8.8:53 > 203.0.113.15:7"')
     ]
-    assert (bench.edge.rule_counters()["r"], bench.edge.events(), bench.edge.sessions()) == (RuleCounters(), [], [])
+    assert (bench.edge.rule_counters()["r"], logged(bench.edge), bench.edge.sessions()) == (RuleCounters(), [], [])
 
 
 INWARDS = 'icmp 192.0.2.1 > 203.0.113.15 time-exceeded of="udp 203.0.113.15:7 > 8.8.8.8:53"'

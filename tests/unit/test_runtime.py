@@ -90,13 +90,12 @@ def test_the_engine_checks_what_it_is_asked() -> None:
 def test_events_that_nobody_fetched_are_counted() -> None:
     edge = Edge(acme(firewall=[rule("closed", "DROP", logging=True)]))
     packet = frame("udp 10.20.0.10:4000 > 8.8.8.8:53")
-    for number in range(5000):
-        edge.process("LAN", packet, number)
-    assert len(edge.events()) == 4096
-    assert edge.events_lost == 904
+    edge.process_batch([("LAN", packet)] * 66_000, 5, outputs=False)
+    events, lost = edge.take_events()
+    assert (len(events), lost) == (65_536, 464)
     edge.process("LAN", packet, 6000)
-    assert len(edge.events()) == 1
-    assert edge.events_lost == 904
+    events, lost = edge.take_events()
+    assert (len(events), lost, events[0].now_ns) == (1, 0, 6000)
 
 
 def test_slots_of_addresses_are_used_again_once_nobody_holds_them() -> None:
@@ -108,13 +107,13 @@ def test_slots_of_addresses_are_used_again_once_nobody_holds_them() -> None:
     for number in range(1, 20):
         edge.apply(acme(nat_rules=pool(number)))
     # The session lives on with an address of the first pool: that slot, and the two pools of the last change.
-    assert len(edge._usage) == 1 + 256 + 256
+    assert len(edge._bindings.usage) == 1 + 256 + 256
     assert len(edge.sessions()) == 1
     assert opened.outputs[0].frame[26:28] == bytes((198, 18))
     edge.process("LAN", frame("udp 10.20.0.10:4001 > 8.8.8.8:53"), 31 * SECOND)
     edge.apply(acme(nat_rules=pool(20)))
     edge.apply(acme(nat_rules=pool(21)))
-    third_octets = {address >> 8 & 0xFF for _, address in edge._usage}
+    third_octets = {address >> 8 & 0xFF for _, address in edge._bindings.usage}
     assert third_octets == {19, 20, 21}  # the second session holds one of the 19th; the first one has ended
 
 

@@ -17,7 +17,7 @@ from edge.model import EdgeConfig
 from edge.runtime import Edge
 from edge.trace import TraceError, Tracer, TraceResult, new_edge, render, trace_packets
 from edge.verdicts import Reason, Stage, StepResult, Verdict
-from tests.support import SAMPLE
+from tests.support import SAMPLE, logged
 
 EDGE = SAMPLE.replace(
     "    - {name: out,",
@@ -223,7 +223,7 @@ def test_nat_rules_that_log_say_so_when_an_event_was_made(config: EdgeConfig) ->
     )
     assert [step.logged for step in admitted.steps if step.stage is Stage.NAT] == [True]
     assert [step.logged for step in rejected.steps if step.stage is Stage.NAT] == [False]
-    assert [event.rule_id for event in edge.events()] == [rule_id(config, "internet")]
+    assert [event.rule_id for event in logged(edge)] == [rule_id(config, "internet")]
 
 
 def test_the_clock_has_an_end(edge_file: str) -> None:

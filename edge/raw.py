@@ -1,0 +1,209 @@
+"""The engine's integers as the values of :mod:`edge.state` and :mod:`edge.verdicts`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property, lru_cache
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+from edge.addresses import AddressRange, PortRange
+from edge.bindings import Address
+from edge.model import EdgeConfig
+from edge.routing.compile import PortKind
+from edge.state import (
+    LIMIT_NAMES,
+    LimitReached,
+    PacketLogged,
+    RuntimeEvent,
+    SessionEndCause,
+    SessionEnded,
+    SessionInfo,
+    SessionMatch,
+    SessionStarted,
+    state_text,
+)
+from edge.verdicts import Endpoints, Reason, Stage, Step, StepResult, Verdict
+from native import control
+
+RawEndpoints = tuple[int, int, int, int, int]
+RawMatch = tuple[int, int, int, int, int, int, int, int]
+RawSession = tuple[
+    int,
+    int,
+    int | None,
+    int,
+    int,
+    RawEndpoints,
+    RawEndpoints,
+    int,
+    int,
+    int | None,
+    int | None,
+    int | None,
+    int,
+    int,
+    int,
+    tuple[int, int],
+    tuple[int, int],
+]
+
+DROPPED_AT = {
+    Reason.FW_RULE: Stage.FIREWALL,
+    Reason.FW_DEFAULT: Stage.FIREWALL,
+    Reason.FW_SYSTEM: Stage.FIREWALL,
+    Reason.TCP_STRICT: Stage.FIREWALL,
+    Reason.TCP_WINDOW: Stage.SESSION,
+    Reason.TCP_STATE: Stage.FIREWALL,  # or SESSION, which is counted apart
+    Reason.ICMP_UNRELATED: Stage.FIREWALL,
+    Reason.PROVIDER_FILTER: Stage.PROVIDER_FILTER,
+    Reason.NO_ROUTE: Stage.ROUTE,
+    Reason.TTL_EXPIRED: Stage.ROUTE,
+    Reason.TOO_BIG: Stage.ROUTE,
+    Reason.ISOLATED: Stage.ROUTE,
+    Reason.MALFORMED: Stage.PARSE,
+    Reason.BAD_CHECKSUM: Stage.PARSE,
+    Reason.FRAGMENT_ERROR: Stage.REASSEMBLY,
+    Reason.SESSION_LIMIT: Stage.SESSION,
+    Reason.NAT_PORTS_EXHAUSTED: Stage.NAT,
+    Reason.NAT_COLLISION: Stage.NAT,
+    Reason.NOT_IP: Stage.PARSE,
+    Reason.MULTICAST: Stage.ROUTE,
+    Reason.MARTIAN: Stage.ROUTE,
+    Reason.FRAGMENT_LIMIT: Stage.REASSEMBLY,
+}
+"""Where a packet is that is dropped or rejected for a reason."""
+
+
+class Running:
+    """A configuration that runs, or could, and what is asked of it often.
+
+    ``kinds`` are the ports by name, in the order of their numbers; ``addresses`` those of its SNAT pools.
+    """
+
+    def __init__(self, config: EdgeConfig, revision: int, kinds: dict[str, PortKind], addresses: set[Address]) -> None:
+        self.config = config
+        self.revision = revision
+        self.kinds = kinds
+        self.addresses = addresses
+        self.ports = tuple(kinds)
+        self.numbers = {name: number for number, name in enumerate(kinds)}
+        self.known = {rule.id for rule in config.firewall.rules} | {rule.id for rule in config.nat.rules}
+
+    def number_of_kind(self, name: str, kind: PortKind) -> int | None:
+        """A port's number, None where there is none of that name and kind."""
+        return self.numbers[name] if self.kinds.get(name) == kind else None
+
+    @cached_property
+    def address_texts(self) -> list[tuple[str, Address]]:
+        """The addresses of its SNAT pools as people write them, in order."""
+        return [(str(make_address(*address)), address) for address in sorted(self.addresses)]
+
+    @cached_property
+    def port_limit(self) -> int:
+        """How many ports of an external address one remote endpoint can be given at most: by TCP or by UDP, of which
+        the provider blocks fewer."""
+        options = self.config.options
+        rows = {protocol: [row for row in options.provider_filter if row.protocol == protocol] for protocol in (6, 17)}
+        return max(
+            free_ports(options.snat_port_range, (ports for row in rows[protocol] for ports in row.ports))
+            for protocol in rows
+        )
+
+
+def free_ports(ports: PortRange, blocked: Iterable[PortRange]) -> int:
+    """How many ports are not blocked."""
+    taken: set[int] = set()
+    for item in blocked:
+        taken.update(range(max(ports.first, item.first), min(ports.last, item.last) + 1))
+    return ports.size - len(taken)
+
+
+@lru_cache(maxsize=8192)
+def make_address(family: int, number: int) -> IPv4Address | IPv6Address:
+    """An address of a family; the same few come again and again."""
+    return IPv4Address(number) if family == 4 else IPv6Address(number)
+
+
+def endpoints(raw: RawEndpoints) -> Endpoints:
+    """Addresses and ports."""
+    family, src, sport, dst, dport = raw
+    return Endpoints(make_address(family, src), sport, make_address(family, dst), dport)
+
+
+def wanted(match: SessionMatch, running: Running, slots: dict[str, int]) -> RawMatch | None:
+    """What the engine compares sessions with; None for a port or rule that it has never heard of."""
+    given = match.address
+    if given is not None and not isinstance(given, AddressRange):
+        given = AddressRange.of_network(given)
+    port = -1 if match.port is None else running.numbers.get(match.port)
+    rule = -1 if match.rule_id is None else slots.get(match.rule_id)
+    if port is None or rule is None:
+        return None
+    return (
+        -1 if match.protocol is None else match.protocol,
+        0 if given is None else given.version,
+        0 if given is None else int(given.first),
+        0 if given is None else int(given.last),
+        -1 if match.port_number is None else match.port_number,
+        port,
+        rule,
+        match.before_revision or 0,
+    )
+
+
+def session_info(raw: RawSession, running: Running, slot_ids: Sequence[str]) -> SessionInfo:
+    """A session whose ports have the numbers that they had when ``running`` ran."""
+    number, protocol, icmp_type, in_port, out_port, original, translated, first, second = raw[:9]
+    firewall, dnat, snat, revision, created, expires, packets, size = raw[9:]
+    return SessionInfo(
+        number,
+        protocol,
+        icmp_type,
+        running.ports[in_port],
+        running.ports[out_port],
+        endpoints(original),
+        endpoints(translated),
+        state_text(protocol, first, second),
+        None if firewall is None else slot_ids[firewall],
+        None if dnat is None else slot_ids[dnat],
+        None if snat is None else slot_ids[snat],
+        revision,
+        created,
+        expires,
+        packets,
+        size,
+    )
+
+
+def runtime_events(raw: bytes, running: Running, slot_ids: Sequence[str]) -> Iterator[RuntimeEvent]:
+    """Events that were taken while ``running`` ran."""
+    for kind, now_ns, what in control.decode_events(raw):
+        if kind == control.LOGGED:
+            yield packet_logged(now_ns, what, running, slot_ids)
+        elif kind == control.LIMIT:
+            limit, reached, family, number = what
+            address = str(make_address(family, number)) if family else None
+            yield LimitReached(now_ns, LIMIT_NAMES[limit], address, bool(reached))
+        else:
+            cause, session = what
+            info = session_info(session, running, slot_ids)
+            started = kind == control.STARTED
+            yield SessionStarted(now_ns, info) if started else SessionEnded(now_ns, info, SessionEndCause(cause))
+
+
+def packet_logged(now_ns: int, what: tuple[Any, ...], running: Running, slot_ids: Sequence[str]) -> PacketLogged:
+    """A packet that a rule with logging decided about."""
+    in_port, head, verdict, reason, protocol, slot, revision, stage, result, saw, after = what
+    judged = endpoints(saw)
+    step = Step(
+        Stage(stage),
+        StepResult(result),
+        rule_id=slot_ids[slot],
+        after=None if after is None else endpoints(after),
+        saw=judged if stage == Stage.FIREWALL else None,
+        logged=True,
+    )
+    return PacketLogged(
+        now_ns, running.ports[in_port], head, protocol, Verdict(verdict), Reason(reason), revision, judged, step
+    )

@@ -1,0 +1,3 @@
+from native.engine import Engine
+
+def copy_engine(engine: Engine) -> Engine: ...
