@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -30,6 +30,9 @@ _REFERENCES = {
     "members": "orgVdcNetworks",
 }
 """Fields that name other objects, and the section these are in."""
+
+
+Sections = Mapping[str, Sequence[Object]]
 
 
 class ChangeKind(StrEnum):
@@ -106,16 +109,27 @@ def diff(old: LoadedDocument | EdgeConfig, new: LoadedDocument | EdgeConfig) -> 
     What is not in the model (sections and fields that are not emulated, descriptions) is compared where both sides are
     documents.
     """
-    sides = [
-        Side(side.config, side if documents else None) if isinstance(side, LoadedDocument) else Side(side, None)
-        for documents in [isinstance(old, LoadedDocument) and isinstance(new, LoadedDocument)]
+    documents = isinstance(old, LoadedDocument) and isinstance(new, LoadedDocument)
+    before, after = (
+        objects_of(side, with_document=documents) if isinstance(side, LoadedDocument) else Side(side, None).sections()
         for side in (old, new)
-    ]
-    before, after = (side.sections() for side in sides)
+    )
+    return compare(before, after)
+
+
+def objects_of(loaded: LoadedDocument, *, with_document: bool = True) -> Sections:
+    """The objects of a document as they are compared, section by section; without what the model leaves out, on
+    request."""
+    return Side(loaded.config, loaded if with_document else None).sections()
+
+
+def compare(before: Sections, after: Sections, *, whole: bool = True) -> list[Change]:
+    """What :func:`diff` says, for whoever compares one document with several; where not ``whole``, objects that were
+    added or removed go without their fields."""
     changes: list[Change] = []
     renamed: dict[tuple[str, str], str] = {}
     for section in dict.fromkeys((*before, *after)):
-        changes += _section_changes(section, before.get(section, []), after.get(section, []), renamed)
+        changes += _section_changes(section, before.get(section, []), after.get(section, []), renamed, whole=whole)
     return changes
 
 
@@ -155,6 +169,8 @@ def _section_changes(
     before: Sequence[Object],
     after: Sequence[Object],
     renamed: dict[tuple[str, str], str],
+    *,
+    whole: bool,
 ) -> list[Change]:
     """The changes of one section.  ``renamed`` gathers (section, old name) → new name, so that what refers to an object
     by its id is not said to have changed with its name."""
@@ -169,31 +185,38 @@ def _section_changes(
         item = before[old]
         if not item.asks:
             continue
-        given = tuple(FieldChange(key, value.shown, None) for key, value in item.fields.items())
+        given = tuple(FieldChange(key, value.shown, None) for key, value in item.fields.items() if whole)
         changes.append((old, Change(ChangeKind.REMOVED, section, item.name, item.id, old + 1, None, given)))
     for new, item in enumerate(after):
         if new not in partner:
             if not item.asks:
                 continue
-            given = tuple(FieldChange(key, None, value.shown) for key, value in item.fields.items())
+            fields = item.fields.items() if whole else ()
+            given = tuple(FieldChange(key, None, value.shown) for key, value in fields)
             changes.append((new, Change(ChangeKind.ADDED, section, item.name, item.id, None, new + 1, given)))
             continue
         old = partner[new]
-        was = before[old].fields
-        different = []
-        for key in dict.fromkeys((*was, *item.fields)):
-            one, other = was.get(key, _NOT_GIVEN), item.fields.get(key, _NOT_GIVEN)
-            if _current(key, one.meaning, renamed) != other.meaning:
-                different.append(FieldChange(key, one.shown, other.shown))
+        different = _differences(before[old], item, renamed)
         has_moved = old in moved
         if different or has_moved:
             kind = ChangeKind.CHANGED if different else ChangeKind.MOVED
-            change = Change(kind, section, item.name, item.id, old + 1, new + 1, tuple(different), has_moved)
+            change = Change(kind, section, item.name, item.id, old + 1, new + 1, different, has_moved)
             changes.append((new, change))
     return [change for _, change in sorted(changes, key=lambda pair: pair[0])]
 
 
 _NOT_GIVEN = Value(None, None)
+
+
+def _differences(old: Object, new: Object, renamed: Mapping[tuple[str, str], str]) -> tuple[FieldChange, ...]:
+    if new.is_made_like(old):
+        return ()
+    different = []
+    for key in dict.fromkeys((*old.fields, *new.fields)):
+        one, other = old.fields.get(key, _NOT_GIVEN), new.fields.get(key, _NOT_GIVEN)
+        if _current(key, one.meaning, renamed) != other.meaning:
+            different.append(FieldChange(key, one.shown, other.shown))
+    return tuple(different)
 
 
 def _is_ordered(section: str) -> bool:
@@ -216,6 +239,8 @@ def _paired(section: str, before: Sequence[Object], after: Sequence[Object]) -> 
     pairs: list[tuple[int, int]] = []
 
     def pair_by(key: Callable[[Object, int], object]) -> None:
+        if not old_left or not new_left:
+            return
         waiting: dict[object, list[int]] = defaultdict(list)
         for position in reversed(old_left):
             waiting[key(before[position], position)].append(position)
@@ -228,22 +253,30 @@ def _paired(section: str, before: Sequence[Object], after: Sequence[Object]) -> 
 
     if section in ("edgeGateway", "options"):
         return [(0, 0)]
-    own = [_own_ids(section, side) for side in (before, after)]
+    pair_by(_sources)
+    own = [_own_ids(section, *side) for side in ((before, old_left), (after, new_left))]
     common = own[0] & own[1]
     pair_by(lambda item, position: item.id if item.id in common else (position, id(item)))
-    pair_by(lambda item, _: (item.name, repr(item.meanings)))
+    names = {before[position].name for position in old_left} & {after[position].name for position in new_left}
+    pair_by(lambda item, _: (item.name, repr(item.meanings) if item.name in names else ""))
     pair_by(lambda item, _: item.name)
     return pairs
 
 
-def _own_ids(section: str, objects: Sequence[Object]) -> set[str]:
-    """Ids that were given, not made of section, name and occurrence: those say no more than the name does."""
+def _sources(item: Object, position: int) -> object:
+    """What an object was made of; equal for two that are the very same."""
+    return (position, id(item)) if item.source is None else (id(item.source[0]), id(item.source[1]))
+
+
+def _own_ids(section: str, objects: Sequence[Object], wanted: Container[int]) -> set[str]:
+    """Ids, of the wanted positions, that were given, not made of section, name and occurrence: those say no more than
+    the name does."""
     seen: dict[str, int] = defaultdict(int)
     own = set()
-    for item in objects:
+    for position, item in enumerate(objects):
         occurrence = seen[item.name]
         seen[item.name] += 1
-        if item.id != generated_id(section, item.name, occurrence):
+        if position in wanted and item.id != generated_id(section, item.name, occurrence):
             own.add(item.id)
     return own
 

@@ -7,11 +7,11 @@ of the document, with wrapped lists unwrapped, references by name, and values th
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from pydantic.alias_generators import to_camel
@@ -21,14 +21,13 @@ from edge.document import LoadedDocument, schema, services
 from edge.document.context import generated_id
 from edge.document.values import PROTOCOLS
 from edge.firewall.config import ApplicationPortProfile, FirewallGroup, FirewallRule, Section, Service
+from edge.masking import SECRET_FIELDS
 from edge.model import EdgeConfig, Options
 from edge.nat.config import NatRule
 from edge.routing.config import Network, StaticRoute, Uplink
 
 HIDDEN = "(hidden)"
 """What is shown of a secret: that there is one."""
-
-_SECRETS = re.compile("preSharedKey|peerCode|privateKey|password|passphrase|secret", re.IGNORECASE)
 
 VOLATILE = frozenset(
     (
@@ -84,23 +83,50 @@ class Value:
     meaning: Any
 
 
-@dataclass(slots=True)
 class Object:
-    """One object of a section; fields of objects inside it have dotted names."""
+    """One object of a section; fields of objects inside it have dotted names.
 
-    id: str
-    name: str
-    fields: dict[str, Value]
+    ``source`` is what it was made of, a value of the model and plain data: two objects of the same sources are equal,
+    and what nobody asks for, be it all their fields, is not made.
+    """
+
+    __slots__ = ("_fields", "_make", "id", "name", "source")
+
+    def __init__(
+        self,
+        id: str,
+        name: str,
+        make: Callable[[], dict[str, Value]],
+        source: tuple[object, object] | None = None,
+    ) -> None:
+        self.id = id
+        self.name = name
+        self.source = source
+        self._make = make
+        self._fields: dict[str, Value] | None = None
+
+    @property
+    def fields(self) -> dict[str, Value]:
+        """Field → value."""
+        if self._fields is None:
+            self._fields = self._make()
+        return self._fields
 
     @property
     def asks(self) -> bool:
-        """False where every field asks for nothing: the object may as well not be there."""
-        return bool(self.meanings)
+        """False where every field asks for nothing: the object may as well not be there.  What is in the model has at
+        least a name."""
+        return self.source is not None or bool(self.meanings)
 
     @property
     def meanings(self) -> dict[str, Any]:
         """What is compared, without what asks for nothing."""
         return {key: value.meaning for key, value in self.fields.items() if value.meaning is not None}
+
+    def is_made_like(self, other: Object) -> bool:
+        """Is the other made of the very same model and plain data?"""
+        mine, others = self.source, other.source
+        return mine is not None and others is not None and mine[0] is others[0] and mine[1] is others[1]
 
 
 class Reference:
@@ -143,34 +169,54 @@ class Side:
         """Every section's objects, in order."""
         config = self._config
         rules = config.firewall.rules
-        found: dict[str, list[Object]] = {
-            "edgeGateway": [Object(config.id, config.name, _values({"name": config.name}))],
-            "edgeGatewayUplinks": [Object(u.id, u.name, _values(_uplink(u))) for u in config.routing.uplinks],
-            "orgVdcNetworks": [Object(n.id, n.name, _values(_network(n))) for n in config.routing.networks],
-            "firewallGroups": [Object(g.id, g.name, _values(_group(g))) for g in config.firewall.groups],
-            "applicationPortProfiles": [Object(p.id, p.name, _values(_profile(p))) for p in config.firewall.profiles],
-            "systemRules": [],
-            "userDefinedRules": [_rule(rule) for rule in rules if rule.section is Section.USER],
-            "defaultRules": [_rule(rule) for rule in rules if rule.section is Section.DEFAULT],
-            "natRules": [Object(rule.id, rule.name, _values(_nat_rule(rule))) for rule in config.nat.rules],
-            "staticRoutes": [Object(r.id, r.name, _values(_static_route(r))) for r in config.routing.static_routes],
-            "options": [Object("options", "options", _values(_options(config.options)))],
-        }
-        if self._loaded is None:
-            return found
-        for section, objects in found.items():
-            if section in _MODELS:
-                for index, item in enumerate(objects):
-                    self._add_document(section, index, item)
-        found["systemRules"] = self._listed("systemRules", self._raw("systemRules"), services.RULE)
-        for own in self._loaded.document:
-            found |= self._other_section(own)
+        made: list[tuple[str, Sequence[Any], Callable[[Any], dict[str, Any]]]] = [
+            ("edgeGateway", [config], lambda item: {"name": item.name}),
+            ("edgeGatewayUplinks", config.routing.uplinks, _uplink),
+            ("orgVdcNetworks", config.routing.networks, _network),
+            ("firewallGroups", config.firewall.groups, _group),
+            ("applicationPortProfiles", config.firewall.profiles, _profile),
+            ("systemRules", [], _rule),
+            ("userDefinedRules", [rule for rule in rules if rule.section is Section.USER], _rule),
+            ("defaultRules", [rule for rule in rules if rule.section is Section.DEFAULT], _rule),
+            ("natRules", config.nat.rules, _nat_rule),
+            ("staticRoutes", config.routing.static_routes, _static_route),
+            ("options", [config.options], _options),
+        ]
+        found = {section: self._modelled(section, items, describe) for section, items, describe in made}
+        if self._loaded is not None:
+            found["systemRules"] = self._listed("systemRules", self._raw("systemRules"), services.RULE)
+            for own in self._loaded.document:
+                found |= self._other_section(own)
         return found
 
-    def _raw(self, section: str, *steps: int) -> Any:
+    def _modelled(self, section: str, items: Sequence[Any], describe: Callable[[Any], dict[str, Any]]) -> list[Object]:
+        """The objects of a section that the model has."""
+        written: list[Any] = []
+        shape: services.Shape = {}
+        if self._loaded is not None and section in _MODELS:
+            raw, shape = self._raw(section), _shape(_MODELS[section])
+            written = [raw] if section in ("edgeGateway", "options") else _unwrapped(raw) or []
+        objects = []
+        for index, item in enumerate(items):
+            # The default rule of a document without one stands in none.
+            raw = written[index] if index < len(written) else None
+            make = partial(self._fields, section, describe, item, raw, shape)
+            id, name = ("options", "options") if section == "options" else (item.id, item.name)
+            objects.append(Object(id, name, make, (item, raw)))
+        return objects
+
+    def _fields(
+        self, section: str, describe: Callable[[Any], dict[str, Any]], item: Any, raw: Any, shape: services.Shape
+    ) -> dict[str, Value]:
+        fields = {key: Value(meaning, meaning) for key, meaning in describe(item).items()}
+        if isinstance(raw, dict):
+            self._add_document(section, raw, fields, shape)
+        return fields
+
+    def _raw(self, section: str) -> Any:
         assert self._loaded is not None
         base = _PATHS.get(section, (section,))
-        return self._loaded.raw(self._loaded.path(base[0], *base[1:], *steps))
+        return self._loaded.raw(self._loaded.path(base[0], *base[1:]))
 
     def _names_of_ids(self) -> dict[str, str]:
         assert self._loaded is not None
@@ -192,26 +238,22 @@ class Side:
 
     # What the document says beside the model
 
-    def _add_document(self, section: str, index: int, item: Object) -> None:
+    def _add_document(self, section: str, raw: dict[str, Any], found: dict[str, Value], shape: services.Shape) -> None:
         """The document's own words for what the model holds, and the fields that it does not hold."""
-        single = section in ("edgeGateway", "options")
-        raw = self._raw(section) if single else self._raw(section, index)
-        if not isinstance(raw, dict):
-            return
-        for key, value in item.fields.items():
-            written = _unwrapped(raw.get(key))
+        for key in _AS_WRITTEN & found.keys() & raw.keys():
+            written = _unwrapped(raw[key])
             is_texts = isinstance(written, list) and all(isinstance(entry, str) for entry in written)
-            if key in _AS_WRITTEN and written and (isinstance(written, str) or is_texts):
-                value.shown = written
-        shape = _shape(_MODELS[section])
+            if written and (isinstance(written, str) or is_texts):
+                found[key].shown = written
         for key in ("subnets", "applicationPorts"):
-            if key in item.fields:
-                self._add_to_entries(item.fields[key], _unwrapped(raw.get(key)) or [])
+            if key in found:
+                self._add_to_entries(found[key], _unwrapped(raw.get(key)) or [])
         if isinstance(raw.get("connection"), dict):
             rest = {k: v for k, v in raw["connection"].items() if k not in ("connectionType", "connectionTypeValue")}
-            item.fields |= self._flat({"connection": rest}, {"connection": {"connected": True}})
-        modelled = _MODELLED.get(section, frozenset()) | item.fields.keys()
-        item.fields |= self._flat({key: value for key, value in raw.items() if key not in modelled}, shape)
+            found.update(self._flat({"connection": rest}, {"connection": {"connected": True}}))
+        modelled = _MODELLED.get(section, frozenset())
+        rest = {key: value for key, value in raw.items() if key not in modelled and key not in found}
+        found.update(self._flat(rest, shape))
 
     def _add_to_entries(self, value: Value, written: list[Any]) -> None:
         entries = []
@@ -242,7 +284,7 @@ class Side:
             else:
                 rest[key] = inner
         given = self._flat(rest, shape)
-        return {label: [Object(label, label, given)] if given else [], **found}
+        return {label: [Object(label, label, lambda: given)] if given else [], **found}
 
     def _listed(self, section: str, value: Any, shape: services.Shape) -> list[Object]:
         seen: Counter[str] = Counter()
@@ -255,7 +297,7 @@ class Side:
             if not isinstance(id, str) or not id:
                 id = generated_id(section, name, seen[name])
             seen[name] += 1
-            objects.append(Object(id, name, self._flat(raw, shape)))
+            objects.append(Object(id, name, partial(self._flat, raw, shape)))
         return objects
 
     def _flat(self, value: Mapping[str, Any], shape: services.Shape, prefix: str = "") -> dict[str, Value]:
@@ -270,7 +312,7 @@ class Side:
             if isinstance(normal, dict):
                 found |= self._flat(inner, within if isinstance(within, Mapping) else {}, f"{name}.")
             else:
-                shown = _shown(normal, secret=bool(_SECRETS.search(key)))
+                shown = _shown(normal, secret=bool(SECRET_FIELDS.search(key)))
                 found[name] = Value(shown, None if _asks_for_nothing(normal, within) else normal)
         return found
 
@@ -323,7 +365,7 @@ def _shown(value: Any, *, secret: bool = False) -> Any:
     if isinstance(value, list):
         return [_shown(entry, secret=secret) for entry in value]
     if isinstance(value, dict):
-        return {key: _shown(inner, secret=bool(_SECRETS.search(key))) for key, inner in value.items()}
+        return {key: _shown(inner, secret=bool(SECRET_FIELDS.search(key))) for key, inner in value.items()}
     if secret and value is not None:
         return HIDDEN
     return value.shown if isinstance(value, Reference) else value
@@ -338,10 +380,6 @@ _AS_WRITTEN = frozenset(
     )
 )
 """Fields that the document may spell in another way than the model."""
-
-
-def _values(meanings: Mapping[str, Any]) -> dict[str, Value]:
-    return {key: Value(meaning, meaning) for key, meaning in meanings.items()}
 
 
 def _texts(ranges: Iterable[AddressRange]) -> list[str]:
@@ -387,8 +425,8 @@ def _profile(item: ApplicationPortProfile) -> dict[str, Any]:
     return {"name": item.name, "scope": item.scope, "applicationPorts": [_service(s) for s in item.services]}
 
 
-def _rule(item: FirewallRule) -> Object:
-    meanings = {
+def _rule(item: FirewallRule) -> dict[str, Any]:
+    return {
         "name": item.name,
         "actionValue": item.action.value,
         "direction": item.direction.value,
@@ -402,7 +440,6 @@ def _rule(item: FirewallRule) -> Object:
         "applicationPortProfiles": [profile.name for profile in item.profiles],
         "rawPortProtocols": [_service(service) for service in item.services],
     }
-    return Object(item.id, item.name, _values(meanings))
 
 
 def _nat_rule(item: NatRule) -> dict[str, Any]:

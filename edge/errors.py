@@ -59,6 +59,9 @@ class DocumentError(EdgeError):
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    def __reduce__(self) -> tuple[type[DocumentError], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)
+
 
 class NoPortError(EdgeError):
     """An edge without uplinks and networks: no packet can enter."""
@@ -71,6 +74,90 @@ class ResourceError(EdgeError):
 
     reason = "RESOURCE_EXHAUSTED"
 
+
+class StoreError(EdgeError):
+    """Revisions cannot be stored or read: the disk is full or broken, another process has the store."""
+
+    reason = "STORAGE_FAILED"
+
+
+class ChangeError(EdgeError):
+    """Base of what keeps a change from being made: who asks, when, and on what it builds."""
+
+    reason = "CHANGE_REFUSED"
+
+
+class EtagMismatchError(ChangeError):
+    """The running configuration is another one than the caller's change is based on."""
+
+    reason = "ETAG_MISMATCH"
+
+
+class MissingEtagError(ChangeError):
+    """A change that has to name the configuration that it is based on, and does not."""
+
+    reason = "MISSING_ETAG"
+
+
+class ManagedError(ChangeError):
+    """A control plane manages the edge, and the caller is none."""
+
+    reason = "MANAGED"
+
+
+class StaleEpochError(ChangeError):
+    """A control plane whose leader has been followed by another one."""
+
+    reason = "STALE_EPOCH"
+
+
+class ConfirmationPendingError(ChangeError):
+    """A change waits to be confirmed; until then there is no other."""
+
+    reason = "CONFIRMATION_PENDING"
+
+
+class NothingPendingError(ChangeError):
+    """There is nothing to confirm: it was confirmed already or has been taken back."""
+
+    reason = "NOTHING_PENDING"
+
+
+class RevisionUnknownError(EdgeError):
+    """A revision that was never made, or is not kept any more."""
+
+    reason = "REVISION_UNKNOWN"
+
+
+class ArgumentError(EdgeError):
+    """What a caller wrote cannot be meant; ``violations`` are pairs of a field's path and what is wrong there."""
+
+    reason = "INVALID_ARGUMENT"
+
+    def __init__(self, message: str, violations: Sequence[tuple[str, str]] = ()) -> None:
+        self.violations = tuple(violations)
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[ArgumentError], tuple[str, tuple[tuple[str, str], ...]]]:
+        return type(self), (str(self), self.violations)
+
+
+class ObjectUnknownError(ArgumentError):
+    """An edit of an object that is not there."""
+
+    reason = "OBJECT_UNKNOWN"
+
+
+class InvalidPacketError(ArgumentError):
+    """Packets that cannot be read or sent, a violation for each."""
+
+    reason = "INVALID_PACKET"
+
+
+class InvalidResumeTokenError(ArgumentError):
+    """A resume token that no stream of events has handed out."""
+
+    reason = "INVALID_RESUME_TOKEN"
 
 class UnknownPortError(EdgeError):
     """A packet for a port that the edge does not have."""

@@ -86,6 +86,11 @@ class FlatRules:
             number = self._lists[entries] = len(self._lists)
         return number
 
+    def forget(self) -> None:
+        """Let go of what only :meth:`address_set` and :meth:`services_of` need: no further rule will come."""
+        self._sets.clear()
+        self._lists.clear()
+
     def append(
         self,
         rule: int,

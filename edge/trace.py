@@ -168,11 +168,11 @@ class TraceResult:
 
 class Tracer:
     """Sends packets through one edge and keeps what a conversation needs: the clock, the ends of sessions, the last
-    output.  The clock begins at 0 and moves only when told to wait."""
+    output.  The clock begins at 0, or where the edge's own stands, and moves only when told to wait."""
 
-    def __init__(self, edge: TracedEdge) -> None:
+    def __init__(self, edge: TracedEdge, *, now_ns: int = 0) -> None:
         self._edge = edge
-        self._now_ns = 0
+        self._now_ns = now_ns
         self._conversation = Conversation()
         self._pieces = Pieces()
         self._last_output: TraceOutput | None = None
@@ -205,13 +205,24 @@ class Tracer:
             raise TraceError("there is nothing to reply to: the last packet left no output")
         return self._send(reply_to(last.frame, text), last.port)
 
+    def send_frame(self, port: str, frame: bytes) -> list[TraceResult]:
+        """Send an Ethernet frame in by a port: results as of :meth:`send`.  Raises TraceError for a port that the edge
+        does not have."""
+        self._check_port(port)
+        return self._pass(port, frame, frozenset())
+
     def _send(self, packet: PacketText, port: str | None = None) -> list[TraceResult]:
         frame = build_frame(packet, self._conversation)
         port = packet.in_port or port or self._port_of_source(packet)
+        self._check_port(port)
+        self.wait(packet.wait_s)
+        return self._pass(port, frame, packet.shown_keys)
+
+    def _check_port(self, port: str) -> None:
         if port not in self._edge.config.ports:
             raise TraceError(f"this edge has no port {port!r}; it has {', '.join(self._edge.config.ports)}")
-        self.wait(packet.wait_s)
-        keys = packet.shown_keys
+
+    def _pass(self, port: str, frame: bytes, keys: frozenset[str]) -> list[TraceResult]:
         results: list[TraceResult] = []
         refused = False
         entering: Output | None = Output(port, frame)

@@ -72,6 +72,13 @@ def _missing_nft() -> str | None:
     return None if done.returncode == 0 else f"nft in a network namespace: {done.stderr.strip()}"
 
 
+def _missing_strace() -> str | None:
+    if missing := _missing_command("strace"):
+        return f"{missing} (package strace)"
+    done = subprocess.run(["strace", "-f", "-o", os.devnull, "true"], capture_output=True, text=True, check=False)
+    return None if done.returncode == 0 else f"strace: {done.stderr.strip()}"
+
+
 def _missing_module(name: str) -> str | None:
     return None if find_spec(name) else f"the Python package {name} is not installed"
 
@@ -85,6 +92,7 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "netns": _missing_netns,
     "nft": _missing_nft,
     "scapy": functools.partial(_missing_module, "scapy"),
+    "strace": _missing_strace,
     "tshark": functools.partial(_missing_command, "tshark"),
 }
 """Name -> probe: None where the capability is there, else what is missing."""

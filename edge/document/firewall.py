@@ -205,10 +205,11 @@ class FirewallResolver:
         resolved = []
         for i, item in enumerate(items):
             if item is not None:
-                resolved.append(self._rule(item, section, (*path, i), seen))
+                resolved.append(self.rule(item, section, (*path, i), seen))
         return resolved
 
-    def _rule(self, item: schema.FirewallRule, section: Section, path: Path, seen: Counter[str]) -> FirewallRule:
+    def rule(self, item: schema.FirewallRule, section: Section, path: Path, seen: Counter[str]) -> FirewallRule:
+        """One rule; ``seen`` counts the names of those before it."""
         context = self.context
         id = context.identify(item.id, section.value, item.name, path, seen)
         if not item.NOT_EMULATED.keys().isdisjoint(item.model_fields_set):

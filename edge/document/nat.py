@@ -54,10 +54,11 @@ class NatResolver:
     def resolve(self, items: Sequence[schema.NatRule | None], path: Path) -> tuple[NatRule, ...]:
         """The rules, in order."""
         seen: Counter[str] = Counter()
-        rules = [self._rule(item, (*path, i), seen) for i, item in enumerate(items) if item is not None]
+        rules = [self.rule(item, (*path, i), seen) for i, item in enumerate(items) if item is not None]
         return tuple(rule for rule in rules if rule is not None)
 
-    def _rule(self, item: schema.NatRule, path: Path, seen: Counter[str]) -> NatRule | None:
+    def rule(self, item: schema.NatRule, path: Path, seen: Counter[str]) -> NatRule | None:
+        """One rule; ``seen`` counts the names of those before it.  None for one of no known type, which is reported."""
         context, findings = self.context, self.context.findings
         id = context.identify(item.id, "natRules", item.name, path, seen)
         context.check_fields(item, path)

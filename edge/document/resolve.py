@@ -28,12 +28,21 @@ T = TypeVar("T", bound=schema.Item)
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """What resolving left behind, for a document that differs only in a few rules; see :mod:`edge.document.again`."""
+
+    routing: RoutingResolver
+    firewall: FirewallResolver
+
+
+@dataclass(frozen=True, slots=True)
 class Resolved:
     """``config`` is None when one of the findings is an error.  ``sections``: canonical key → the author's own."""
 
     config: EdgeConfig | None
     findings: list[Finding]
     sections: dict[str, str]
+    parts: Parts | None = None
 
 
 def resolve(data: Any, allow_unsupported: bool) -> Resolved:
@@ -44,10 +53,11 @@ def resolve(data: Any, allow_unsupported: bool) -> Resolved:
         return Resolved(None, findings.items, {})
     sections = _sections(data, findings)
     canonical = {key: data[own] for key, own in sections.items()}
-    config = _Resolver(Context(findings, data, allow_unsupported), canonical, sections).run()
+    resolver = _Resolver(Context(findings, data, allow_unsupported), canonical, sections)
+    config = resolver.run()
     for path, message in cut_lists(data, sections):
         findings.warning("INCOMPLETE_LIST", path, message)
-    return Resolved(None if findings.failed else config, findings.items, sections)
+    return Resolved(None if findings.failed else config, findings.items, sections, resolver.parts)
 
 
 def _sections(data: dict[Any, Any], findings: Findings) -> dict[str, str]:
@@ -102,6 +112,7 @@ class _Resolver:
         self.data = canonical
         self.own = sections
         self.values = Values(context.findings)
+        self.parts: Parts | None = None
 
     def run(self) -> EdgeConfig | None:
         findings = self.context.findings
@@ -116,6 +127,7 @@ class _Resolver:
         routing = RoutingResolver(self.context, self.values)
         routing_config = self._routing(routing, edge)
         firewall = FirewallResolver(self.context, self.values)
+        self.parts = Parts(routing, firewall)
         firewall_config = self._firewall(firewall, routing)
         nat_items, nat_path = self._list("natRules", schema.NatRule)
         nat_rules = NatResolver(self.context, self.values, firewall, routing).resolve(nat_items, nat_path)

@@ -6,12 +6,13 @@ import copy
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edge.diff import Change, ChangeKind, diff, render
+from edge.diff import Change, ChangeKind, compare, diff, objects_of, render
 from edge.document import from_data, load, loads
 from tests.support import SAMPLE
 
@@ -342,3 +343,19 @@ def test_two_different_edges_and_their_json() -> None:
     assert "- userDefinedRules 'in-web' removed, place 1\n" in text
     assert "+ userDefinedRules 'mail-in' added, place 1\n" in text
     assert diff(new, new) == []
+
+
+def test_objects_are_compared_without_the_fields_of_what_came_and_went() -> None:
+    old, new = load(DATA / "edge.yaml"), load(DATA / "cloudapi_bundle.json", allow_unsupported=True)
+    found = diff(old, new)
+    short = compare(objects_of(old), objects_of(new), whole=False)
+    assert [replace(change, fields=()) for change in found] == [replace(change, fields=()) for change in short]
+    assert all(bool(change.fields) == (change.kind is ChangeKind.CHANGED) for change in short)
+
+
+def test_of_equal_objects_each_keeps_its_own_place() -> None:
+    twins = [{"id": str(number), "name": "a", "actionValue": "DROP"} for number in range(3)]
+    old = from_data({"edgeGateway": {"name": "T1"}, "firewallRules": {"userDefinedRules": twins}})
+    moved = old.changed(old.document | {"firewallRules": {"userDefinedRules": [twins[2], twins[0], twins[1]]}})
+    assert [(change.kind, change.id) for change in diff(old, moved)] == [(ChangeKind.MOVED, "2")]
+    assert diff(old, old.changed(dict(old.document))) == []

@@ -1,0 +1,192 @@
+"""Resolving a document that differs from one just resolved only in some firewall or NAT rules.
+
+Rules that stand in both, as the same plain data, are taken as they were resolved; the others go through the resolvers
+of :mod:`edge.document.firewall` and :mod:`edge.document.nat` against the groups, profiles and subnets that are there.
+Whenever there is anything to report, or anything else has changed, the answer is None: the document has to be resolved
+from the beginning, which also finds every problem and its place.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from edge.document import schema
+from edge.document.context import Context, generated_id
+from edge.document.firewall import MAX_USER_RULES, FirewallResolver, default_rule
+from edge.document.nat import NatResolver
+from edge.document.problems import Findings, Path
+from edge.document.resolve import Parts, Resolved, cut_lists
+from edge.document.validate import validate_list
+from edge.document.values import Values
+from edge.firewall.config import FirewallConfig, FirewallRule, Section
+from edge.model import EdgeConfig
+from edge.nat.config import NatConfig, NatRule
+
+R = TypeVar("R", FirewallRule, NatRule)
+M = TypeVar("M", bound=schema.Item)
+
+_RULE_LISTS = (Section.USER.value, Section.DEFAULT.value)
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    """One list of rules, before and now, and the path of its items."""
+
+    before: list[Any]
+    now: list[Any]
+    path: Path
+    label: str
+
+
+class _FromTheBeginning(Exception):  # noqa: N818  # no error: another way is taken
+    """The document cannot be resolved this way."""
+
+
+def resolve_again(
+    document: Mapping[str, Any],
+    config: EdgeConfig,
+    sections: dict[str, str],
+    parts: Parts,
+    data: Mapping[str, Any],
+    allow_unsupported: bool,
+) -> Resolved | None:
+    """``data`` resolved with the help of ``document``, which was resolved to ``config`` without a finding; None where
+    that has to be done from the beginning."""
+    try:
+        lists = _differing(document, data, sections)
+        return _Again(config, sections, parts, data, allow_unsupported).resolve(lists)
+    except _FromTheBeginning:
+        return None
+
+
+def _differing(document: Mapping[str, Any], data: Mapping[str, Any], sections: dict[str, str]) -> list[_List]:
+    if document.keys() != data.keys():
+        raise _FromTheBeginning
+    firewall, nat = (sections.get(section) for section in ("firewallRules", "natRules"))
+    lists = []
+    for own in data:
+        if data[own] is document[own]:
+            continue
+        if own == nat:
+            lists.append(_List(_items(document[own]), _items(data[own]), (own,), "natRules"))
+            continue
+        before, now = document[own], data[own]
+        if own != firewall or not isinstance(before, dict) or not isinstance(now, dict) or before.keys() != now.keys():
+            raise _FromTheBeginning
+        for key in now:
+            if now[key] is not before[key]:
+                if key not in _RULE_LISTS:
+                    raise _FromTheBeginning
+                lists.append(_List(_items(before[key]), _items(now[key]), (own, key), key))
+    return lists
+
+
+def _items(value: Any) -> list[Any]:
+    """The items of a bare list or one that is wrapped and says no more."""
+    items = value["values"] if isinstance(value, dict) and value.keys() == {"values"} else value
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise _FromTheBeginning
+    return items
+
+
+class _Again:
+    """One document on its way."""
+
+    def __init__(
+        self, config: EdgeConfig, sections: dict[str, str], parts: Parts, data: Any, allow_unsupported: bool
+    ) -> None:
+        self.config = config
+        self.sections = sections
+        self.parts = parts
+        old = parts.firewall.context
+        self.findings = Findings()
+        self.context = Context(self.findings, data, allow_unsupported, old.limits_are_errors, dict(old.ids))
+        values = Values(self.findings)
+        self.firewall = FirewallResolver(
+            self.context, values, parts.firewall.groups, parts.firewall.profiles, parts.firewall.not_for_nat
+        )
+        self.nat = NatResolver(self.context, values, self.firewall, parts.routing)
+
+    def resolve(self, lists: list[_List]) -> Resolved:
+        """The configuration with these lists as they are now."""
+        for item in lists:
+            for id in [id for id, path in self.context.ids.items() if path[: len(item.path)] == item.path]:
+                del self.context.ids[id]
+        rules = {
+            section: [rule for rule in self.config.firewall.rules if rule.section.value == section]
+            for section in _RULE_LISTS
+        }
+        nat_rules: Iterable[NatRule] = self.config.nat.rules
+        for item in lists:
+            if item.label == "natRules":
+                nat_rules = self._rules(item, self.config.nat.rules, schema.NatRule, self.nat.rule)
+                continue
+            section = Section(item.label)
+            if section is Section.USER and len(item.now) > MAX_USER_RULES:
+                raise _FromTheBeginning
+
+            def make(
+                item: schema.FirewallRule, path: Path, seen: Counter[str], section: Section = section
+            ) -> FirewallRule:
+                return self.firewall.rule(item, section, path, seen)
+
+            known = rules[item.label] if item.before else []
+            rules[item.label] = self._rules(item, known, schema.FirewallRule, make)
+        if self.findings.items:
+            raise _FromTheBeginning
+        if not rules[Section.DEFAULT.value]:
+            rules[Section.DEFAULT.value] = [default_rule()]
+        everything = tuple(rule for section in _RULE_LISTS for rule in rules[section])
+        firewall = FirewallConfig(everything, self.config.firewall.groups, self.config.firewall.profiles)
+        config = replace(self.config, firewall=firewall, nat=NatConfig(tuple(nat_rules)))
+        return Resolved(config, [], self.sections, Parts(self.parts.routing, self.firewall))
+
+    def _rules(
+        self,
+        item: _List,
+        resolved: Iterable[R],
+        model: type[M],
+        make: Callable[[M, Path, Counter[str]], R | None],
+    ) -> list[R]:
+        """The rules of a list: those that were there as they are, the others made."""
+        known = {id(raw): (raw, rule) for raw, rule in zip(item.before, resolved, strict=True)}
+        fresh = [raw for raw in item.now if id(raw) not in known]
+        if next(cut_lists({item.path[0]: fresh}, {item.label: str(item.path[0])}), None) is not None:
+            raise _FromTheBeginning
+        made = dict(zip(map(id, fresh), validate_list(model, fresh, item.path, self.findings), strict=True))
+        seen: Counter[str] = Counter()
+        before = dict(zip(map(id, item.before), _occurrences(item.before), strict=True))
+        found: list[R] = []
+        for at, raw in enumerate(item.now):
+            place = (*item.path, at)
+            if id(raw) in known:
+                rule = known[id(raw)][1]
+                occurrence = seen[rule.name]
+                seen[rule.name] += 1
+                if raw.get("id"):
+                    if rule.id in self.context.ids:
+                        raise _FromTheBeginning
+                    self.context.ids[rule.id] = place
+                elif occurrence != before[id(raw)]:
+                    rule = replace(rule, id=generated_id(item.label, rule.name, occurrence))
+                found.append(rule)
+                continue
+            fields = made[id(raw)]
+            new = None if fields is None else make(fields, place, seen)
+            if new is None:
+                raise _FromTheBeginning
+            found.append(new)
+        return found
+
+
+def _occurrences(items: list[Any]) -> list[int]:
+    """How many items of the same name stand before each."""
+    seen: Counter[str] = Counter()
+    found = []
+    for raw in items:
+        found.append(seen[raw["name"]])
+        seen[raw["name"]] += 1
+    return found

@@ -1,0 +1,42 @@
+"""Packets through a copy of a running edge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from edge.compiler import Tables
+from edge.errors import InvalidPacketError, PacketSyntaxError
+from edge.gateway import adapter
+from edge.model import EdgeConfig
+from edge.trace import TraceError, Tracer, TraceResult
+
+
+def trace_packets(
+    edge: Any,
+    packets: Sequence[str | tuple[str, bytes]],
+    now_ns: int,
+    *,
+    config: EdgeConfig | None,
+    tables: Tables | None,
+    ignore_sessions: bool,
+) -> tuple[int, list[TraceResult]]:
+    """The revision that judged them, and a result for each passage, under ``config`` or what runs.
+
+    Raises InvalidPacketError with a violation for each packet that cannot be read or sent.
+    """
+    copy = adapter.snapshot(edge, sessions=not ignore_sessions)
+    revision: int = copy.revision
+    if config is not None:
+        adapter.commit(copy, adapter.prepare(copy, config, tables, revision + 1))
+    tracer = Tracer(copy, now_ns=now_ns)
+    results: list[TraceResult] = []
+    wrong: list[tuple[str, str]] = []
+    for number, packet in enumerate(packets):
+        try:
+            results += tracer.send(packet) if isinstance(packet, str) else tracer.send_frame(*packet)
+        except (PacketSyntaxError, TraceError) as error:
+            wrong.append((f"packets[{number}]", str(error)))
+    if wrong:
+        raise InvalidPacketError(f"{wrong[0][0]}: {wrong[0][1].splitlines()[0]}", wrong)
+    return revision, results

@@ -1,0 +1,85 @@
+"""Where documents are read, checked, compared and compiled while the edge goes on: in a thread, or, what is large, in
+the helper process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from edge.compiler import Tables
+from edge.diff import Change
+from edge.errors import Problem
+from edge.gateway.draft import Base, Draft, Known, Order, draft, read_back
+from edge.gateway.helper import Helper
+from edge.model import EdgeConfig
+
+LARGE_TEXT: Final = 1 << 19
+"""A text of more characters, about 2,400 rules, is read in the helper."""
+
+LARGE_PACKED: Final = 1 << 16
+"""So is a stored document of more bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """A configuration that could run; see :class:`edge.gateway.draft.Draft`.  ``known`` is its document, where it is
+    kept in this process."""
+
+    stored: Base
+    config: EdgeConfig
+    tables: Tables | None
+    equal: bool
+    known: Known | None
+    _told: Draft | tuple[Sequence[Problem], Sequence[Change]]
+
+    async def told(self) -> tuple[Sequence[Problem], Sequence[Change]]:
+        """Warnings and changes."""
+        if isinstance(self._told, Draft):
+            return await asyncio.to_thread(self._told.told)
+        return self._told
+
+
+class Workshop:
+    """Belongs to one event loop.  The helper is started when it is first needed, and kept."""
+
+    def __init__(self, *, large_text: int = LARGE_TEXT, large_packed: int = LARGE_PACKED) -> None:
+        self._large_text = large_text
+        self._large_packed = large_packed
+        self._helper = Helper()
+
+    async def close(self) -> None:
+        """End the helper."""
+        await self._helper.close()
+
+    def is_large(self, stored: Base) -> bool:
+        """Is the document to be kept out of this process?"""
+        return len(stored.packed) > self._large_packed
+
+    async def known(self, stored: Base) -> Known:
+        """A stored document of no great size."""
+        return await asyncio.to_thread(lambda: Known(read_back(stored)))
+
+    async def draft(self, order: Order, base: Base | None, known: Known | None) -> Drafted:
+        """What an order makes of the base.  Raises what :func:`edge.gateway.draft.draft` does, and ResourceError if the
+        helper came to an end."""
+        wanted = order.wanted
+        large = isinstance(wanted, str) and len(wanted) > self._large_text
+        large |= isinstance(wanted, Base) and self.is_large(wanted)
+        large |= base is not None and known is None and self.is_large(base)
+        if large:
+            answer = await self._helper.draft(order, base)
+            return Drafted(answer.stored, answer.config, answer.tables, answer.equal, None, answer.told)
+        if base is not None and known is None:
+            known = await self.known(base)
+        made = await asyncio.to_thread(draft, order, base, known)
+        return Drafted(made.stored, made.known.loaded.config, made.tables, made.equal, made.known, made)
+
+    async def complete(self, stored: Base, known: Known | None) -> str:
+        """The complete document of a stored one, JSON."""
+        if known is None and self.is_large(stored):
+            return await self._helper.complete(stored)
+        if known is None:
+            known = await self.known(stored)
+        return await asyncio.to_thread(getattr, known, "complete")
