@@ -50,14 +50,18 @@ class EdgeError(Exception):
     reason: ClassVar[str] = "EDGE_ERROR"
 
 
-class DocumentError(EdgeError):
-    """A configuration that cannot be used; ``problems`` holds every error found, not just the first."""
-
-    reason = "INVALID_DOCUMENT"
+class ProblemsError(EdgeError):
+    """An error that is several: ``problems`` holds every one found, not just the first."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class DocumentError(ProblemsError):
+    """A configuration that cannot be used."""
+
+    reason = "INVALID_DOCUMENT"
 
 
 class NoPortError(EdgeError):
@@ -95,11 +99,7 @@ class LinkTypeUnsupportedError(CaptureError):
     reason = "LINKTYPE_UNSUPPORTED"
 
 
-class SuiteError(EdgeError):
+class SuiteError(ProblemsError):
     """A rule-set test file that cannot be run."""
 
     reason = "INVALID_TEST_FILE"
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
