@@ -151,7 +151,7 @@ class Exposition:
         yield from gauge("sessions", "Sessions that are open.", stats.sessions_open)
         yield from gauge("sessions_limit", "How many may be open, options.maxSessions.", stats.sessions_limit)
         yield from gauge(
-            "sessions_half_open", "TCP sessions whose handshake is not complete.", stats.sessions_half_open
+            "sessions_half_open", "TCP sessions whose handshake is not complete.", stats.half_open
         )
         yield from gauge(
             "sessions_half_open_limit", "How many of those there may be, options.maxHalfOpen.",

@@ -221,7 +221,7 @@ def session_stats(stats: Stats) -> stats_pb2.SessionStats:
     """The session table."""
     return stats_pb2.SessionStats(
         open=stats.sessions_open,
-        half_open=stats.sessions_half_open,
+        half_open=stats.half_open,
         created=stats.sessions_created,
         peak=stats.sessions_peak,
         limit=stats.sessions_limit,

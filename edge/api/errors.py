@@ -7,7 +7,6 @@ counted instead of listed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -16,7 +15,7 @@ from google.protobuf import any_pb2, message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from edge.errors import DocumentError, EdgeError, Problem
+from edge.errors import ArgumentError, DocumentError, EdgeError, Problem
 
 if TYPE_CHECKING:
     from typing import Any
@@ -61,35 +60,19 @@ CODES = MappingProxyType(
 """Reason of an :class:`~edge.errors.EdgeError` -> the status it ends a call with.  The one table."""
 
 
-class RequestError(EdgeError):
-    """A request that cannot be carried out as it is written.  ``violations`` are (field, what is wrong) pairs."""
-
-    reason = "INVALID_ARGUMENT"
-
-    def __init__(self, text: str, violations: Iterable[tuple[str, str]] = ()) -> None:
-        self.violations = tuple(violations)
-        super().__init__(text)
-
-
-class InvalidFilterError(RequestError):
+class InvalidFilterError(ArgumentError):
     """A filter of sessions that selects nothing that could exist, or everything by mistake."""
 
     reason = "INVALID_FILTER"
 
 
-class InvalidPacketError(RequestError):
-    """Packets that cannot be read, one violation each."""
-
-    reason = "INVALID_PACKET"
-
-
-class InvalidPageTokenError(RequestError):
+class InvalidPageTokenError(ArgumentError):
     """A page token that no answer has ever contained."""
 
     reason = "INVALID_PAGE_TOKEN"
 
 
-class BatchTooLargeError(RequestError):
+class BatchTooLargeError(ArgumentError):
     """More packets in one batch than a burst holds."""
 
     reason = "BATCH_TOO_LARGE"
@@ -144,7 +127,7 @@ def _told(error: EdgeError) -> tuple[str, list[error_details_pb2.BadRequest.Fiel
             )
             for problem in problems
         ]
-    if isinstance(error, RequestError):
+    if isinstance(error, ArgumentError):
         return str(error), [
             error_details_pb2.BadRequest.FieldViolation(field=field, description=_short(text), reason=error.reason)
             for field, text in error.violations

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from edge.api import convert
-from edge.api.errors import RequestError
+from edge.errors import ArgumentError
 from edge.events import ConfigChanged, Gap
 from edge.state import LimitReached, PacketLogged, SessionEnded, SessionStarted
 from edge.v1 import event_pb2, trace_pb2
@@ -26,11 +26,11 @@ _MEMBERS = {
 
 
 def kinds_of(given: Iterable[int]) -> frozenset[str]:
-    """The members of Event that a reader wants; none: all.  Raises RequestError for a kind that is none."""
+    """The members of Event that a reader wants; none: all.  Raises ArgumentError for a kind that is none."""
     wanted = list(given)
     for number, kind in enumerate(wanted):
         if kind not in _MEMBERS:
-            raise RequestError(f"kinds[{number}] is no kind of event", [(f"kinds[{number}]", "expected an EventKind")])
+            raise ArgumentError(f"kinds[{number}] is no kind of event", [(f"kinds[{number}]", "expected an EventKind")])
     return frozenset({*(_MEMBERS[kind] for kind in wanted), "gap"}) if wanted else frozenset()
 
 
@@ -63,19 +63,23 @@ def event_message(event: LoggedEvent, gateway: Gateway) -> event_pb2.Event:
 
 
 def _logged(event: PacketLogged, gateway: Gateway) -> event_pb2.PacketLogged:
-    step = trace_pb2.Step(
-        stage=convert.stage_number(event.stage),  # type: ignore[arg-type]
-        result=convert.result_number(event.result),  # type: ignore[arg-type]
-        rule=gateway.rule_name(event.rule_id),
-        rule_id=event.rule_id,
+    step = event.step
+    logged = trace_pb2.Step(
+        stage=convert.stage_number(step.stage),  # type: ignore[arg-type]
+        result=convert.result_number(step.result),  # type: ignore[arg-type]
+        rule=gateway.rule_name(step.rule_id) if step.rule_id else "",
+        rule_id=step.rule_id or "",
+        port=step.port or "",
         saw=convert.endpoints(event.saw),
         logged=True,
     )
+    if step.after is not None:
+        logged.after.CopyFrom(convert.endpoints(step.after))
     return event_pb2.PacketLogged(
         in_port=event.in_port,
         packet=event.packet,
         verdict=convert.verdict_number(event.verdict),  # type: ignore[arg-type]
         reason=convert.reason_number(event.reason),  # type: ignore[arg-type]
-        step=step,
+        step=logged,
         revision=event.revision,
     )

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from google.protobuf.duration_pb2 import Duration
 
 from edge.addresses import AddressRange
-from edge.api.errors import InvalidFilterError, InvalidPageTokenError, RequestError
+from edge.api.errors import InvalidFilterError, InvalidPageTokenError
+from edge.errors import ArgumentError
 from edge.patch import Delete, Edit, Move, ObjectRef, Position, Upsert
 from edge.state import SessionMatch
 from edge.v1 import config_pb2, session_pb2
@@ -21,10 +22,10 @@ SECOND_NS = 1_000_000_000
 
 
 def confirm_within(given: Duration) -> float:
-    """Seconds.  Raises RequestError for a time outside of 1 second to 1 hour."""
+    """Seconds.  Raises ArgumentError for a time outside of 1 second to 1 hour."""
     seconds = given.seconds + given.nanos / SECOND_NS
     if not MIN_CONFIRM_S <= seconds <= MAX_CONFIRM_S:
-        raise RequestError(
+        raise ArgumentError(
             f"confirm_within is {seconds:g} s; it has to lie between 1 second and 1 hour",
             [("confirm_within", "expected 1 second to 1 hour")],
         )
@@ -32,9 +33,9 @@ def confirm_within(given: Duration) -> float:
 
 
 def comment(text: str) -> str:
-    """A comment.  Raises RequestError for one that is too long."""
+    """A comment.  Raises ArgumentError for one that is too long."""
     if len(text) > MAX_COMMENT:
-        raise RequestError(
+        raise ArgumentError(
             f"the comment has {len(text):,} characters; {MAX_COMMENT:,} are allowed",
             [("comment", f"expected at most {MAX_COMMENT:,} characters")],
         )
@@ -42,18 +43,18 @@ def comment(text: str) -> str:
 
 
 def edits(given: Sequence[config_pb2.Edit]) -> list[Edit]:
-    """What PatchConfig is to do.  Raises RequestError with a violation for each edit that says nothing."""
+    """What PatchConfig is to do.  Raises ArgumentError with a violation for each edit that says nothing."""
     if not given:
-        raise RequestError("there is nothing to change", [("edits", "expected at least one edit")])
+        raise ArgumentError("there is nothing to change", [("edits", "expected at least one edit")])
     found: list[Edit] = []
     wrong: list[tuple[str, str]] = []
     for number, item in enumerate(given):
         try:
             found.append(_edit(item, f"edits[{number}]"))
-        except RequestError as error:
+        except ArgumentError as error:
             wrong += error.violations
     if wrong:
-        raise RequestError(f"{wrong[0][0]}: {wrong[0][1]}", wrong)
+        raise ArgumentError(f"{wrong[0][0]}: {wrong[0][1]}", wrong)
     return found
 
 
@@ -94,8 +95,8 @@ def _position(item: config_pb2.Position, path: str) -> Position:
     return Position()
 
 
-def _violation(path: str, text: str) -> RequestError:
-    return RequestError(f"{path}: {text}", [(path, text)])
+def _violation(path: str, text: str) -> ArgumentError:
+    return ArgumentError(f"{path}: {text}", [(path, text)])
 
 
 def session_match(given: session_pb2.SessionFilter, path: str = "filter") -> SessionMatch:
@@ -131,9 +132,9 @@ def is_empty(given: session_pb2.SessionFilter) -> bool:
 
 
 def page_size(given: int, default: int, most: int) -> int:
-    """How much one answer may hold.  Raises RequestError for a negative size."""
+    """How much one answer may hold.  Raises ArgumentError for a negative size."""
     if given < 0:
-        raise RequestError(f"page_size is {given}", [("page_size", "expected 0 or more")])
+        raise ArgumentError(f"page_size is {given}", [("page_size", "expected 0 or more")])
     return min(given or default, most)
 
 

@@ -151,6 +151,6 @@ def _remove_stale_socket(path: Path) -> None:
 
 
 def _why(error: RuntimeError) -> str:
-    """gRPC's reason without its own name of the address."""
+    """The reason without gRPC's own name of the address."""
     text = str(error)
     return "the address is in use or not this machine's" if "Failed to bind" in text else text

@@ -14,15 +14,13 @@ from edge.api import convert, requests
 from edge.api.errors import (
     BatchTooLargeError,
     InvalidFilterError,
-    InvalidPacketError,
     MessageTooLargeError,
-    RequestError,
     StoppingError,
     TooManyStreamsError,
     abort,
 )
 from edge.api.events import event_message, kinds_of
-from edge.errors import PacketSyntaxError
+from edge.errors import ArgumentError, InvalidPacketError, PacketSyntaxError
 from edge.v1 import edge_service_pb2 as pb
 from edge.v1 import edge_service_pb2_grpc, event_pb2, packet_pb2, stats_pb2
 
@@ -291,7 +289,7 @@ def _conditions(request: Any) -> dict[str, Any]:
     """What ApplyConfig, PatchConfig and Rollback have in common."""
     within = requests.confirm_within(request.confirm_within) if request.HasField("confirm_within") else None
     if within is not None and request.validate_only:
-        raise RequestError(
+        raise ArgumentError(
             "validate_only changes nothing that could be confirmed",
             [("confirm_within", "expected to be unset beside validate_only")],
         )

@@ -8,8 +8,8 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 import edge.api.errors
 import edge.errors
-from edge.api.errors import CODES, MAX_DETAILS, RequestError, status_of
-from edge.errors import DocumentError, EdgeError, Problem
+from edge.api.errors import CODES, MAX_DETAILS, status_of
+from edge.errors import ArgumentError, DocumentError, EdgeError, Problem
 
 
 def unpacked(status: status_pb2.Status) -> tuple[error_details_pb2.ErrorInfo, error_details_pb2.BadRequest]:
@@ -48,7 +48,7 @@ def test_more_problems_than_a_trailer_holds_are_counted() -> None:
 
 
 def test_one_enormous_violation_does_not_break_the_trailer() -> None:
-    status = status_of(RequestError("y" * 100_000, [("comment", "x" * 1_000_000)]))
+    status = status_of(ArgumentError("y" * 100_000, [("comment", "x" * 1_000_000)]))
     assert status.ByteSize() < MAX_DETAILS + 2_000
     assert unpacked(status)[0].reason == "INVALID_ARGUMENT"
 
