@@ -103,3 +103,9 @@ class SuiteError(ProblemsError):
     """A rule-set test file that cannot be run."""
 
     reason = "INVALID_TEST_FILE"
+
+
+class MetricsListenError(EdgeError):
+    """An address that metrics cannot be served on."""
+
+    reason = "CANNOT_LISTEN"

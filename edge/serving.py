@@ -170,17 +170,14 @@ class _Source:
 
     def reading(self) -> Reading:
         """From the thread that answers the scrape."""
-        counters = self._gateway.counters(rules=True)
-        return Reading(
-            config=counters.config,
-            revision=counters.revision,
-            stats=counters.stats,
-            rules=counters.rules,
-            applies=dict(self._gateway.applies),
+        gateway = self._gateway
+        return Reading.of(
+            gateway.edge,
+            applies=dict(gateway.applies),
             neighbours=self._forwarder.neighbour_states(),
             ports_up={name: status.up for name, status in self._forwarder.ports.items()},
-            events_lost=self._gateway.edge.events_lost,
-            pending_confirmation=self._gateway.running.confirm_deadline_ns is not None,
+            events_lost=gateway.events.lost,
+            pending_confirmation=gateway.running.confirm_deadline_ns is not None,
         )
 
 
