@@ -50,10 +50,8 @@ class EdgeError(Exception):
     reason: ClassVar[str] = "EDGE_ERROR"
 
 
-class DocumentError(EdgeError):
-    """A configuration that cannot be used; ``problems`` holds every error found, not just the first."""
-
-    reason = "INVALID_DOCUMENT"
+class ProblemsError(EdgeError):
+    """An error that is several: ``problems`` holds every one found, not just the first."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
@@ -61,6 +59,12 @@ class DocumentError(EdgeError):
 
     def __reduce__(self) -> tuple[type[DocumentError], tuple[tuple[Problem, ...]]]:
         return type(self), (self.problems,)
+
+
+class DocumentError(ProblemsError):
+    """A configuration that cannot be used."""
+
+    reason = "INVALID_DOCUMENT"
 
 
 class NoPortError(EdgeError):
@@ -194,11 +198,13 @@ class LinkTypeUnsupportedError(CaptureError):
     reason = "LINKTYPE_UNSUPPORTED"
 
 
-class SuiteError(EdgeError):
+class SuiteError(ProblemsError):
     """A rule-set test file that cannot be run."""
 
     reason = "INVALID_TEST_FILE"
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+class MetricsListenError(EdgeError):
+    """An address that metrics cannot be served on."""
+
+    reason = "CANNOT_LISTEN"

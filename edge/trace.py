@@ -77,7 +77,8 @@ class TracedEdge(Protocol):
 class TraceStep:
     """One stage in text.  ``rule`` is a name, ``after`` and ``saw`` are packets; None where a stage has no such thing.
 
-    ``nat_rules`` are (name, id) of the NAT rules that the session of a HIT was begun with."""
+    ``nat_rules`` are (name, id) of the NAT rules that the session of a HIT was begun with; ``after_ends`` and
+    ``saw_ends`` are the endpoints in ``after`` and ``saw``."""
 
     stage: Stage
     result: StepResult
@@ -88,6 +89,8 @@ class TraceStep:
     saw: str | None = None
     logged: bool = False
     nat_rules: tuple[tuple[str, str], ...] = ()
+    after_ends: Endpoints | None = None
+    saw_ends: Endpoints | None = None
 
     def to_json(self) -> dict[str, object]:
         """The object that ``--json`` prints for this step; what it does not have is left out."""
@@ -168,11 +171,11 @@ class TraceResult:
 
 class Tracer:
     """Sends packets through one edge and keeps what a conversation needs: the clock, the ends of sessions, the last
-    output.  The clock begins at 0, or where the edge's own stands, and moves only when told to wait."""
+    output.  The clock begins at ``now_ns`` and moves only when told to wait."""
 
     def __init__(self, edge: TracedEdge, *, now_ns: int = 0) -> None:
         self._edge = edge
-        self._now_ns = now_ns
+        self._start_ns = self._now_ns = now_ns
         self._conversation = Conversation()
         self._pieces = Pieces()
         self._last_output: TraceOutput | None = None
@@ -184,7 +187,7 @@ class Tracer:
     def wait(self, seconds: float) -> None:
         """Let time pass.  Raises TraceError when that is more than the clock can hold."""
         now_ns = self._now_ns + round(seconds * SECOND_NS)
-        if now_ns > MAX_CLOCK_S * SECOND_NS:
+        if now_ns - self._start_ns > MAX_CLOCK_S * SECOND_NS:
             raise TraceError(f"waits add up to more than {MAX_CLOCK_S:,} seconds")
         self._now_ns = now_ns
 
@@ -316,6 +319,8 @@ class Tracer:
             saw=None if step.saw is None else _shown(frame, step.saw, keys),
             logged=step.logged or nat_logged,
             nat_rules=self._nat_rules(step) if step.stage is Stage.SESSION else (),
+            after_ends=step.after,
+            saw_ends=step.saw,
         )
 
 

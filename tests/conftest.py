@@ -87,10 +87,17 @@ def _missing_command(name: str) -> str | None:
     return None if shutil.which(name) else f"the command {name} is not installed"
 
 
+def _missing_prometheus() -> str | None:
+    commands = ("prometheus", "promtool")
+    missing = next(filter(None, map(_missing_command, commands)), None)
+    return f"{missing} (package prometheus)" if missing else None
+
+
 CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "data": _missing_data,
     "netns": _missing_netns,
     "nft": _missing_nft,
+    "prometheus": _missing_prometheus,
     "scapy": functools.partial(_missing_module, "scapy"),
     "strace": _missing_strace,
     "tshark": functools.partial(_missing_command, "tshark"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
-from edge.errors import DocumentError, EdgeError, PacketSyntaxError, Problem, SuiteError
+from edge.errors import EdgeError, PacketSyntaxError, Problem, ProblemsError
 from edge.printable import printable
 
 if TYPE_CHECKING:
@@ -126,14 +126,18 @@ class EdgeCommand(click.Command):
     """A command whose errors about input appear as ``--json`` asks: as text on stderr or as ``problems`` on stdout."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the callback; invalid input exits 2 here, anything else is left to the group."""
+        """Run the callback; errors of ours end it here, anything else is left to the group."""
         try:
             return super().invoke(ctx)
         except OutputError:
             raise
         except EdgeError as error:
             report_problems(problems_of(error), as_json=bool(ctx.params.get("as_json")), text=text_of(error))
-            ctx.exit(ExitCode.USAGE)
+            ctx.exit(self.exit_code(error))
+
+    def exit_code(self, error: EdgeError) -> ExitCode:  # noqa: ARG002 - for commands that know more
+        """How the command ends because of ``error``."""
+        return ExitCode.USAGE
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """The example of the help text, unwrapped so that it can be copied."""
@@ -149,7 +153,7 @@ def write_example(command: click.Command, formatter: click.HelpFormatter) -> Non
 
 def problems_of(error: EdgeError) -> tuple[Problem, ...]:
     """The problems that an error carries; one that carries none is a problem itself, its reason the code."""
-    if isinstance(error, DocumentError | SuiteError):
+    if isinstance(error, ProblemsError):
         return error.problems
     if isinstance(error, PacketSyntaxError):
         summary = str(error).split("\n", 1)[0]
@@ -159,7 +163,7 @@ def problems_of(error: EdgeError) -> tuple[Problem, ...]:
 
 def text_of(error: EdgeError) -> str:
     """What a terminal shows of an error: a line for each problem, or a packet with the place underlined."""
-    if isinstance(error, DocumentError | SuiteError):
+    if isinstance(error, ProblemsError):
         return "\n".join(printable(str(problem)) for problem in error.problems)
     return str(error) if isinstance(error, PacketSyntaxError) else printable(str(error))
 

@@ -12,12 +12,12 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any, NoReturn
 
 import click
 
 from edge.cli.common import ExitCode, discard_output, flush_output, message, write_example
+from edge.cli.lazy import LazyGroup
 from edge.errors import EdgeError
 from edge.printable import printable
 
@@ -29,27 +29,19 @@ COMMANDS = {
     "check": "edge.cli.check",
     "completion": "edge.cli.completion",
     "diff": "edge.cli.diff",
+    "edge": "edge.cli.edge",
     "replay": "edge.cli.replay",
+    "serve": "edge.cli.serve",
     "test": "edge.cli.test",
     "trace": "edge.cli.trace",
 }
-"""Name of a command -> the module whose ``command`` it is.  Only the module of the command that was called loads."""
+"""Name of a command -> the module whose ``command`` it is."""
 
 
-class CommandGroup(click.Group):
+class CommandGroup(LazyGroup):
     """Loads commands by name, and turns every way a command can end into an exit code."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Names for the help text and for completion."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
-        """The command of that name, None when there is none."""
-        module = COMMANDS.get(cmd_name)
-        if module is None:
-            return None
-        command: click.Command = import_module(module).command
-        return command
+    commands_by_name = COMMANDS
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """The example of the help text, unwrapped so that it can be copied."""

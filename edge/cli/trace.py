@@ -43,5 +43,9 @@ def command(edge: str, packets: tuple[str, ...], allow_unsupported: bool, as_jso
     if as_json:
         write_json({"packets": [result.to_json() for result in results]})
     else:
-        blocks = (render(result, lambda verdict: paint(verdict, _COLOURS[verdict])) for result in results)
-        write_result("\n\n".join(blocks))
+        write_result("\n\n".join(render(result, emphasized) for result in results))
+
+
+def emphasized(verdict: str) -> str:
+    """The name of a verdict in its colour."""
+    return paint(verdict, _COLOURS[verdict])

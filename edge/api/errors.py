@@ -1,0 +1,168 @@
+"""Errors on the wire: every one carries ``google.rpc.ErrorInfo``, those about a request say which field.
+
+The details travel in a trailer, for which a client that was not told otherwise allows 8 KiB: what does not fit is
+counted instead of listed.
+"""
+
+from __future__ import annotations
+
+import logging
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NoReturn
+
+import grpc
+from google.protobuf import any_pb2, message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from edge.errors import ArgumentError, DocumentError, EdgeError, Problem
+
+if TYPE_CHECKING:
+    from typing import Any
+
+DOMAIN = "t1edge"
+"""``ErrorInfo.domain`` of everything that comes from here."""
+
+MAX_DETAILS = 6_000
+"""Bytes of details in one error."""
+
+_log = logging.getLogger(__name__)
+
+CODES = MappingProxyType(
+    {
+        "AMBIGUOUS_REFERENCE": code_pb2.INVALID_ARGUMENT,
+        "BATCH_TOO_LARGE": code_pb2.INVALID_ARGUMENT,
+        "CANNOT_SEND": code_pb2.INVALID_ARGUMENT,
+        "CONFIRMATION_PENDING": code_pb2.FAILED_PRECONDITION,
+        "ETAG_MISMATCH": code_pb2.ABORTED,
+        "FRAME_TOO_LONG": code_pb2.INVALID_ARGUMENT,
+        "INVALID_ARGUMENT": code_pb2.INVALID_ARGUMENT,
+        "INVALID_DOCUMENT": code_pb2.INVALID_ARGUMENT,
+        "INVALID_FILTER": code_pb2.INVALID_ARGUMENT,
+        "INVALID_PACKET": code_pb2.INVALID_ARGUMENT,
+        "INVALID_PAGE_TOKEN": code_pb2.INVALID_ARGUMENT,
+        "INVALID_RESUME_TOKEN": code_pb2.INVALID_ARGUMENT,
+        "MANAGED": code_pb2.FAILED_PRECONDITION,
+        "MESSAGE_TOO_LARGE": code_pb2.RESOURCE_EXHAUSTED,
+        "MISSING_ETAG": code_pb2.INVALID_ARGUMENT,
+        "NOTHING_PENDING": code_pb2.FAILED_PRECONDITION,
+        "NO_PORT": code_pb2.INVALID_ARGUMENT,
+        "OBJECT_UNKNOWN": code_pb2.NOT_FOUND,
+        "RESOURCE_EXHAUSTED": code_pb2.RESOURCE_EXHAUSTED,
+        "REVISION_UNKNOWN": code_pb2.NOT_FOUND,
+        "STALE_EPOCH": code_pb2.FAILED_PRECONDITION,
+        "STOPPING": code_pb2.UNAVAILABLE,
+        "STORAGE_FAILED": code_pb2.RESOURCE_EXHAUSTED,
+        "TOO_MANY_STREAMS": code_pb2.RESOURCE_EXHAUSTED,
+        "UNKNOWN_PORT": code_pb2.INVALID_ARGUMENT,
+    }
+)
+"""Reason of an :class:`~edge.errors.EdgeError` -> the status it ends a call with.  The one table."""
+
+
+class InvalidFilterError(ArgumentError):
+    """A filter of sessions that selects nothing that could exist, or everything by mistake."""
+
+    reason = "INVALID_FILTER"
+
+
+class InvalidPageTokenError(ArgumentError):
+    """A page token that no answer has ever contained."""
+
+    reason = "INVALID_PAGE_TOKEN"
+
+
+class BatchTooLargeError(ArgumentError):
+    """More packets in one batch than a burst holds."""
+
+    reason = "BATCH_TOO_LARGE"
+
+
+class MessageTooLargeError(EdgeError):
+    """A document larger than this service reads."""
+
+    reason = "MESSAGE_TOO_LARGE"
+
+
+class TooManyStreamsError(EdgeError):
+    """As many streams of events are open as are served at once."""
+
+    reason = "TOO_MANY_STREAMS"
+
+
+class StoppingError(EdgeError):
+    """The edge is starting or stopping."""
+
+    reason = "STOPPING"
+
+
+def status_of(error: EdgeError) -> status_pb2.Status:
+    """The status that a call ends with because of ``error``."""
+    text, violations = _told(error)
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
+    bad_request = error_details_pb2.BadRequest()
+    size = 0
+    for violation in violations:
+        size += violation.ByteSize() + 4
+        if size > MAX_DETAILS:
+            break
+        bad_request.field_violations.append(violation)
+    if len(bad_request.field_violations) < len(violations):
+        info.metadata["problems"] = str(len(violations))
+        info.metadata["shown"] = str(len(bad_request.field_violations))
+    details: list[message.Message] = [info]
+    if violations:
+        details.append(bad_request)
+    return status_pb2.Status(code=CODES[error.reason], message=_short(text), details=map(_packed, details))
+
+
+def _told(error: EdgeError) -> tuple[str, list[error_details_pb2.BadRequest.FieldViolation]]:
+    """The one sentence of an error, and its field violations."""
+    if isinstance(error, DocumentError):
+        problems = [problem for problem in error.problems if problem.severity == "error"]
+        head = f"the document cannot be used: {_counted(problems)}"
+        return head, [
+            error_details_pb2.BadRequest.FieldViolation(
+                field=problem.path, description=_short(_placed(problem)), reason=problem.code
+            )
+            for problem in problems
+        ]
+    if isinstance(error, ArgumentError):
+        return str(error), [
+            error_details_pb2.BadRequest.FieldViolation(field=field, description=_short(text), reason=error.reason)
+            for field, text in error.violations
+        ]
+    return str(error), []
+
+
+def _placed(problem: Problem) -> str:
+    place = f"line {problem.line}, column {problem.column}: " if problem.line else ""
+    return f"{place}{problem.message}"
+
+
+def _counted(problems: list[Problem]) -> str:
+    return "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+
+
+def _short(text: str, most: int = 1_000) -> str:
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def _packed(detail: message.Message) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(detail)
+    return packed
+
+
+async def abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> NoReturn:
+    """End a call for ``error``.  What is not an :class:`~edge.errors.EdgeError` of the table is a bug: INTERNAL for the
+    caller, a traceback in the log."""
+    if isinstance(error, EdgeError) and error.reason in CODES:
+        status = status_of(error)
+    else:
+        _log.error("a bug of the edge ended a call", exc_info=error)
+        info = error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN)
+        text = "a bug of the edge; its log has the traceback"
+        status = status_pb2.Status(code=code_pb2.INTERNAL, message=text, details=[_packed(info)])
+    await context.abort_with_status(rpc_status.to_status(status))
+    raise AssertionError("abort does not return")

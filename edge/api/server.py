@@ -1,0 +1,156 @@
+"""The server around EdgeService: where it listens, who may come in, health, reflection, a clean end."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from edge.api.service import MAX_DOCUMENT, EdgeService
+from edge.api.tls import ReloadedCredentials, TlsFiles
+from edge.errors import EdgeError
+from edge.v1 import edge_service_pb2, edge_service_pb2_grpc
+
+if TYPE_CHECKING:
+    from edge.gateway import Gateway
+
+SERVICE = edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"].full_name
+GRACE_S = 3.0
+"""How long calls may go on when the server stops."""
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_DOCUMENT + (16 << 20)),  # a larger document has an error of its own
+    ("grpc.max_send_message_length", -1),
+    ("grpc.so_reuseport", 0),  # a second edge on the same port has to be told so
+)
+
+
+class ListenError(EdgeError):
+    """An address that cannot be listened on."""
+
+    reason = "CANNOT_LISTEN"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """``host:port``, or ``unix:PATH``."""
+
+    host: str
+    port: int
+    path: str = ""
+
+    @property
+    def local(self) -> bool:
+        """Can only this machine reach it?"""
+        if self.path:
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """Read ``127.0.0.1:7440``, ``[::1]:7440``, ``localhost:7440`` or ``unix:PATH``.
+
+    Raises ListenError saying what was expected.
+    """
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:")
+        if not path:
+            raise ListenError(f"{text!r}: expected unix:PATH")
+        return Address("", 0, path)
+    host, _, port = text.rpartition(":")
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not host or not port.isdecimal() or int(port) > 65_535 or (":" in host and not text.startswith("[")):
+        raise ListenError(f"{text!r}: expected HOST:PORT, [IPV6]:PORT or unix:PATH")
+    return Address(host, int(port))
+
+
+class Server:
+    """gRPC for one gateway."""
+
+    def __init__(self, gateway: Gateway, address: Address, tls: TlsFiles | None = None) -> None:
+        """Raises ListenError for an address that others could reach without TLS, CredentialsError for bad files."""
+        if tls is None and not address.local:
+            raise ListenError(
+                f"{address}: without TLS only this machine may be listened to: a loopback address or unix:PATH "
+                "(--tls-cert, --tls-key and --tls-ca open it to others)"
+            )
+        self._address = address
+        self._credentials = ReloadedCredentials(tls) if tls else None
+        self._service = EdgeService(gateway)
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(options=_OPTIONS)
+        edge_service_pb2_grpc.add_EdgeServiceServicer_to_server(self._service, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+
+    async def start(self) -> Address:
+        """Listen; the address with the port that was given where 0 was asked for.  Raises ListenError."""
+        address = str(self._address)
+        if self._address.path:
+            _remove_stale_socket(Path(self._address.path))
+        try:
+            if self._credentials:
+                port = self._server.add_secure_port(address, self._credentials.server_credentials())
+            else:
+                port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise ListenError(f"{address}: cannot be listened on: {_why(error)}") from None
+        if self._address.path:
+            Path(self._address.path).chmod(0o600)
+        await self._server.start()
+        for name in ("", SERVICE):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        return self._address if self._address.path else Address(self._address.host, port)
+
+    async def stop(self) -> None:
+        """Say so, end the streams, let calls finish for a while, close."""
+        await self._health.enter_graceful_shutdown()
+        self._service.stop()
+        await self._server.stop(GRACE_S)
+        if self._address.path:
+            Path(self._address.path).unlink(missing_ok=True)
+
+
+def _remove_stale_socket(path: Path) -> None:
+    """A socket that a killed edge left behind.  Raises ListenError for a file that is none, or that is in use."""
+    import socket
+
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ListenError(f"unix:{path}: {error.strerror}") from None
+    if not stat.S_ISSOCK(mode):
+        raise ListenError(f"unix:{path}: there is a file that is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+        except OSError as error:
+            raise ListenError(f"unix:{path}: {error.strerror}") from None
+    raise ListenError(f"unix:{path}: another process listens there")
+
+
+def _why(error: RuntimeError) -> str:
+    """The reason without gRPC's own name of the address."""
+    text = str(error)
+    return "the address is in use or not this machine's" if "Failed to bind" in text else text

@@ -1,0 +1,321 @@
+"""EdgeService over a :class:`edge.gateway.Gateway`: reads requests, answers messages, decides nothing.
+
+The event loop serves every call, so whatever converts much gives the loop a turn now and then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from edge.api import convert, requests
+from edge.api.errors import (
+    BatchTooLargeError,
+    InvalidFilterError,
+    MessageTooLargeError,
+    StoppingError,
+    TooManyStreamsError,
+    abort,
+)
+from edge.api.events import event_message, kinds_of
+from edge.errors import ArgumentError, InvalidPacketError, PacketSyntaxError
+from edge.v1 import edge_service_pb2 as pb
+from edge.v1 import edge_service_pb2_grpc, event_pb2, packet_pb2, stats_pb2
+
+if TYPE_CHECKING:
+    import grpc
+
+    from edge.gateway import Applied, Gateway
+    from edge.runtime import Processed
+    from edge.state import RuleCounters
+
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+MAX_BATCH = 256
+MAX_TRACED = 1_000
+MAX_DOCUMENT = 256 << 20
+MAX_STREAMS = 64
+SIGN_OF_LIFE_S = 15.0
+_AT_ONCE = 250
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+Item = TypeVar("Item")
+
+
+def _guarded(
+    call: Callable[[Any, Request, Context], Awaitable[Response]],
+) -> Callable[[Any, Request, Context], Awaitable[Response]]:
+    """A call whose exceptions end it as the table of errors says."""
+
+    @wraps(call)
+    async def guarded(service: Any, request: Request, context: Context) -> Response:
+        try:
+            return await call(service, request, context)
+        except Exception as error:  # noqa: BLE001 - every exception ends the call with a status
+            await abort(context, error)
+
+    return guarded
+
+
+async def _in_turns(items: Iterable[Item]) -> AsyncIterator[Item]:
+    """The items, with other calls served in between."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % _AT_ONCE == 0:
+            await asyncio.sleep(0)
+
+
+class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
+    """The servicer."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._streams = 0
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """End the streams: each tells its reader that the edge stops."""
+        self._stopping.set()
+
+    # ------------------------------------------------------------------ configuration
+
+    @_guarded
+    async def ApplyConfig(self, request: pb.ApplyConfigRequest, context: Context) -> pb.ApplyConfigResponse:  # noqa: ARG002, N802
+        """Replace the configuration."""
+        if len(request.document) > MAX_DOCUMENT:
+            raise MessageTooLargeError(f"the document has more than {MAX_DOCUMENT >> 20} MiB")
+        applied = await self._gateway.apply(
+            request.document, etag=request.etag, allow_unsupported=request.allow_unsupported, **_conditions(request)
+        )
+        return pb.ApplyConfigResponse(**await self._applied(applied))
+
+    @_guarded
+    async def PatchConfig(self, request: pb.PatchConfigRequest, context: Context) -> pb.PatchConfigResponse:  # noqa: ARG002, N802
+        """Change single objects."""
+        applied = await self._gateway.patch(
+            requests.edits(request.edits),
+            etag=request.etag,
+            allow_unsupported=request.allow_unsupported,
+            **_conditions(request),
+        )
+        return pb.PatchConfigResponse(**await self._applied(applied))
+
+    @_guarded
+    async def ConfirmConfig(self, request: pb.ConfirmConfigRequest, context: Context) -> pb.ConfirmConfigResponse:  # noqa: ARG002, N802
+        """Keep a change."""
+        return pb.ConfirmConfigResponse(revision=convert.revision(await self._gateway.confirm(request.etag)))
+
+    @_guarded
+    async def Rollback(self, request: pb.RollbackRequest, context: Context) -> pb.RollbackResponse:  # noqa: ARG002, N802
+        """Apply an earlier revision again."""
+        applied = await self._gateway.rollback(request.revision, etag=request.etag, **_conditions(request))
+        return pb.RollbackResponse(**await self._applied(applied))
+
+    @_guarded
+    async def GetConfig(self, request: pb.GetConfigRequest, context: Context) -> pb.GetConfigResponse:  # noqa: ARG002, N802
+        """A configuration."""
+        info, document = await asyncio.to_thread(self._gateway.document, request.revision)
+        return pb.GetConfigResponse(revision=convert.revision(info), document=document)
+
+    @_guarded
+    async def ListRevisions(self, request: pb.ListRevisionsRequest, context: Context) -> pb.ListRevisionsResponse:  # noqa: ARG002, N802
+        """Stored revisions, newest first."""
+        limit = requests.page_size(request.page_size, 100, 1_000)
+        before = requests.place_of("revisions", request.page_token)
+        found = await asyncio.to_thread(self._gateway.revisions, before, limit + 1)
+        token = requests.page_token("revisions", found[limit - 1].number) if len(found) > limit else ""
+        return pb.ListRevisionsResponse(revisions=map(convert.revision, found[:limit]), next_page_token=token)
+
+    async def _applied(self, applied: Applied) -> dict[str, Any]:
+        return {
+            "revision": convert.revision(applied.revision),
+            "warnings": [convert.problem(item) async for item in _in_turns(applied.warnings)],
+            "changes": [convert.change(item) async for item in _in_turns(applied.changes)],
+        }
+
+    # ------------------------------------------------------------------ packets
+
+    @_guarded
+    async def Trace(self, request: pb.TraceRequest, context: Context) -> pb.TraceResponse:  # noqa: ARG002, N802
+        """What would happen to packets."""
+        if len(request.packets) > MAX_TRACED:
+            raise BatchTooLargeError(
+                f"{len(request.packets):,} packets; at most {MAX_TRACED:,} can be traced at once",
+                [("packets", f"expected at most {MAX_TRACED:,}")],
+            )
+        traced = await self._gateway.trace(
+            self._packets(request.packets),
+            candidate=request.candidate_document or None,
+            allow_unsupported=request.allow_unsupported,
+            ignore_sessions=request.ignore_sessions,
+        )
+        return pb.TraceResponse(
+            packets=[convert.trace(result) async for result in _in_turns(traced.results)],
+            revision=traced.revision,
+            warnings=map(convert.problem, traced.warnings),
+        )
+
+    def _packets(self, given: Iterable[packet_pb2.PacketInput]) -> list[str | tuple[str, bytes]]:
+        """Packets in words or as (port, frame).  Raises InvalidPacketError with a violation for each that is unreadable
+        by itself."""
+        from edge.packets.text import parse_packet
+
+        found: list[str | tuple[str, bytes]] = []
+        wrong: list[tuple[str, str]] = []
+        for number, item in enumerate(given):
+            kind = item.WhichOneof("packet")
+            if kind == "frame":
+                found.append((item.frame.port, item.frame.data))
+                continue
+            try:
+                parse_packet(item.text)
+                found.append(item.text)
+            except PacketSyntaxError as error:
+                wrong.append((f"packets[{number}].text", str(error)))
+        if wrong:
+            raise InvalidPacketError(f"{wrong[0][0]}: {wrong[0][1].splitlines()[0]}", wrong)
+        return found
+
+    async def InjectPackets(  # noqa: N802
+        self, request_iterator: AsyncIterator[pb.InjectPacketsRequest], context: Context
+    ) -> AsyncIterator[pb.InjectPacketsResponse]:
+        """Packets into the edge's ports, a burst at a time."""
+        try:
+            async for request in request_iterator:
+                yield self._injected(request)
+        except Exception as error:  # noqa: BLE001 - every exception ends the call with a status
+            await abort(context, error)
+
+    def _injected(self, request: pb.InjectPacketsRequest) -> pb.InjectPacketsResponse:
+        if len(request.frames) > MAX_BATCH:
+            raise BatchTooLargeError(
+                f"{len(request.frames):,} packets in one batch; at most {MAX_BATCH} are allowed",
+                [("frames", f"expected at most {MAX_BATCH}")],
+            )
+        batch = [(frame.port, frame.data) for frame in request.frames]
+        revision, results = self._gateway.inject(batch, outputs=request.return_outputs)
+        return pb.InjectPacketsResponse(outcomes=_outcomes(results, request.return_outputs), revision=revision)
+
+    # ------------------------------------------------------------------ sessions
+
+    @_guarded
+    async def ListSessions(self, request: pb.ListSessionsRequest, context: Context) -> pb.ListSessionsResponse:  # noqa: ARG002, N802
+        """Open sessions, a page."""
+        match = requests.session_match(request.filter)
+        limit = requests.page_size(request.page_size, 1_000, 10_000)
+        after = requests.place_of("sessions", request.page_token) or 0
+        page = await asyncio.to_thread(self._gateway.edge.sessions_page, after=after, limit=limit, match=match)
+        now_ns, wall = self._gateway.now_ns(), self._gateway.wall_ns
+        return pb.ListSessionsResponse(
+            sessions=[convert.session(info, now_ns, wall) async for info in _in_turns(page.sessions)],
+            next_page_token="" if page.next is None else requests.page_token("sessions", page.next),
+        )
+
+    @_guarded
+    async def DeleteSessions(self, request: pb.DeleteSessionsRequest, context: Context) -> pb.DeleteSessionsResponse:  # noqa: ARG002, N802
+        """End sessions."""
+        everything = requests.is_empty(request.filter)
+        if everything and not request.all:
+            raise InvalidFilterError(
+                "the filter is empty; set all to end every session", [("filter", "expected a condition, or all")]
+            )
+        if request.all and not everything:
+            raise InvalidFilterError("all goes without a filter", [("all", "expected an empty filter beside it")])
+        match = requests.session_match(request.filter)
+        return pb.DeleteSessionsResponse(
+            deleted=await self._gateway.delete_sessions(match, leader_epoch=request.leader_epoch)
+        )
+
+    # ------------------------------------------------------------------ what is known
+
+    @_guarded
+    async def GetStats(self, request: pb.GetStatsRequest, context: Context) -> pb.GetStatsResponse:  # noqa: ARG002, N802
+        """Every counter."""
+        gateway = self._gateway
+        snapshot = gateway.counters(rules=not request.omit_rules)
+        stats = snapshot.stats
+        message = stats_pb2.StatsSnapshot(
+            time=convert.timestamp(snapshot.time_ns),
+            since=convert.timestamp(gateway.since_ns),
+            revision=snapshot.revision,
+            ports=(convert.port_stats(name, counters) for name, counters in stats.ports.items()),
+            drops=convert.drop_stats(stats.drops),
+            sessions=convert.session_stats(stats),
+            nat_addresses=convert.address_stats(stats.nat_addresses),
+        )
+        if not request.omit_rules:
+            async for row in _in_turns(_rows(snapshot.config.firewall.rules, snapshot.rules)):
+                message.firewall_rules.append(row)
+            async for row in _in_turns(_rows(snapshot.config.nat.rules, snapshot.rules)):
+                message.nat_rules.append(row)
+        return pb.GetStatsResponse(stats=message)
+
+    async def WatchEvents(  # noqa: N802
+        self, request: pb.WatchEventsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchEventsResponse]:
+        """What happens, in batches."""
+        try:
+            if self._streams >= MAX_STREAMS:
+                raise TooManyStreamsError(f"{MAX_STREAMS} streams of events are open already")
+            self._streams += 1
+            try:
+                async for response in self._watched(request):
+                    yield response
+                raise StoppingError("the edge stops")
+            finally:
+                self._streams -= 1
+        except Exception as error:  # noqa: BLE001 - every exception ends the call with a status
+            await abort(context, error)
+
+    async def _watched(self, request: pb.WatchEventsRequest) -> AsyncIterator[pb.WatchEventsResponse]:
+        kinds = kinds_of(request.kinds)
+        gateway = self._gateway
+        with gateway.watch(request.resume_token) as reader:
+            while not self._stopping.is_set():
+                batch = await reader.next(SIGN_OF_LIFE_S, self._stopping)
+                events: list[event_pb2.Event] = []
+                async for event in _in_turns(batch.events):
+                    message = event_message(event, gateway)
+                    if message is not None and (not kinds or message.WhichOneof("event") in kinds):
+                        events.append(message)
+                if events or not batch.events:
+                    yield pb.WatchEventsResponse(events=events, resume_token=batch.token)
+
+
+def _conditions(request: Any) -> dict[str, Any]:
+    """What ApplyConfig, PatchConfig and Rollback have in common."""
+    within = requests.confirm_within(request.confirm_within) if request.HasField("confirm_within") else None
+    if within is not None and request.validate_only:
+        raise ArgumentError(
+            "validate_only changes nothing that could be confirmed",
+            [("confirm_within", "expected to be unset beside validate_only")],
+        )
+    return {
+        "validate_only": request.validate_only,
+        "confirm_within_s": within,
+        "comment": requests.comment(request.comment),
+        "leader_epoch": request.leader_epoch,
+    }
+
+
+def _outcomes(results: Iterable[Processed], with_outputs: bool) -> list[packet_pb2.PacketOutcome]:
+    outcome = packet_pb2.PacketOutcome
+    if not with_outputs:
+        return [outcome(verdict=result.verdict + 1, reason=result.reason + 1) for result in results]  # type: ignore[arg-type]
+    return [
+        outcome(
+            verdict=result.verdict + 1,  # type: ignore[arg-type]
+            reason=result.reason + 1,  # type: ignore[arg-type]
+            outputs=convert.frames(result.outputs),
+        )
+        for result in results
+    ]
+
+
+def _rows(rules: Iterable[Any], counters: dict[str, RuleCounters]) -> Iterator[stats_pb2.RuleStats]:
+    """Counters in the order of the rules."""
+    for rule in rules:
+        yield convert.rule_stats(rule.id, rule.name, counters[rule.id])

@@ -1,0 +1,39 @@
+"""``t1edge edge``: the commands that talk to a running edge."""
+
+from __future__ import annotations
+
+import click
+
+from edge.cli.common import write_example
+from edge.cli.lazy import LazyGroup
+
+COMMANDS = {
+    "apply": "edge.cli.remote.apply",
+    "confirm": "edge.cli.remote.confirm",
+    "diff": "edge.cli.remote.diff",
+    "events": "edge.cli.remote.events",
+    "get": "edge.cli.remote.get",
+    "revisions": "edge.cli.remote.revisions",
+    "rollback": "edge.cli.remote.rollback",
+    "sessions": "edge.cli.remote.sessions",
+    "trace": "edge.cli.remote.trace",
+}
+
+
+class RemoteGroup(LazyGroup):
+    """The group; its commands load when they are called."""
+
+    commands_by_name = COMMANDS
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
+        """The example of the help text, unwrapped so that it can be copied."""
+        write_example(self, formatter)
+
+
+@click.group("edge", cls=RemoteGroup, epilog="Example:  t1edge edge apply acme.yaml --to 127.0.0.1:7440")
+def command() -> None:
+    """Talk to a running edge (t1edge serve).
+
+    --to names it: HOST:PORT or unix:PATH, 127.0.0.1:7440 if it is not given. Exit codes: 0 done, 1 the edge refused or
+    there is a difference, 2 bad usage or an invalid document, 3 the edge cannot be reached.
+    """

@@ -1,0 +1,191 @@
+"""The process behind ``t1edge serve``: one gateway, its ports, gRPC and metrics, from start to a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge.api.server import Server, parse_address
+from edge.document.text import TextError, decode
+from edge.errors import DocumentError, EdgeError, Problem
+from edge.forwarder import Forwarder
+from edge.gateway import Gateway
+from edge.metrics import Exposition, Reading
+from edge.metrics_server import MetricsServer
+from edge.ports import PortSpec, parse_ports
+from edge.store import MemoryStore, RevisionStore, Store
+
+if TYPE_CHECKING:
+    from edge.api.tls import TlsFiles
+
+_log = logging.getLogger("t1edge")
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """What the command line said.  ``metrics`` None: nobody scrapes; ``data`` None: revisions are kept in memory."""
+
+    file: str
+    listen: str
+    metrics: str | None
+    data: Path | None
+    ports: Sequence[str]
+    tls: TlsFiles | None
+    allow_unsupported: bool
+
+
+async def serve(settings: ServeSettings) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises EdgeErrors for whatever keeps it from starting; nothing is left behind then.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    address, specs = parse_address(settings.listen), parse_ports(settings.ports)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with AsyncExitStack() as stack:
+        gateway = await stack.enter_async_context(_gateway(settings))
+        reloads = await stack.enter_async_context(_reloads(gateway, settings))
+        loop.add_signal_handler(signal.SIGHUP, reloads.put_nowait, None)
+        forwarder = await stack.enter_async_context(_forwarding(gateway, specs))
+        if settings.metrics is not None:
+            metrics = MetricsServer(
+                settings.metrics, Exposition(_Source(gateway, forwarder), version=version("t1edge"))
+            )
+            stack.callback(metrics.stop)
+            metrics.start()
+            _log.info("metrics on http://%s/metrics", metrics.address)
+        server = Server(gateway, address, settings.tls)
+        stack.push_async_callback(server.stop)
+        listening = await server.start()
+        where = "clients show certificates" if settings.tls else "without TLS: only this machine can connect"
+        _log.info("gRPC on %s, %s", listening, where)
+        _tell_service_manager("READY=1")
+        _log.info("edge %s serves revision %d", gateway.edge.config.name, gateway.running.number)
+        await stopping.wait()
+        _log.info("stopping")
+        _tell_service_manager("STOPPING=1")
+
+
+@asynccontextmanager
+async def _gateway(settings: ServeSettings) -> AsyncIterator[Gateway]:
+    store: Store = MemoryStore() if settings.data is None else RevisionStore(settings.data)
+    with contextlib.closing(store):
+        if settings.data is None:
+            _log.warning("no --data: revisions are kept in memory and end with this process")
+        known = store.latest_confirmed()
+        text = "" if known else await asyncio.to_thread(_read, settings.file)
+        gateway = Gateway(store)
+        await gateway.start(text, file=settings.file, allow_unsupported=settings.allow_unsupported)
+        if known:
+            _log.info(
+                "revision %d comes from %s; SIGHUP or t1edge edge apply makes it what %s says",
+                known.number, settings.data, settings.file,
+            )  # fmt: skip
+        try:
+            yield gateway
+        finally:
+            await gateway.close()
+
+
+@asynccontextmanager
+async def _forwarding(gateway: Gateway, specs: Sequence[PortSpec]) -> AsyncIterator[Forwarder]:
+    forwarder = Forwarder(gateway.edge, specs)
+    await asyncio.to_thread(forwarder.start)
+    gateway.forwarding = forwarder
+    try:
+        yield forwarder
+    finally:
+        gateway.forwarding = None
+        await asyncio.to_thread(forwarder.stop)
+
+
+def _read(file: str) -> str:
+    """The text of the edge file.  Raises DocumentError."""
+    try:
+        return decode(Path(file).read_bytes())
+    except OSError as error:
+        problem = Problem("UNREADABLE", "", f"cannot be read: {error.strerror or error}", file=file)
+        raise DocumentError([problem]) from None
+    except TextError as error:
+        from edge.document.problems import to_problems
+
+        raise DocumentError(to_problems(error.findings, file, error.places)) from None
+
+
+@asynccontextmanager
+async def _reloads(gateway: Gateway, settings: ServeSettings) -> AsyncIterator[asyncio.Queue[None]]:
+    """Whoever puts something into the queue has the edge file applied, one after another."""
+    wanted: asyncio.Queue[None] = asyncio.Queue()
+
+    async def follow() -> None:
+        while True:
+            await wanted.get()
+            await _reload(gateway, settings)
+
+    task = asyncio.create_task(follow())
+    try:
+        yield wanted
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _reload(gateway: Gateway, settings: ServeSettings) -> None:
+    try:
+        text = await asyncio.to_thread(_read, settings.file)
+        applied = await gateway.apply(
+            text, file=settings.file, allow_unsupported=settings.allow_unsupported, comment=f"SIGHUP: {settings.file}"
+        )
+    except EdgeError as error:
+        for line in str(error).splitlines():
+            _log.error("not reloaded: %s", line)
+        return
+    for problem in applied.warnings:
+        _log.warning("%s", problem)
+    if applied.changes:
+        _log.info("reloaded %s: revision %d, %d changes", settings.file, applied.revision.number, len(applied.changes))
+    else:
+        _log.info("%s says what runs already", settings.file)
+
+
+class _Source:
+    """What the metrics tell."""
+
+    def __init__(self, gateway: Gateway, forwarder: Forwarder) -> None:
+        self._gateway = gateway
+        self._forwarder = forwarder
+
+    def reading(self) -> Reading:
+        """From the thread that answers the scrape."""
+        gateway = self._gateway
+        return Reading.of(
+            gateway.edge,
+            applies=dict(gateway.applies),
+            neighbours=self._forwarder.neighbour_states(),
+            ports_up={name: status.up for name, status in self._forwarder.ports.items()},
+            events_lost=gateway.events.lost,
+            pending_confirmation=gateway.running.confirm_deadline_ns is not None,
+        )
+
+
+def _tell_service_manager(state: str) -> None:
+    """sd_notify(3), where a service manager asked for it."""
+    path = os.environ.get("NOTIFY_SOCKET")
+    if not path:
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
+        out.connect("\0" + path[1:] if path.startswith("@") else path)
+        out.sendall(state.encode())
