@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from edge.printable import printable
 
@@ -57,7 +57,7 @@ class ProblemsError(EdgeError):
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
-    def __reduce__(self) -> tuple[type[DocumentError], tuple[tuple[Problem, ...]]]:
+    def __reduce__(self) -> tuple[type[Self], tuple[tuple[Problem, ...]]]:
         return type(self), (self.problems,)
 
 
@@ -162,6 +162,7 @@ class InvalidResumeTokenError(ArgumentError):
     """A resume token that no stream of events has handed out."""
 
     reason = "INVALID_RESUME_TOKEN"
+
 
 class UnknownPortError(EdgeError):
     """A packet for a port that the edge does not have."""

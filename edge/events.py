@@ -101,6 +101,8 @@ class EventLog:
         self._news = asyncio.Event()
         self._started = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
+        self.lost = 0
+        """Events that the edge had no room for, so far."""
 
     @property
     def end(self) -> int:
@@ -140,6 +142,7 @@ class EventLog:
         if events:
             self._extend(events)
         if lost:
+            self.lost += lost
             self.add(Gap(time.time_ns(), lost))
 
     async def _run(self) -> None:

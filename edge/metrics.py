@@ -280,9 +280,7 @@ def _sessions(edge: tuple[str, str], reading: Reading) -> Iterator[str]:
     stats = reading.stats
     yield from _gauge(edge, "sessions", "Sessions that are open.", stats.sessions_open)
     yield from _gauge(edge, "sessions_limit", "How many may be open, options.maxSessions.", stats.sessions_limit)
-    yield from _gauge(
-        edge, "sessions_half_open", "TCP sessions whose handshake is not complete.", stats.half_open
-    )
+    yield from _gauge(edge, "sessions_half_open", "TCP sessions whose handshake is not complete.", stats.half_open)
     yield from _gauge(
         edge,
         "sessions_half_open_limit",

@@ -67,14 +67,14 @@ class Edge:
     """One edge gateway, forwarding.  Every method takes a turn (:meth:`turn`), so that any thread may call; but while
     :meth:`replay` runs in one, calls from another raise RuntimeError.
 
-    ``seed`` starts everything random; None takes the configuration's, else a fixed one.  Raises ResourceError when
-    there is no memory for it.
+    ``seed`` starts everything random; None takes the configuration's, else a fixed one.  ``revision`` is the number of
+    the first configuration.  Raises ResourceError when there is no memory for it.
     """
 
-    def __init__(self, config: EdgeConfig, *, seed: int | None = None) -> None:
+    def __init__(self, config: EdgeConfig, *, seed: int | None = None, revision: int = 1) -> None:
         chosen = next((value for value in (seed, config.options.seed) if value is not None), DEFAULT_SEED)
         self._begin(Engine(chosen), Bindings(), None)
-        self.apply(config)
+        self.commit(self.prepare(config, revision=revision))
 
     def _begin(self, engine: Engine, bindings: Bindings, running: Running | None) -> None:
         self._engine = engine
@@ -282,6 +282,10 @@ class Edge:
             else RuleCounters()
             for rule_id in known
         }
+
+    def sessions_begun(self) -> int:
+        """Sessions made so far."""
+        return self.stats().sessions_created
 
     def stats(self) -> Stats:
         """Every counter but the rules', all at one moment."""

@@ -22,7 +22,7 @@ from edge.forwarder import Forwarder
 from edge.gateway import Gateway
 from edge.metrics import Exposition, Reading
 from edge.metrics_server import MetricsServer
-from edge.ports import PortSpec, parse_ports
+from edge.ports import PortSpec
 from edge.store import MemoryStore, RevisionStore, Store
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ async def serve(settings: ServeSettings) -> None:
     Raises EdgeErrors for whatever keeps it from starting; nothing is left behind then.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    address, specs = parse_address(settings.listen), parse_ports(settings.ports)
+    address, specs = parse_address(settings.listen), [PortSpec.parse(text) for text in settings.ports]
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -61,12 +61,10 @@ async def serve(settings: ServeSettings) -> None:
         loop.add_signal_handler(signal.SIGHUP, reloads.put_nowait, None)
         forwarder = await stack.enter_async_context(_forwarding(gateway, specs))
         if settings.metrics is not None:
-            metrics = MetricsServer(
-                settings.metrics, Exposition(_Source(gateway, forwarder), version=version("t1edge"))
-            )
+            exposition = Exposition(_Source(gateway, forwarder), version=version("t1edge"))
+            metrics = MetricsServer(exposition.page, settings.metrics)
             stack.callback(metrics.stop)
-            metrics.start()
-            _log.info("metrics on http://%s/metrics", metrics.address)
+            _log.info("metrics on http://%s/metrics", metrics.start())
         server = Server(gateway, address, settings.tls)
         stack.push_async_callback(server.stop)
         listening = await server.start()
@@ -173,7 +171,7 @@ class _Source:
         gateway = self._gateway
         return Reading.of(
             gateway.edge,
-            applies=dict(gateway.applies),
+            applies={str(result): count for result, count in gateway.applies.items()},
             neighbours=self._forwarder.neighbour_states(),
             ports_up={name: status.up for name, status in self._forwarder.ports.items()},
             events_lost=gateway.events.lost,

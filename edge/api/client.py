@@ -22,7 +22,7 @@ from edge.api.tls import TlsFiles
 from edge.errors import EdgeError, Problem, ProblemsError
 from edge.trace import TraceResult
 from edge.v1 import edge_service_pb2 as pb
-from edge.v1 import edge_service_pb2_grpc, event_pb2, packet_pb2, session_pb2
+from edge.v1 import edge_service_pb2_grpc, packet_pb2, session_pb2
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
@@ -61,14 +61,17 @@ def _open_channel(address: str, tls: TlsFiles | None = None) -> grpc.Channel:
 
 def _translated(error: grpc.RpcError, address: str) -> EdgeError:
     """A failed call as an error of ours."""
-    code = error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
-    status = rpc_status.from_call(error) if isinstance(error, grpc.Call) else None
-    text = status.message if status else error.details() if isinstance(error, grpc.Call) else str(error)
+    call: Any = error  # what grpc raises is also a grpc.Call, which its types do not say
+    code = call.code()
+    status = rpc_status.from_call(call)
+    text = status.message if status else call.details()
     if code in _UNREACHABLE:
         why = str(text or code.name).rpartition(": ")[2]  # gRPC puts the reason last
         return UnreachableError(f"{address} cannot be reached: {why}")
-    reason, left_out, problems = code.name, 0, []
-    for detail in status.details if status else ():
+    reason, left_out = code.name, 0
+    problems: list[Problem] = []
+    details: Sequence[Any] = status.details if status else ()
+    for detail in details:
         info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
         if detail.Unpack(info):
             reason = info.reason
@@ -125,7 +128,7 @@ class EdgeClient:
         self._address = address
         self._timeout_s = timeout_s
         self._channel = _open_channel(address, tls)
-        self._stub = edge_service_pb2_grpc.EdgeServiceStub(self._channel)
+        self._stub = edge_service_pb2_grpc.EdgeServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
     def __enter__(self) -> Self:
         return self
@@ -216,7 +219,7 @@ class EdgeClient:
 
     def events(self, resume_token: str = "", kinds: Sequence[str] = ()) -> Iterator[EventBatch]:
         """What happens, until the edge stops (UnreachableError) or the caller does; quiet batches are left out."""
-        wanted = [event_pb2.EventKind.Value(f"EVENT_KIND_{kind}") for kind in kinds]
+        wanted = [f"EVENT_KIND_{kind}" for kind in kinds]
         request = pb.WatchEventsRequest(resume_token=resume_token, kinds=wanted)
         try:
             for batch in self._stub.WatchEvents(request):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -89,12 +89,11 @@ def problem(item: Problem) -> config_pb2.Problem:
 
 def change(item: Change) -> config_pb2.Change:
     """What became of one object."""
-    kind = config_pb2.ChangeKind.Value(f"CHANGE_KIND_{item.kind.value}")
     return config_pb2.Change(
         section=item.section,
         name=item.name,
         id=item.id,
-        kind=kind,
+        kind=f"CHANGE_KIND_{item.kind.value}",
         fields=(
             config_pb2.FieldChange(path=part.field, before=_json(part.old), after=_json(part.new))
             for part in item.fields
@@ -237,10 +236,8 @@ def address_stats(addresses: Mapping[str, tuple[int, int]]) -> list[stats_pb2.Na
 
 
 def _order(address: str) -> tuple[int, int]:
-    from edge.addresses import parse_address
-
-    value = parse_address(address)
-    return (4 if isinstance(value, IPv4Address) else 6, int(value))
+    value = ip_address(address)
+    return value.version, int(value)
 
 
 def gap(lost: int, wall_ns: int) -> event_pb2.Event:

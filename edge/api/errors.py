@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NoReturn
+from typing import Any, NoReturn
 
 import grpc
 from google.protobuf import any_pb2, message
@@ -16,9 +16,6 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from edge.errors import ArgumentError, DocumentError, EdgeError, Problem
-
-if TYPE_CHECKING:
-    from typing import Any
 
 DOMAIN = "t1edge"
 """``ErrorInfo.domain`` of everything that comes from here."""
@@ -164,5 +161,6 @@ async def abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception) -
         info = error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN)
         text = "a bug of the edge; its log has the traceback"
         status = status_pb2.Status(code=code_pb2.INTERNAL, message=text, details=[_packed(info)])
-    await context.abort_with_status(rpc_status.to_status(status))
+    call: Any = context  # its types lack abort_with_status
+    await call.abort_with_status(rpc_status.to_status(status))
     raise AssertionError("abort does not return")

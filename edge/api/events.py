@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edge.events import LoggedEvent
     from edge.gateway import Gateway
 
-_MEMBERS = {
+_MEMBERS: dict[int, str] = {
     event_pb2.EVENT_KIND_CONFIG: "config",
     event_pb2.EVENT_KIND_SESSION_STARTED: "session_started",
     event_pb2.EVENT_KIND_SESSION_ENDED: "session_ended",
@@ -43,7 +43,7 @@ def event_message(event: LoggedEvent, gateway: Gateway) -> event_pb2.Event:
             time=convert.timestamp(event.wall_ns),
             config=event_pb2.ConfigEvent(
                 revision=convert.revision(event.revision),
-                cause=event_pb2.ConfigEventCause.Value(f"CONFIG_EVENT_CAUSE_{event.cause.name}"),
+                cause=f"CONFIG_EVENT_CAUSE_{event.cause.name}",
             ),
         )
     time = convert.timestamp(gateway.wall_ns(event.now_ns))
@@ -53,7 +53,7 @@ def event_message(event: LoggedEvent, gateway: Gateway) -> event_pb2.Event:
     if isinstance(event, SessionEnded):
         ended = event_pb2.SessionEnded(
             session=convert.session(event.session, event.now_ns, gateway.wall_ns),
-            cause=event_pb2.SessionEndCause.Value(f"SESSION_END_CAUSE_{event.cause.name}"),
+            cause=f"SESSION_END_CAUSE_{event.cause.name}",
         )
         return event_pb2.Event(time=time, session_ended=ended)
     if isinstance(event, LimitReached):

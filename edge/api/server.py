@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
+import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -93,8 +94,8 @@ class Server:
         self._credentials = ReloadedCredentials(tls) if tls else None
         self._service = EdgeService(gateway)
         self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(options=_OPTIONS)
-        edge_service_pb2_grpc.add_EdgeServiceServicer_to_server(self._service, self._server)
+        self._server = grpc.aio.server(options=_OPTIONS)  # type: ignore[attr-defined]
+        edge_service_pb2_grpc.add_EdgeServiceServicer_to_server(self._service, self._server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import grpc
 
     from edge.gateway import Applied, Gateway
-    from edge.runtime import Processed
     from edge.state import RuleCounters
+    from edge.verdicts import Processed
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -279,7 +279,7 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
                 events: list[event_pb2.Event] = []
                 async for event in _in_turns(batch.events):
                     message = event_message(event, gateway)
-                    if message is not None and (not kinds or message.WhichOneof("event") in kinds):
+                    if not kinds or message.WhichOneof("event") in kinds:
                         events.append(message)
                 if events or not batch.events:
                     yield pb.WatchEventsResponse(events=events, resume_token=batch.token)

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import grpc
 
@@ -75,7 +76,8 @@ class ReloadedCredentials:
 
     def server_credentials(self) -> grpc.ServerCredentials:
         """For ``add_secure_port``; every client has to show a certificate."""
-        return grpc.dynamic_ssl_server_credentials(self._now, self._fetch, require_client_authentication=True)
+        fetch: Any = self._fetch  # None, for "as before", is missing in its type
+        return grpc.dynamic_ssl_server_credentials(self._now, fetch, require_client_authentication=True)
 
     def _stamp(self) -> tuple[tuple[int, int, int], ...]:
         found = []

@@ -10,7 +10,6 @@ from typing import Any
 
 from edge.errors import RevisionUnknownError
 from edge.events import EventReader
-from edge.gateway import adapter
 from edge.gateway.conditions import Conditions
 from edge.gateway.draft import Base, Known, Order, read_back
 from edge.gateway.lifecycle import Lifecycle
@@ -51,7 +50,7 @@ class Gateway(Lifecycle):
 
     def counters(self, *, rules: bool) -> Counters:
         """Every counter, those of rules on request."""
-        with adapter.turn(self.edge):
+        with self.edge.turn():
             return Counters(
                 time.time_ns(),
                 self.edge.revision,
@@ -112,7 +111,7 @@ class Gateway(Lifecycle):
 
     def inject(self, frames: Sequence[tuple[str, bytes]], *, outputs: bool) -> tuple[int, list[Any]]:
         """Send frames into ports, all under one configuration: its revision, and what became of each."""
-        with adapter.turn(self.edge):
+        with self.edge.turn():
             if self.forwarding is not None:
                 return self.edge.revision, self.forwarding.inject(frames, self.now_ns(), outputs)
             return self.edge.revision, self.edge.process_batch(frames, self.now_ns(), outputs=outputs)

@@ -24,7 +24,6 @@ from edge.errors import (
     StaleEpochError,
 )
 from edge.events import ConfigCause, ConfigChanged, EventLog
-from edge.gateway import adapter
 from edge.gateway.conditions import Conditions
 from edge.gateway.draft import Base, Known, Order, draft, read_back
 from edge.gateway.retire import retire
@@ -32,10 +31,11 @@ from edge.gateway.values import Applied, Forwarding
 from edge.gateway.workshop import Drafted, Workshop
 from edge.model import EdgeConfig
 from edge.patch import Edit
+from edge.runtime import Edge
 from edge.store import MemoryStore, RevisionInfo, Store, StoredRevision
 
 T = TypeVar("T")
-Result = Literal["applied", "unchanged", "refused", "failed"]
+Result = Literal["applied", "unchanged", "refused", "failed", "not_confirmed"]
 
 RETRY_S: Final = 1.0
 """How long after a change could not be taken back that is tried again."""
@@ -62,7 +62,7 @@ class Lifecycle:
     Times are nanoseconds: ``now_ns`` on the edge's clock, which only goes forward, the others on the wall's.
     """
 
-    edge: Any
+    edge: Edge
     events: EventLog
 
     def __init__(
@@ -122,13 +122,13 @@ class Lifecycle:
         self._number = max(self._number, info.number)
         config = known.loaded.config
         seed = next((value for value in (self._seed, config.options.seed) if value is not None), secrets.randbits(63))
-        self.edge = await asyncio.to_thread(adapter.make_edge, config, seed=seed, revision=info.number)
+        self.edge = await asyncio.to_thread(Edge, config, seed=seed, revision=info.number)
         large = self._workshop.is_large(stored)
         self._held = Held(info, stored, config, None if large else known)
         if large:
             del known
             gc.freeze()  # objects that live on are not to be visited again and again while calls are answered
-        self.events = EventLog(adapter.events_of(self.edge))
+        self.events = EventLog(self.edge)
         self.events.start()
         for waiting in self.store.page(None, 100):
             if waiting.confirm_deadline_ns is not None:
@@ -289,7 +289,9 @@ class Lifecycle:
         """Prepare, store, swap: whatever fails does so before anything has changed."""
         before = self._running
         info = self._info(drafted.stored.etag, conditions, restored_from)
-        prepared = await asyncio.to_thread(adapter.prepare, self.edge, drafted.config, drafted.tables, info.number)
+        prepared = await asyncio.to_thread(
+            self.edge.prepare, drafted.config, tables=drafted.tables, revision=info.number
+        )
         tables = None
         if info.confirm_deadline_ns is not None:
             tables = await asyncio.to_thread(compile_tables, before.config)
@@ -308,8 +310,8 @@ class Lifecycle:
         return held
 
     def _swap(self, prepared: Any, held: Held, cause: ConfigCause) -> None:
-        with adapter.turn(self.edge):
-            adapter.commit(self.edge, prepared)
+        with self.edge.turn():
+            self.edge.commit(prepared)
             if self.forwarding is not None:
                 self.forwarding.rebind(held.config)
         self._held = held
@@ -351,13 +353,14 @@ class Lifecycle:
             return
         try:
             prepared = await asyncio.to_thread(
-                adapter.prepare, self.edge, fallback.config, fallback.tables, fallback.info.number
+                self.edge.prepare, fallback.config, tables=fallback.tables, revision=fallback.info.number
             )
         except EdgeError:
             _log.exception("revision %d could not be taken back; trying again", number)
             self._timer = asyncio.get_running_loop().call_later(RETRY_S, self._not_confirmed, number)
             return
         self._end_pending()
+        self.applies["not_confirmed"] += 1
         self._swap(prepared, replace(fallback, tables=None), ConfigCause.NOT_CONFIRMED)
         self._retire(held.config)
         # Behind the swap: a full disk is no reason to go on with what nobody confirmed, and the next start does not.

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from edge.compiler import Tables
 from edge.errors import InvalidPacketError, PacketSyntaxError
-from edge.gateway import adapter
 from edge.model import EdgeConfig
+from edge.runtime import Edge
+from edge.state import SessionMatch
 from edge.trace import TraceError, Tracer, TraceResult
 
 
 def trace_packets(
-    edge: Any,
+    edge: Edge,
     packets: Sequence[str | tuple[str, bytes]],
     now_ns: int,
     *,
@@ -25,10 +25,12 @@ def trace_packets(
 
     Raises InvalidPacketError with a violation for each packet that cannot be read or sent.
     """
-    copy = adapter.snapshot(edge, sessions=not ignore_sessions)
-    revision: int = copy.revision
+    copy = edge.snapshot()
+    revision = copy.revision
+    if ignore_sessions:
+        copy.delete_sessions(SessionMatch())
     if config is not None:
-        adapter.commit(copy, adapter.prepare(copy, config, tables, revision + 1))
+        copy.commit(copy.prepare(config, tables=tables))
     tracer = Tracer(copy, now_ns=now_ns)
     results: list[TraceResult] = []
     wrong: list[tuple[str, str]] = []

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,8 +18,9 @@ from edge.errors import (
     ResourceError,
 )
 from edge.events import ConfigCause, EventReader
-from edge.gateway import Gateway, adapter, conditions, lifecycle
+from edge.gateway import Gateway, conditions, lifecycle
 from edge.patch import Delete, ObjectRef
+from edge.runtime import Edge
 from edge.store import RevisionStore
 from tests.gateways import OTHER, SAMPLE, THIRD, WEB, FailingStore, run, served
 
@@ -189,24 +191,24 @@ def test_a_full_disk_does_not_keep_a_change_from_being_taken_back() -> None:
 
 
 def test_what_could_not_be_taken_back_for_want_of_memory_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    prepare = adapter.prepare
+    prepare = Edge.prepare
     failures = 2
 
     async def test() -> None:
         async with served() as gateway:
             with gateway.watch() as reader:
                 await gateway.apply(OTHER, confirm_within_s=0.02)
-                monkeypatch.setattr(adapter, "prepare", failing)
+                monkeypatch.setattr(Edge, "prepare", failing)
                 await cause(reader)
                 assert await cause(reader) is ConfigCause.NOT_CONFIRMED
             assert failures == 0
             assert await verdict(gateway) == "ALLOW"
 
-    def failing(*arguments: object) -> object:
+    def failing(*arguments: Any, **options: Any) -> object:
         nonlocal failures
         if failures:
             failures -= 1
             raise ResourceError("no memory")
-        return prepare(*arguments)  # type: ignore[arg-type]
+        return prepare(*arguments, **options)
 
     run(test)
