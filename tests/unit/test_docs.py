@@ -2,12 +2,19 @@
 
 A block is a session: lines that begin with ``$`` are run in a copy of ``examples/``, ``\\`` continues them, and what
 follows is the expected output (stdout and stderr).  Only ``t1edge ...`` and ``echo $?`` are understood.  ``...`` stands
-for any text within a line, and alone on a line for any number of lines.
+for any text within a line, and alone on a line for any number of lines.  ``t1edge serve ... &`` runs until the block
+ends; the block goes on when the edge answers.
+
+The ``python`` blocks of docs/api.md are one program, which is run against such an edge.
 """
 
 import re
 import shlex
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
@@ -60,16 +68,51 @@ def test_console_block(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     shutil.copytree(ROOT / "examples", tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     exit_code = 0
-    for exchange in exchanges(block):
-        if exchange.command == "echo $?":
-            assert exchange.expected == [str(exit_code)]
-            continue
-        name, *arguments = shlex.split(exchange.command)
-        assert name == "t1edge", f"cannot run {exchange.command!r}; a block that is not to be run is no console block"
-        result = CliRunner().invoke(cli, arguments)
-        exit_code = result.exit_code
-        got = result.output.splitlines()
-        assert fits(exchange.expected, got), f"$ {exchange.command}\n{result.output}"
+    with ExitStack() as stack:
+        for exchange in exchanges(block):
+            if exchange.command == "echo $?":
+                assert exchange.expected == [str(exit_code)]
+                continue
+            name, *arguments = shlex.split(exchange.command)
+            assert name == "t1edge", (
+                f"cannot run {exchange.command!r}; a block that is not to be run is no console block"
+            )
+            if arguments[-1] == "&":
+                stack.enter_context(in_background(arguments[:-1]))
+                continue
+            result = CliRunner().invoke(cli, arguments)
+            exit_code = result.exit_code
+            got = result.output.splitlines()
+            assert fits(exchange.expected, got), f"$ {exchange.command}\n{result.output}"
+
+
+def test_the_page_on_grpc_is_a_program_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(ROOT / "examples", tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "api.md"
+    program = "\n".join(match[1] for match in PYTHON.finditer(page.read_text()))
+    with in_background(["serve", "acme/edge.yaml", "--listen", "unix:edge.sock", "--metrics", "none"]):
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def in_background(arguments: list[str]) -> Iterator[None]:
+    command = [sys.executable, "-m", "edge.cli", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path.cwd()) as process:
+        try:
+            assert process.stderr is not None
+            seen = []
+            for line in process.stderr:
+                seen.append(line)
+                if "serves revision" in line:
+                    break
+            else:
+                raise AssertionError("".join(seen))
+            yield
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
