@@ -9,6 +9,7 @@ from edge.firewall.compile import FirewallTables, compile_firewall
 from edge.model import EdgeConfig, Options, SessionsOnChange, Timers
 from edge.nat.compile import NatTables, compile_nat
 from edge.routing.compile import RoutingTables, compile_routing
+from edge.routing.links import LinkTables, compile_links
 
 SECOND_NS = 1_000_000_000
 
@@ -44,6 +45,7 @@ class Tables:
     """Everything the native program is built from."""
 
     routing: RoutingTables
+    links: LinkTables
     firewall: FirewallTables
     nat: NatTables
     options: OptionTables
@@ -116,6 +118,7 @@ def compile_tables(config: EdgeConfig) -> Tables:
     with collector_paused():
         return Tables(
             routing=compile_routing(config.routing),
+            links=compile_links(config.routing, config.nat),
             firewall=compile_firewall(config.firewall),
             nat=compile_nat(config.nat, config.options.snat_service_port),
             options=compile_options(config.options),

@@ -72,6 +72,30 @@ class ResourceError(EdgeError):
     reason = "RESOURCE_EXHAUSTED"
 
 
+class UnknownPortError(EdgeError):
+    """A packet for a port that the edge does not have."""
+
+    reason = "UNKNOWN_PORT"
+
+
+class FrameTooLongError(EdgeError):
+    """A frame larger than any that Ethernet and IP can make."""
+
+    reason = "FRAME_TOO_LONG"
+
+
+class PortSpecError(EdgeError):
+    """A port of this machine that is not written as it should be."""
+
+    reason = "INVALID_ARGUMENT"
+
+
+class PortError(EdgeError):
+    """A device that cannot be had as a port."""
+
+    reason = "PORT_FAILED"
+
+
 class PacketSyntaxError(EdgeError):
     """A packet in text form that cannot be read; ``position`` is the offending offset in the text."""
 

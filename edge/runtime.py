@@ -7,19 +7,24 @@ and is the specification of what they return.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from edge.compiler import Tables, compile_tables
-from edge.errors import NoPortError, ResourceError
+from edge.errors import FrameTooLongError, NoPortError, ResourceError, UnknownPortError
 from edge.model import DEFAULT_SEED, EdgeConfig, SessionsOnChange
 from edge.routing.compile import PortKind
 from edge.state import LogEvent, RuleCounters, SessionInfo, Stats, state_text
-from edge.verdicts import Endpoints, Fragmentation, Outcome, Output, Reason, Stage, Step, StepResult, Verdict
+from edge.verdicts import Endpoints, Fragmentation, Outcome, Output, Processed, Reason, Stage, Step, StepResult, Verdict
 from native.capture import CaptureReader
 from native.engine import Engine
+from native.neighbour import NeighbourTable
+from native.port import Ports
 from native.program import Program
+
+FRAME_MAX = 14 + 8 + 40 + 65535
 
 RawEndpoints = tuple[int, int, int, int, int]
 RawOutput = tuple[int, bytes, bool, tuple[bytes, ...], tuple[int, int, int] | None]
@@ -95,6 +100,35 @@ class Edge:
         assert self._running is not None, "the constructor installs a configuration"
         return self._running
 
+    def turn(self) -> AbstractContextManager[object]:
+        """While it is held, what is asked of the edge belongs together: nobody else has a turn, and no packet passes in
+        between.  A thread that has it can take it again; while the edge forwards, every method needs one."""
+        return self._engine
+
+    def attach(self, neighbours: NeighbourTable) -> None:
+        """Have a link layer from now on, which follows the configurations.  Raises ResourceError."""
+        try:
+            self._engine.attach(neighbours)
+        except MemoryError as error:
+            raise ResourceError(str(error)) from error
+
+    def forward(self, ports: Ports) -> None:
+        """Forward between ports until somebody stops them, by the clock CLOCK_MONOTONIC; in a thread of its own."""
+        self._engine.forward(ports)
+
+    @property
+    def forwarding(self) -> bool:
+        """Is a thread inside :meth:`forward`?"""
+        return self._engine.forwarding
+
+    def emit(self, ports: Ports, outputs: Iterable[Output]) -> None:
+        """Send what :meth:`process_batch` gave out by these ports."""
+        numbers = self._now.numbers
+        self._engine.emit(
+            ports,
+            [(numbers[output.port], frame) for output in outputs for frame in output.fragments or (output.frame,)],
+        )
+
     def apply(self, config: EdgeConfig) -> None:
         """Run another configuration from the next packet on; ``sessionsOnChange`` of the new one says what becomes of
         the sessions.  If compiling fails, there is no memory (ResourceError) or no port (NoPortError), nothing has
@@ -169,6 +203,29 @@ class Edge:
         )
         outputs = () if output is None else (self._output(output),)
         return Outcome(Verdict(verdict), Reason(reason), tuple(self._step(step) for step in steps), outputs)
+
+    def process_batch(self, frames: Sequence[tuple[str, bytes]], now_ns: int, *, outputs: bool) -> list[Processed]:
+        """Send frames in, each by its port, in this order and at one time.
+
+        What the provider's router would send back in enters again at once.  ``outputs``: tell what left, too.  Raises
+        UnknownPortError or FrameTooLongError before anything has happened.
+        """
+        with self.turn():
+            for place, (port, frame) in enumerate(frames):
+                if port not in self._now.numbers:
+                    raise UnknownPortError(f"frames[{place}]: no port {port!r}; there are {', '.join(self._now.ports)}")
+                if len(frame) > FRAME_MAX:
+                    raise FrameTooLongError(
+                        f"frames[{place}]: {len(frame)} bytes are more than Ethernet and IP can make"
+                    )
+            return [self._process_one(port, frame, now_ns, outputs) for port, frame in frames]
+
+    def _process_one(self, port: str, frame: bytes, now_ns: int, outputs: bool) -> Processed:
+        outcome = self.process(port, frame, now_ns)
+        while outcome.outputs and outcome.outputs[0].hairpin:
+            back = outcome.outputs[0]
+            outcome = self.process(back.port, back.frame, now_ns, fragmentation=back.fragmentation)
+        return Processed(outcome.verdict, outcome.reason, outcome.outputs if outputs else ())
 
     def replay(
         self, reader: CaptureReader, *, in_port: str | None = None, map_replies: bool = True, max_packets: int = 1 << 62

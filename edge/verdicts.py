@@ -177,3 +177,13 @@ class Outcome:
     reason: Reason
     steps: tuple[Step, ...]
     outputs: tuple[Output, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """What became of one packet of a batch, of its last pass if the provider's router sent it back in; ``outputs`` is
+    what left, the edge's answer to it included."""
+
+    verdict: Verdict
+    reason: Reason
+    outputs: tuple[Output, ...]

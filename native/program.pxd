@@ -3,6 +3,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.classify cimport Rules
+from native.hop cimport Link, LinkSubnet, NextHop, Reach
 from native.kinds cimport PORT_ISOLATED, PORT_UPLINK, TIMERS
 from native.nat cimport Nat
 from native.route cimport RangeMap, Route
@@ -38,6 +39,11 @@ ctypedef struct ProgramData:
     Route *routes
     RangeMap route_map[2]
     RangeMap ingress_map[2]     # source -> port it enters by
+    NextHop *next_hops          # by route
+    Link *links                 # by port
+    LinkSubnet *link_subnets
+    Reach *answered             # what the edge answers for on its links, sorted by port, family and address
+    Reach *detours              # static routes by port, the one to prefer first
     uint16_t default_port   # where what no network contains comes in
     Rules firewall
     FirewallRule *firewall_rules
@@ -88,6 +94,8 @@ cdef class Program:
     cdef int _take_map(self, RangeMap *ranges, list intervals) except -1
     cdef int _take_ports(self, routing) except -1
     cdef int _take_routes(self, routing) except -1
+    cdef int _take_links(self, links) except -1
+    cdef Reach *_reaches(self, list rows) except NULL
     cdef uint32_t *_by_slot(self, list ids, slots) except NULL
     cdef int _take_firewall(self, firewall, slots) except -1
     cdef int _take_nat(self, nat, slots, usage) except -1

@@ -3,11 +3,16 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from native.classify cimport NO_RULE, RuleTable
+from native.hop cimport Link, LinkSubnet, NextHop, Reach
 from native.kinds cimport TIMERS
 from native.memory cimport block
 from native.nat cimport NatRule
 from native.program cimport FirewallRule, OwnAddress, Port
 from native.route cimport RangeMap, Route
+
+
+cdef tuple halves(address):
+    return address >> 64, address & 0xffffffffffffffff
 
 
 cdef class Program:
@@ -22,6 +27,7 @@ cdef class Program:
         self.data.revision = revision
         self._take_ports(tables.routing)
         self._take_routes(tables.routing)
+        self._take_links(tables.links)
         self._take_firewall(tables.firewall, slots)
         self._take_nat(tables.nat, slots, usage)
         self._take_options(tables.options)
@@ -67,13 +73,66 @@ cdef class Program:
     cdef int _take_routes(self, routing) except -1:
         cdef uint32_t i
         self.data.routes = <Route *>block(self.parts, sizeof(Route) * (len(routing.routes) + 1))
+        self.data.next_hops = <NextHop *>block(self.parts, sizeof(NextHop) * (len(routing.routes) + 1))
         for i in range(<uint32_t>len(routing.routes)):
             self.data.routes[i].kind, self.data.routes[i].port = routing.routes[i]
+            hop = routing.next_hops[i]
+            if hop is not None:
+                self.data.next_hops[i].via = True
+                self.data.next_hops[i].hi = hop >> 64
+                self.data.next_hops[i].lo = hop & 0xffffffffffffffff
         for i in range(2):
             self._take_map(&self.data.route_map[i], routing.route_maps[i])
             self._take_map(&self.data.ingress_map[i], routing.ingress_maps[i])
         self.data.default_port = routing.default_port
         return 0
+
+    cdef int _take_links(self, links) except -1:
+        # edge.routing.links.LinkTables, whose rows are sorted by port.
+        cdef uint32_t i
+        cdef Link *link
+        cdef LinkSubnet *subnet
+        self.data.links = <Link *>block(self.parts, sizeof(Link) * (self.data.port_count + 1))
+        self.data.link_subnets = <LinkSubnet *>block(self.parts, sizeof(LinkSubnet) * (len(links.subnets) + 1))
+        for i in range(<uint32_t>len(links.subnets)):
+            row = links.subnets[i]
+            subnet = &self.data.link_subnets[i]
+            subnet.family = row.family
+            subnet.has_own = row.own is not None
+            subnet.has_gateway = row.gateway is not None
+            subnet.first_hi, subnet.first_lo = halves(row.first)
+            subnet.last_hi, subnet.last_lo = halves(row.last)
+            subnet.own_hi, subnet.own_lo = halves(row.own or 0)
+            subnet.gateway_hi, subnet.gateway_lo = halves(row.gateway or 0)
+            subnet.has_broadcast = row.has_broadcast
+            self.data.links[<int>row.port].last_subnet = i + 1
+        self.data.answered = self._reaches(links.answered)
+        for i in range(<uint32_t>len(links.answered)):
+            self.data.links[<int>links.answered[i].port].last_answered = i + 1
+        self.data.detours = self._reaches(links.detours)
+        for i in range(<uint32_t>len(links.detours)):
+            self.data.links[<int>links.detours[i].port].last_detour = i + 1
+        for i in range(self.data.port_count):
+            # What a port has begins where that of the port before it ends.
+            link = &self.data.links[i]
+            if i:
+                link.first_subnet = self.data.links[i - 1].last_subnet
+                link.first_answered = self.data.links[i - 1].last_answered
+                link.first_detour = self.data.links[i - 1].last_detour
+            link.last_subnet = max(link.first_subnet, link.last_subnet)
+            link.last_answered = max(link.first_answered, link.last_answered)
+            link.last_detour = max(link.first_detour, link.last_detour)
+        return 0
+
+    cdef Reach *_reaches(self, list rows) except NULL:
+        cdef uint32_t i
+        cdef Reach *reaches = <Reach *>block(self.parts, sizeof(Reach) * (len(rows) + 1))
+        for i in range(<uint32_t>len(rows)):
+            reaches[i].family = rows[i].family
+            reaches[i].first_hi, reaches[i].first_lo = halves(rows[i].first)
+            reaches[i].last_hi, reaches[i].last_lo = halves(rows[i].last)
+            reaches[i].hop_hi, reaches[i].hop_lo = halves(rows[i].hop)
+        return reaches
 
     cdef uint32_t *_by_slot(self, list ids, slots) except NULL:
         # The number of each rule by its counter slot.

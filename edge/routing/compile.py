@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -48,6 +48,8 @@ class RoutingTables:
     own_addresses: list[list[tuple[int, int, int, int]]]
     """Per port (family 4 or 6, first and last address of the subnet, the edge's own address there)."""
     routes: list[tuple[RouteKind, int]]
+    next_hops: list[int | None]
+    """Per route the router behind its port, None where the destination itself is the neighbour."""
     route_maps: tuple[list[Interval], list[Interval]]
     ingress_maps: tuple[list[Interval], list[Interval]]
     default_port: int
@@ -78,14 +80,10 @@ def paint(layers: Iterable[tuple[AddressRange, int]], version: int) -> list[Inte
 
 def compile_routing(config: RoutingConfig) -> RoutingTables:
     """Resolve every precedence of ``docs/pipeline.md`` (own addresses, longest prefix, distance) into one map."""
-    routes: list[tuple[RouteKind, int]] = []
-    numbers: dict[tuple[RouteKind, int], int] = {}
+    rows: dict[tuple[RouteKind, int, IPAddress | None], int] = {}
 
-    def row(kind: RouteKind, port: int) -> int:
-        number = numbers.setdefault((kind, port), len(routes))
-        if number == len(routes):
-            routes.append((kind, port))
-        return number
+    def row(kind: RouteKind, port: int, hop: IPAddress | None = None) -> int:
+        return rows.setdefault((kind, port, hop), len(rows))
 
     networks = list(enumerate(config.networks, len(config.uplinks)))
     connected = [
@@ -102,14 +100,14 @@ def compile_routing(config: RoutingConfig) -> RoutingTables:
     # A later layer covers the earlier ones: the default, then prefixes from short to long, of equal ones the connected
     # subnet last and before it the static route of least distance.
     prefixes = [
-        (covered.size.bit_length(), 0, -order, covered, row(RouteKind.STATIC, port))
-        for order, (covered, port) in enumerate(static_routes(config))
+        (covered.size.bit_length(), 0, -order, covered, row(RouteKind.STATIC, port, hop))
+        for order, (covered, port, hop) in enumerate(static_routes(config))
     ]
     prefixes += [
         (covered.size.bit_length(), 1, 0, covered, row(RouteKind.CONNECTED, port)) for covered, port in connected
     ]
     prefixes.sort(key=lambda item: (-item[0], item[1], item[2]))
-    layers = [(whole, row(RouteKind.DEFAULT, port)) for whole, port in default_routes(config)]
+    layers = [(whole, row(RouteKind.DEFAULT, port, hop)) for whole, port, hop in default_routes(config)]
     layers += [(covered, number) for _, _, _, covered, number in prefixes]
     layers += [
         (piece, row(RouteKind.ISOLATED, port))
@@ -118,7 +116,7 @@ def compile_routing(config: RoutingConfig) -> RoutingTables:
         for subnet in network.subnets
         for piece in subtract(AddressRange.of_network(subnet.network), [covered for covered, _ in connected])
     ]
-    layers += [(covered, row(kind, port)) for covered, kind, port in own_layers(config)]
+    layers += [(covered, row(kind, port, hop)) for covered, kind, port, hop in own_layers(config)]
     ingress = [
         (AddressRange.of_network(subnet.network), port) for port, network in networks for subnet in network.subnets
     ]
@@ -126,25 +124,37 @@ def compile_routing(config: RoutingConfig) -> RoutingTables:
     return RoutingTables(
         port_kinds=[PortKind.UPLINK] * len(config.uplinks) + [port_kind(network) for network in config.networks],
         own_addresses=own_addresses(config),
-        routes=routes,
+        routes=[(kind, port) for kind, port, _ in rows],
+        next_hops=[None if hop is None else int(hop) for _, _, hop in rows],
         route_maps=(paint(layers, 4), paint(layers, 6)),
         ingress_maps=(paint(ingress, 4), paint(ingress, 6)),
         default_port=0,
     )
 
 
-def default_routes(config: RoutingConfig) -> list[tuple[AddressRange, int]]:
-    """Everything of a family goes out by the first uplink that speaks it."""
-    found: dict[int, tuple[AddressRange, int]] = {}
+def default_routes(config: RoutingConfig) -> list[tuple[AddressRange, int, IPAddress]]:
+    """Everything of a family goes out by the first uplink that speaks it, to the provider's router there."""
+    found: dict[int, tuple[AddressRange, int, IPAddress]] = {}
     for port, uplink in enumerate(config.uplinks):
         for subnet in uplink.subnets:
             whole = AddressRange.of_network(subnet.network.supernet(new_prefix=0))
-            found.setdefault(subnet.network.version, (whole, port))
+            found.setdefault(subnet.network.version, (whole, port, subnet.gateway))
     return list(found.values())
 
 
-def static_routes(config: RoutingConfig) -> list[tuple[AddressRange, int]]:
-    """Ranges and ports of the static routes, the preferred ones first."""
+def static_routes(config: RoutingConfig) -> list[tuple[AddressRange, int, IPAddress]]:
+    """Ranges, ports and next hops of the static routes, the preferred ones first; of each its nearest hop."""
+    port_of = hop_ports(config)
+    nearest = [
+        (min(route.next_hops, key=lambda hop: hop.admin_distance), AddressRange.of_network(route.network))
+        for route in config.static_routes
+    ]
+    nearest.sort(key=lambda item: item[0].admin_distance)
+    return [(covered, port_of(hop), hop.address) for hop, covered in nearest]
+
+
+def hop_ports(config: RoutingConfig) -> Callable[[NextHop], int]:
+    """What finds the port of a next hop: by its scope, else by its address; ValueError for one that leads nowhere."""
     ports = [(uplink.name, [subnet.network for subnet in uplink.subnets]) for uplink in config.uplinks]
     ports += [
         (network.name, [subnet.network for subnet in network.subnets] if network.type is NetworkType.NAT_ROUTED else [])
@@ -157,12 +167,7 @@ def static_routes(config: RoutingConfig) -> list[tuple[AddressRange, int]]:
                 return number
         raise ValueError(f"next hop {hop.address} is in no connected subnet")
 
-    nearest = [
-        (min(route.next_hops, key=lambda hop: hop.admin_distance), AddressRange.of_network(route.network))
-        for route in config.static_routes
-    ]
-    nearest.sort(key=lambda item: item[0].admin_distance)
-    return [(covered, port_of(hop)) for hop, covered in nearest]
+    return port_of
 
 
 def subtract(whole: AddressRange, parts: list[AddressRange]) -> list[AddressRange]:
@@ -179,32 +184,33 @@ def subtract(whole: AddressRange, parts: list[AddressRange]) -> list[AddressRang
     return pieces
 
 
-def own_layers(config: RoutingConfig) -> list[tuple[AddressRange, RouteKind, int]]:
-    """Addresses that are not simply forwarded to: allocated ones, the edge's own, broadcasts; the strongest last."""
+def own_layers(config: RoutingConfig) -> list[tuple[AddressRange, RouteKind, int, IPAddress | None]]:
+    """Addresses that are not simply forwarded to: allocated ones, the edge's own, broadcasts; the strongest last.  What
+    goes to an uplink's addresses from inside goes to the provider's router, which sends it back."""
     networks = list(enumerate(config.networks, len(config.uplinks)))
     routed = [(port, network) for port, network in networks if network.type is NetworkType.NAT_ROUTED]
     uplinks = list(enumerate(config.uplinks))[::-1]
-    found = [
-        (allocated, RouteKind.OWNED, port)
+    found: list[tuple[AddressRange, RouteKind, int, IPAddress | None]] = [
+        (allocated, RouteKind.OWNED, port, subnet.gateway)
         for port, uplink in uplinks
         for subnet in uplink.subnets
         for allocated in subnet.ranges
     ]
     found += [
-        (AddressRange(subnet.primary, subnet.primary), RouteKind.PRIMARY, port)
+        (AddressRange(subnet.primary, subnet.primary), RouteKind.PRIMARY, port, subnet.gateway)
         for port, uplink in uplinks
         for subnet in uplink.subnets
         if subnet.primary is not None
     ]
     found += [
-        (AddressRange(inner.gateway, inner.gateway), RouteKind.GATEWAY, port)
+        (AddressRange(inner.gateway, inner.gateway), RouteKind.GATEWAY, port, None)
         for port, network in routed
         for inner in network.subnets
     ]
     subnets = [(port, subnet.network) for port, uplink in uplinks for subnet in uplink.subnets]
     subnets += [(port, inner.network) for port, network in routed for inner in network.subnets]
     found += [
-        (AddressRange(network.broadcast_address, network.broadcast_address), RouteKind.BROADCAST, port)
+        (AddressRange(network.broadcast_address, network.broadcast_address), RouteKind.BROADCAST, port, None)
         for port, network in subnets
         if network.version == 4 and network.prefixlen <= 30
     ]

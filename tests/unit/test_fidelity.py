@@ -18,7 +18,7 @@ NOT_EMULATED = re.compile(r"\*\*NOT_EMULATED\*\* \(([^)]+)\)")
 
 MISSING = [
     *("MSS clamping", "ALGs", "IPsec", "DNS", "LB", "DHCP"),
-    *("SLAAC", "QoS", "BGP", "L2 VPN", "ARP", "route advertisement", "DFW", "L7"),
+    *("SLAAC", "QoS", "BGP", "L2 VPN", "route advertisement", "DFW", "L7"),
 ]
 
 
