@@ -176,6 +176,18 @@ class FrameTooLongError(EdgeError):
     reason = "FRAME_TOO_LONG"
 
 
+class PortSpecError(EdgeError):
+    """A port of this machine that is not written as it should be."""
+
+    reason = "INVALID_ARGUMENT"
+
+
+class PortError(EdgeError):
+    """A device that cannot be had as a port."""
+
+    reason = "PORT_FAILED"
+
+
 class PacketSyntaxError(EdgeError):
     """A packet in text form that cannot be read; ``position`` is the offending offset in the text."""
 

@@ -7,10 +7,9 @@ and is the specification of what they return.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from threading import RLock
 from weakref import WeakSet
 
 from edge.bindings import Address, Bindings
@@ -23,6 +22,8 @@ from edge.verdicts import Fragmentation, Outcome, Output, Processed, Reason, Sta
 from native import control
 from native.capture import CaptureReader
 from native.engine import Engine
+from native.neighbour import NeighbourTable
+from native.port import Ports
 from native.program import Program
 from native.snapshot import copy_engine
 
@@ -81,7 +82,7 @@ class Edge:
         self._bindings = bindings
         self._running = running
         self._prepared: WeakSet[Prepared] = WeakSet()
-        self._turn = RLock()
+        self._turn = engine
         self._waiting: list[tuple[Running, bytes]] = []
         self._waits = 0
         self._lost = 0
@@ -105,7 +106,31 @@ class Edge:
     def turn(self) -> AbstractContextManager[object]:
         """While it is held, what is asked of the edge belongs together: nobody else has a turn, and no packet passes in
         between.  A thread that has it can take it again; every method here takes one for itself."""
-        return self._turn
+        return self._engine
+
+    def attach(self, neighbours: NeighbourTable) -> None:
+        """Have a link layer from now on, which follows the configurations.  Raises ResourceError."""
+        try:
+            self._engine.attach(neighbours)
+        except MemoryError as error:
+            raise ResourceError(str(error)) from error
+
+    def forward(self, ports: Ports) -> None:
+        """Forward between ports until somebody stops them, by the clock CLOCK_MONOTONIC; in a thread of its own."""
+        self._engine.forward(ports)
+
+    @property
+    def forwarding(self) -> bool:
+        """Is a thread inside :meth:`forward`?"""
+        return self._engine.forwarding
+
+    def emit(self, ports: Ports, outputs: Iterable[Output]) -> None:
+        """Send what :meth:`process_batch` gave out by these ports."""
+        numbers = self._now.numbers
+        self._engine.emit(
+            ports,
+            [(numbers[output.port], frame) for output in outputs for frame in output.fragments or (output.frame,)],
+        )
 
     # ------------------------------------------------------------------ configurations
 

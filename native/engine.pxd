@@ -8,10 +8,13 @@ from native.events cimport Events, Limits
 from native.expect cimport Expectations
 from native.mapping cimport Mappings
 from native.fragment cimport Fragments, Pieces
+from native.neighbour cimport Neighbours, NeighbourTable, Outbox
 from native.packet cimport Packet
+from native.port cimport Arrival, IoTable
 from native.program cimport Program, ProgramData
 from native.session cimport Table
 from native.stats cimport RuleCounter, Totals
+from native.turn cimport Turn
 
 cdef enum:
     BURST = 256
@@ -59,12 +62,31 @@ ctypedef struct Result:
     Pieces pieces           # how it came, and no larger than it may leave: it may enter again.  size 0: it came whole
 
 
+ctypedef struct Work:
+    # Forwarding: all that a round needs.  The program may be another in each.
+    State *state
+    const ProgramData *program
+    IoTable *table
+    Neighbours *neighbours
+    Outbox *outbox
+    uint8_t *room               # the memory of what has none elsewhere
+    uint8_t *arena              # ARENA_SIZE
+    uint8_t *answers            # 2 * ANSWER_ROOM
+    uint8_t *spare              # ANSWER_ROOM: a segment or a piece on its way out
+    uint8_t *cut                # ANSWER_ROOM: a segment on its way in
+    Packet *packets             # BURST
+    Arrival *arrivals           # ARRIVALS
+    uint64_t next_tick
+
+
 cdef class Engine:
     cdef State state
     cdef Program program
+    cdef NeighbourTable links   # None: packets come and go without a link layer
     cdef uint8_t *arena         # frames of one burst, packed
     cdef uint8_t *answers       # two frames made by the edge: one may be the packet that the other answers
     cdef bint busy              # a thread is inside without the GIL
+    cdef Turn turn
     cdef Packet *packets
     cdef uint32_t *offsets
     cdef uint32_t *lengths

@@ -10,9 +10,10 @@ from native.account cimport count_source, end_session, expire, fold_session, wat
 from native.addresses cimport addresses_free, addresses_init
 from native.answer cimport ANSWER_ROOM, FRAME_MAX
 from native.cut cimport is_cuttable, next_piece
-from native.engine cimport BURST, PortCounter, Result, State
+from native.engine cimport BURST, PortCounter, Result, State, Work
 from native.events cimport END_CONFIG, EVENT_ENTRIES, Event, watch_nothing
 from native.expect cimport expectations_free, expectations_init, expectations_reserve
+from native.forward cimport ARENA_SIZE, empty_outbox, flush_all, forward_round, to_link
 from native.fragment cimport (
     NO_CHUNK, Fragments, Pieces, forget, fragments_free, fragments_init, fragments_reserve, index_anew, set_limits,
     set_pieces,
@@ -24,6 +25,8 @@ from native.mapped cimport turn_into_reply
 from native.memory cimport enlarge, release, reserve
 from native.packet cimport PARSED, Key, Packet, parse, set_side
 from native.pipeline cimport pipeline
+from native.neighbour cimport NeighbourTable
+from native.port cimport ARRIVALS, LINGER, Arrival, Ports, load_flag
 from native.program cimport Program, ProgramData, side_of
 from native.rebind cimport rebind
 from native.record cimport NO_PORT, Recorder
@@ -32,9 +35,14 @@ from native.session cimport (
     ORIGINAL, REPLY, Session, hash_key, key_reversed, prefetch_bucket, prefetch_session,
     table_free, table_init, table_reserve,
 )
+from native.rest cimport rest
 from native.stats cimport R_FRAGMENT_HELD, V_ALLOW, V_HELD, RuleCounter
 from native.stream cimport C_FRAME
 from native.traffic cimport count_received, count_sent
+from native.turn cimport (
+    turn_begin_work, turn_end_work, turn_free, turn_give, turn_init, turn_let_in, turn_mine, turn_take, turn_waiting,
+    turn_working,
+)
 from native.view cimport step_tuple
 from native.wire cimport unlikely
 
@@ -76,6 +84,8 @@ cdef class Engine:
     def __cinit__(self, seed: int):
         cdef uint64_t start = seed & 0xffffffffffffffff
         memset(&self.state, 0, sizeof(State))
+        if turn_init(&self.turn) != 0:
+            raise MemoryError("no memory for an engine")
         self.state.random = start
         self.state.events.ring = <Event *>reserve(EVENT_ENTRIES * sizeof(Event))
         self.arena = <uint8_t *>malloc(ARENA + FRAME_MAX)
@@ -92,6 +102,7 @@ cdef class Engine:
             raise MemoryError("no memory for an engine")
 
     def __dealloc__(self):
+        turn_free(&self.turn)
         table_free(&self.state.table)
         table_free(&self.state.mappings.table)
         addresses_free(&self.state.mappings.holders)
@@ -194,6 +205,8 @@ cdef class Engine:
             raise ValueError("there is no room for the counters of the program's ports")
         if old is not None:
             self._idle()
+            if self.links is not None:
+                self.links.reserve(program)
             if len(port_map) != old.data.port_count:
                 raise ValueError("port_map has to name every port of the program that runs")
             watch_nothing(&self.state.limits)
@@ -214,6 +227,8 @@ cdef class Engine:
         if not (sources or program.data.max_sessions_per_source):
             addresses_free(&self.state.sources)
         self.program = program
+        if old is not None and self.links is not None:
+            self.links.swap(old, program, port_map, self.state.now)
         set_limits(&self.state.fragments, program.data.max_fragments, program.data.fragment_timeout)
         watch_fragments(&self.state)
         watch_limits(&self.state, &program.data)
@@ -348,7 +363,7 @@ cdef class Engine:
 
     cdef int _idle(self) except -1:
         # An engine belongs to one thread at a time: replay() runs without the GIL, and nothing may move under it.
-        if self.busy:
+        if self.busy or (turn_working(&self.turn) and not turn_mine(&self.turn)):
             raise RuntimeError("this engine is at work in another thread")
         if self.program is None:
             raise RuntimeError("this engine has no program yet")
@@ -474,6 +489,102 @@ cdef class Engine:
             result.verdict = verdict
             result.reason = reason
 
+    # -------------------------------------------------------------- ports
+
+    def take_turn(self) -> None:
+        """Have the engine for this thread alone, as soon as whoever asked before has given it back; the thread that has
+        it takes it once more at once.  While :meth:`forward` runs every other method needs it.
+
+        Raises RuntimeError where another thread is inside without one, as :meth:`replay` may be.
+        """
+        if self.busy:
+            raise RuntimeError("this engine is at work in another thread")
+        with nogil:
+            turn_take(&self.turn)
+
+    def give_turn(self) -> None:
+        """Give back what :meth:`take_turn` took, as often.  Raises RuntimeError in a thread that has not got it."""
+        if turn_give(&self.turn) != 0:
+            raise RuntimeError("this thread has not got the turn that it gives back")
+
+    @property
+    def forwarding(self) -> bool:
+        """Is a thread inside :meth:`forward`?"""
+        return turn_working(&self.turn)
+
+    @property
+    def waiting_turns(self) -> int:
+        """How many threads have a turn or wait for one, the worker apart."""
+        return turn_waiting(&self.turn)
+
+    def __enter__(self):
+        """``with engine:`` has the turn."""
+        self.take_turn()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.give_turn()
+
+    @property
+    def neighbours(self):
+        """Who is on the links, None before :meth:`attach`."""
+        return self.links
+
+    def attach(self, NeighbourTable neighbours not None) -> None:
+        """Have a link layer from now on, which follows the programs.  Raises MemoryError."""
+        self._idle()
+        neighbours.reserve(self.program)
+        self.links = neighbours
+
+    def emit(self, Ports ports not None, list frames not None) -> None:
+        """Send frames that :meth:`process` gave out, as (port, frame): Ethernet headers with IP packets."""
+        cdef Work work
+        cdef const unsigned char[::1] frame
+        cdef uint16_t port
+        self._idle()
+        prepare(self, &work, ports)
+        try:
+            for number, frame in frames:
+                port = self._port(number)
+                if not 34 <= frame.shape[0] <= FRAME_MAX:
+                    raise ValueError("this frame holds no IP packet")
+                memcpy(work.cut, &frame[0], frame.shape[0])
+                to_link(&work, port, work.cut, <uint32_t>frame.shape[0], NULL, NULL)
+                empty_outbox(&work)
+            flush_all(&work)
+        finally:
+            free(work.room)
+
+    def forward(self, Ports ports not None) -> None:
+        """Forward between ports until Ports.stop() is called, by the clock CLOCK_MONOTONIC.  One thread at a time."""
+        cdef Work work
+        cdef uint32_t idle = 0
+        cdef int begun
+        if turn_mine(&self.turn):
+            raise RuntimeError("a thread that has the turn cannot forward: it would wait for itself")
+        if not turn_working(&self.turn):
+            self._idle()
+        with nogil:
+            begun = turn_begin_work(&self.turn)
+        if begun != 0:
+            raise RuntimeError("this engine forwards already")
+        memset(&work, 0, sizeof(work))
+        try:
+            prepare(self, &work, ports)
+            with nogil:
+                while not load_flag(&ports.table.stop):
+                    work.program = &self.program.data
+                    if forward_round(&work):
+                        idle = 0
+                    elif idle < LINGER:
+                        idle += 1
+                    else:
+                        rest(&work, &self.turn)
+                    turn_let_in(&self.turn)
+        finally:
+            free(work.room)
+            turn_end_work(&self.turn)
+
     # -------------------------------------------------------------- measuring
 
     def time_bursts(self, list frames, const uint16_t[::1] ports, const uint32_t[::1] order, int trials, int bursts):
@@ -579,3 +690,24 @@ cdef class Engine:
             (self.state.counters[i].hits, self.state.counters[i].packets, self.state.counters[i].bytes)
             for i in range(self.state.slot_count)
         ]
+
+
+cdef int prepare(Engine engine, Work *work, Ports ports) except -1:
+    memset(work, 0, sizeof(Work))
+    if engine.links is None:
+        raise RuntimeError("this engine has no link layer")
+    work.room = <uint8_t *>malloc(ARENA_SIZE + 2 * ANSWER_ROOM + ARRIVALS * sizeof(Arrival))
+    if work.room == NULL:
+        raise MemoryError("no memory for forwarding")
+    work.arena = work.room
+    work.spare = work.arena + ARENA_SIZE
+    work.cut = work.spare + ANSWER_ROOM
+    work.arrivals = <Arrival *>(work.cut + ANSWER_ROOM)
+    work.state = &engine.state
+    work.program = &engine.program.data
+    work.table = &ports.table
+    work.neighbours = &engine.links.data
+    work.outbox = &engine.links.outbox
+    work.answers = engine.answers
+    work.packets = engine.packets
+    return 0

@@ -46,6 +46,8 @@ def _missing_data() -> str | None:
 def _missing_netns() -> str | None:
     if os.geteuid() != 0:
         return "only root can make network namespaces"
+    if missing := _missing_command("ping"):
+        return f"{missing} (package iputils-ping)"
     name = f"t1edge-probe-{os.getpid()}"
     for action in ("add", "delete"):
         try:

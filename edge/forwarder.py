@@ -1,0 +1,344 @@
+"""An edge at work: a thread that forwards between its ports, and one that keeps the devices behind them."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from edge.errors import PortError
+from edge.model import EdgeConfig
+from edge.ports import (
+    Device,
+    PortKind,
+    PortSpec,
+    TakenLink,
+    bring_up,
+    check_specs,
+    find_device,
+    made_mac,
+)
+from edge.runtime import Edge
+from edge.verdicts import Processed
+from native.neighbour import NeighbourTable
+from native.port import Ports
+
+if TYPE_CHECKING:
+    from pyroute2 import IPRoute
+
+LOG = logging.getLogger(__name__)
+
+WATCH_SECONDS = 1.0
+"""How often the devices are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortCounters:
+    """Frames and bytes received and sent; dropped: those that found no room or cannot be for the edge, and those that
+    the device did not take."""
+
+    rx_packets: int = 0
+    rx_bytes: int = 0
+    rx_dropped: int = 0
+    tx_packets: int = 0
+    tx_bytes: int = 0
+    tx_dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PortStatus:
+    """A port of this machine: ``up`` if frames can pass, else ``problem`` may say why not; ``mac`` is the edge's."""
+
+    kind: PortKind
+    device: str
+    up: bool
+    mac: str
+    counters: PortCounters
+    problem: str | None = None
+
+
+class _Port:
+    """One place of the native table, and what is known of its device."""
+
+    def __init__(self, slot: int, spec: PortSpec, mac: bytes) -> None:
+        self.slot = slot
+        self.spec = spec
+        self.mac = mac
+        self.number: int | None = None
+        self.opened = False
+        self.up = False
+        self.device: Device | None = None
+        self.taken: TakenLink | None = None
+        self.problem: str | None = None
+
+    def status(self, counters: tuple[int, ...]) -> PortStatus:
+        return PortStatus(
+            self.spec.kind, self.spec.device, self.up, self.mac.hex(":"), PortCounters(*counters), self.problem
+        )
+
+
+class Forwarder:
+    """Owns the worker thread and the open ports of one edge.  Ports that ``specs`` does not name are in memory.
+
+    Raises PortSpecError where a port or a device is given twice.  ``with Forwarder(...):`` starts and stops it.
+    """
+
+    def __init__(self, edge: Edge, specs: Sequence[PortSpec]) -> None:
+        check_specs(list(specs))
+        self._edge = edge
+        self._specs = {spec.name: spec for spec in specs}
+        self._ports: dict[str, _Port] = {}
+        self._table = Ports(0)
+        self._neighbours = NeighbourTable(secrets.randbits(63))
+        self._worker: threading.Thread | None = None
+        self._keeper: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._ready = threading.Event()
+        self._failures: list[PortError] = []
+
+    # ------------------------------------------------------------------ life
+
+    def start(self) -> None:
+        """Open the ports and forward.  Raises PortError if a device cannot be had; then nothing is left open.  One that
+        is not there yet is no error: it is opened as soon as it appears."""
+        if self._worker is not None:
+            raise RuntimeError("this forwarder has been started already")
+        self._stopping.clear()
+        self._ready.clear()
+        self._failures.clear()
+        self._table.start()
+        with self._edge.turn():
+            self._edge.attach(self._neighbours)
+            self.rebind(self._edge.config)
+        self._keeper = threading.Thread(target=self._keep, name="t1edge-ports", daemon=True)
+        self._keeper.start()
+        self._ready.wait()
+        if self._failures:
+            self._keeper.join()
+            raise self._failures[0]
+        for name in self.unbound:
+            LOG.warning("the edge has no port %r: its device is open, nothing passes", name)
+        self._worker = threading.Thread(target=self._work, name="t1edge-worker", daemon=True)
+        self._worker.start()
+        while self._worker.is_alive() and not self._edge.forwarding:
+            time.sleep(0.001)
+        atexit.register(self.stop)
+
+    def _work(self) -> None:
+        """The thread that forwards."""
+        try:
+            self._edge.forward(self._table)
+        except (MemoryError, RuntimeError):
+            LOG.exception("the edge has stopped forwarding")
+            raise
+
+    def stop(self) -> None:
+        """End the worker, close the ports and leave the interfaces as they were found."""
+        atexit.unregister(self.stop)
+        self._table.stop()
+        if self._worker is not None:
+            self._worker.join()
+            self._worker = None
+        self._stopping.set()
+        if self._keeper is not None:
+            self._keeper.join()
+            self._keeper = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def rebind(self, config: EdgeConfig) -> None:
+        """Follow a configuration that the edge has just begun to run; to be called in the same turn."""
+        numbers = {name: number for number, name in enumerate(config.ports)}
+        for name in numbers:
+            if name not in self._ports:
+                self._add(config.id, self._specs.get(name, PortSpec(name, PortKind.MEMORY)))
+        for spec in self._specs.values():
+            if spec.name not in self._ports:
+                self._add(config.id, spec)
+        fresh = [port for name, port in self._ports.items() if port.number is None and name in numbers]
+        for name, port in self._ports.items():
+            port.number = numbers.get(name)
+        by_slot = {port.slot: port.number for port in self._ports.values()}
+        self._table.bind([by_slot[slot] for slot in range(self._table.count)])
+        for port in fresh:
+            self._announce(port)
+
+    def _add(self, edge_id: str, spec: PortSpec) -> None:
+        port = _Port(len(self._ports), spec, made_mac(edge_id, spec.name))
+        self._table.grow(port.slot + 1)
+        self._ports[spec.name] = port
+        if spec.kind is PortKind.MEMORY:
+            self._table.open_memory(port.slot, port.mac)
+            port.opened = port.up = True
+
+    # ------------------------------------------------------------------ packets
+
+    def inject(self, frames: Sequence[tuple[str, bytes]], now_ns: int, *, outputs: bool = True) -> list[Processed]:
+        """Send frames in by ports, as :meth:`edge.runtime.Edge.process_batch` does, and send out what leaves;
+        ``outputs``: tell that, too."""
+        with self._edge.turn():
+            done = self._edge.process_batch(frames, now_ns, outputs=True)
+            self._edge.emit(self._table, [output for item in done for output in item.outputs])
+        return done if outputs else [Processed(item.verdict, item.reason, ()) for item in done]
+
+    def feed(self, port: str, frame: bytes) -> None:
+        """A frame comes in by a port in memory."""
+        with self._edge.turn():
+            self._table.feed(self._ports[port].slot, frame)
+
+    def take(self, port: str) -> list[bytes]:
+        """What has left by a port in memory since the last time: the latest megabyte of it."""
+        with self._edge.turn():
+            return self._table.take(self._ports[port].slot)
+
+    # ------------------------------------------------------------------ what is known
+
+    @property
+    def ports(self) -> Mapping[str, PortStatus]:
+        """Every port of the configuration or of the command line, by name."""
+        with self._edge.turn():
+            return {name: port.status(self._table.counters(port.slot)) for name, port in self._ports.items()}
+
+    @property
+    def unbound(self) -> list[str]:
+        """Ports of the command line that the configuration does not have."""
+        return [name for name, port in self._ports.items() if port.number is None and name in self._specs]
+
+    @property
+    def neighbours(self) -> NeighbourTable:
+        """Who is on the links; to be asked in a turn."""
+        return self._neighbours
+
+    # ------------------------------------------------------------------ devices
+
+    def _keep(self) -> None:
+        """The thread that opens ports, looks after them and closes them; netlink is its own."""
+        from pyroute2 import IPRoute, NetlinkError
+
+        with IPRoute() as route:
+            try:
+                try:
+                    for port in list(self._devices()):
+                        self._look_after(route, port)
+                except (PortError, OSError, NetlinkError) as error:
+                    self._failures.append(error if isinstance(error, PortError) else PortError(str(error)))
+                    return
+                finally:
+                    self._ready.set()
+                while not self._stopping.wait(WATCH_SECONDS):
+                    self._watch(route)
+            finally:
+                self._release(route)
+
+    def _watch(self, route: IPRoute) -> None:
+        from pyroute2 import NetlinkError
+
+        for port in list(self._devices()):
+            try:
+                self._look_after(route, port)
+            except (PortError, OSError, NetlinkError) as error:
+                if port.problem != str(error):
+                    LOG.warning("port %s: %s", port.spec, error)
+                port.problem = str(error)
+
+    def _devices(self) -> Iterator[_Port]:
+        return (port for port in tuple(self._ports.values()) if port.spec.kind is not PortKind.MEMORY)
+
+    def _look_after(self, route: IPRoute, port: _Port) -> None:
+        """Open a port whose device is there, close one whose device has gone or is another."""
+        device = find_device(port.spec.device)
+        gone = device is None or (
+            port.device is not None and (device.index, device.mtu, device.mac) != _identity(port.device)
+        )
+        if port.opened and (gone or self._failed(port)):
+            LOG.warning("port %s: the device has gone or changed", port.spec)
+            self._close(port, device)
+        if not port.opened:
+            self._open(route, port, device)
+            device = find_device(port.spec.device)
+        up = port.opened and device is not None and device.up and device.carrier
+        if up != port.up:
+            LOG.info("port %s is %s", port.spec, "up" if up else "down")
+            with self._edge.turn():
+                port.up = up
+                self._announce(port)
+
+    def _failed(self, port: _Port) -> bool:
+        with self._edge.turn():
+            return self._table.failed(port.slot)
+
+    def _open(self, route: IPRoute, port: _Port, device: Device | None) -> None:
+        """Open a port; one whose interface is not there waits for it."""
+        if port.spec.kind is PortKind.TAP:
+            with self._edge.turn():
+                self._table.open_tap(port.slot, port.spec.device, port.mac)
+            port.opened = True
+            port.device = found = find_device(port.spec.device)
+            if found is not None:
+                bring_up(route, found)
+        elif device is None:
+            port.problem = f"there is no interface {port.spec.device}"
+            return
+        else:
+            taken = TakenLink(route, device)
+            try:
+                with self._edge.turn():
+                    self._table.open_link(port.slot, device.index, device.mtu, device.mac)
+            except BaseException:
+                taken.restore(route)
+                raise
+            port.opened, port.taken, port.device, port.mac = True, taken, device, device.mac
+        if port.device is not None and port.device.mtu < self._edge.config.options.mtu:
+            LOG.warning("port %s: its MTU is %d, less than the edge's", port.spec, port.device.mtu)
+        port.problem = None
+        LOG.info("port %s is open", port.spec)
+
+    def _close(self, port: _Port, device: Device | None) -> None:
+        """Close a port whose device is not what it was; ``device`` is what has that name now."""
+        with self._edge.turn():
+            self._table.close(port.slot)
+            port.up = False
+            self._announce(port)
+        port.opened = False
+        if port.taken is not None:
+            port.taken.forget()
+            port.taken = None
+        port.device = None
+        port.problem = None if device is not None else f"there is no device {port.spec.device}"
+
+    def _release(self, route: IPRoute) -> None:
+        """Everything as it was."""
+        for port in self._ports.values():
+            if port.opened and port.spec.kind is not PortKind.MEMORY:
+                with self._edge.turn():
+                    self._table.close(port.slot)
+                port.opened = port.up = False
+            if port.taken is not None:
+                try:
+                    port.taken.restore(route)
+                except PortError as error:
+                    LOG.warning("%s", error)
+                port.taken = port.device = None
+
+    def _announce(self, port: _Port) -> None:
+        """Tell the link layer whether a port works; in a turn."""
+        if port.number is None:
+            return
+        if port.up:
+            self._neighbours.link_up(port.number, port.mac, time.monotonic_ns())
+        else:
+            self._neighbours.link_down(port.number)
+
+
+def _identity(device: Device) -> tuple[int, int, bytes]:
+    return device.index, device.mtu, device.mac

@@ -1,0 +1,276 @@
+# Forwarding: frames from the edge's ports through the link layer and the pipeline and out of its ports, burst by burst,
+# for ever.
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from native.account cimport expire
+from native.answer cimport ANSWER_ROOM
+from native.cut cimport next_piece
+from native.engine cimport Result, Work
+from native.fragment cimport set_pieces
+from native.io cimport port_flush, port_receive, port_release, port_send
+from native.linkway cimport link_input, link_output
+from native.mss cimport clamp_mss
+from native.neighbour cimport (
+    L_PASS, L_SEND, OFFLOAD_SIZE, OUT_ERROR, OutFrame, Neighbours, Outbox, neighbours_tick,
+)
+from native.packet cimport PARSED, Packet, parse
+from native.pipeline cimport may_send, pipeline
+from native.port cimport FRAME_HEAD, Arrival, IoPort, port_of
+from native.program cimport ProgramData, side_of
+from native.record cimport NO_PORT
+from native.segment cimport Segments, begin_segments, next_segment
+from native.session cimport (
+    NONE, RW_ALG, RW_HAIRPIN, Session, hash_key, lookup, prefetch_bucket, prefetch_session,
+)
+from native.stats cimport R_NOT_IP
+from native.vnet cimport Vnet, finish_checksum, is_segmentable, leave_unfinished, segment_span
+from native.wire cimport be16, likely, unlikely
+
+cdef enum:
+    ARENA_SIZE = (1 << 20) + 131072     # of what the rings have no room for
+    EACH_TICK = 10_000_000              # ns between two looks at the neighbours' timers
+
+cdef extern from *:
+    """
+    #include <time.h>
+    static inline uint64_t t1_monotonic(void) {
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    }
+    """
+    uint64_t monotonic "t1_monotonic"() noexcept nogil
+
+
+# ---------------------------------------------------------------- out
+
+cdef inline void to_port(
+    Work *work, uint16_t number, uint8_t *frame, uint32_t length, const Packet *packet, Vnet *vnet
+) noexcept nogil:
+    # Both MAC addresses are written.  `packet` is what a frame of many segments was parsed as, NULL: one that was held.
+    cdef IoPort *port = port_of(work.table, number)
+    cdef Segments cut
+    cdef Packet again
+    cdef uint32_t size
+    if unlikely(port == NULL):
+        return
+    if likely(port_send(port, frame, length, vnet)):
+        return
+    if packet == NULL:
+        parse(&again, frame, length, 0, True)
+        packet = &again
+        if again.error != PARSED or not is_segmentable(packet, vnet):
+            return
+    begin_segments(&cut, packet, frame, vnet)
+    while True:
+        size = next_segment(&cut, work.spare)
+        if size == 0:
+            return
+        port_send(port, work.spare, size, NULL)
+
+
+cdef inline void empty_outbox(Work *work) noexcept nogil:
+    # What the link layer wants sent.  Errors about what it held may add to it; they are judged behind the others.
+    cdef OutFrame *out
+    cdef Vnet *vnet
+    cdef uint32_t i = 0
+    while i < work.outbox.count:
+        out = &work.outbox.frames[i]
+        if unlikely(out.kind == OUT_ERROR):
+            if may_send(work.program, &work.state.next_error, work.state):
+                memcpy(work.cut, work.outbox.bytes + out.at, out.length)
+                through(work, out.port, work.cut, out.length)
+        else:
+            vnet = <Vnet *>out.offload
+            to_port(work, out.port, work.outbox.bytes + out.at, out.length, NULL, vnet if vnet.gso_type else NULL)
+        i += 1
+    work.outbox.count = 0
+    work.outbox.used = 0
+
+
+cdef inline void clamp(Work *work, const IoPort *port, uint8_t *frame, uint32_t length, bint unfinished) noexcept nogil:
+    # A device that carries less than the edge allows: connections across it agree on segments that fit, either way.
+    if unlikely(port.longest < FRAME_HEAD + work.program.mtu) and length >= FRAME_HEAD + 20:
+        clamp_mss(frame + FRAME_HEAD, length - FRAME_HEAD, port.longest - FRAME_HEAD, unfinished)
+
+
+cdef inline void to_link(
+    Work *work, uint16_t number, uint8_t *frame, uint32_t length, const Packet *packet, Vnet *vnet
+) noexcept nogil:
+    cdef IoPort *port = port_of(work.table, number)
+    cdef uint8_t offload[OFFLOAD_SIZE]
+    if unlikely(port == NULL):
+        return
+    clamp(work, port, frame, length, vnet != NULL)
+    if unlikely(vnet != NULL):
+        memset(offload, 0, OFFLOAD_SIZE)
+        memcpy(offload, vnet, sizeof(Vnet))
+    if likely(link_output(
+            work.neighbours, work.program, number, port.mac, frame, length, work.state.now, work.outbox,
+            offload if vnet != NULL else NULL) == L_SEND):
+        to_port(work, number, frame, length, packet, vnet)
+
+
+cdef inline void put_out(Work *work, Result *result, const Packet *packet, Vnet *vnet) noexcept nogil:
+    # What the pipeline gives out, whole or in pieces.
+    cdef uint32_t done = 0
+    cdef uint32_t length
+    if result.out_port == NO_PORT:
+        return
+    if likely(not (result.sized and result.limit)):
+        to_link(work, result.out_port, result.frame, result.length, packet, vnet)
+        return
+    while True:
+        length = next_piece(result, &done, work.spare)
+        if length == 0:
+            return
+        to_link(work, result.out_port, work.spare, length, NULL, NULL)
+
+
+# ---------------------------------------------------------------- through
+
+cdef inline void judge(Work *work, Packet *packet, uint16_t port, Vnet *vnet) noexcept nogil:
+    # A parsed frame through the pipeline and out; `vnet` of one with many segments, else NULL.  What the provider's
+    # router would send back comes back.
+    cdef Result result
+    cdef uint8_t *buffer = work.answers
+    while True:     # ends: a forwarded packet loses a hop each time, an answer is answered once
+        pipeline(work.state, work.program, packet, port, False, buffer, &result, NULL)
+        if likely(not result.hairpin):
+            break
+        port = result.out_port
+        buffer = work.answers
+        if buffer <= result.frame < buffer + ANSWER_ROOM:       # what is answered must not be written over
+            buffer += ANSWER_ROOM
+        parse(packet, result.frame, result.length, side_of(work.program, port), False)
+        packet.hash = hash_key(&work.state.table, &packet.key)
+        if result.sized and result.pieces.size:
+            set_pieces(&work.state.fragments, packet, &result.pieces)
+    if unlikely(vnet != NULL) and result.out_port != NO_PORT and result.frame == packet.l3 - FRAME_HEAD:
+        leave_unfinished(packet, vnet)
+        put_out(work, &result, packet, vnet)
+    else:
+        put_out(work, &result, NULL, NULL)
+
+
+cdef inline void through(Work *work, uint16_t port, uint8_t *frame, uint32_t length) noexcept nogil:
+    cdef Packet packet
+    parse(&packet, frame, length, side_of(work.program, port), False)
+    packet.hash = hash_key(&work.state.table, &packet.key)
+    judge(work, &packet, port, NULL)
+
+
+cdef inline bint passes_whole(Work *work, const Packet *packet, const Vnet *vnet) noexcept nogil:
+    # Can a frame of many segments go through as one packet?  Where it belongs to a session and each of them would be
+    # treated alike: none is too large, dies or has anything rewritten but its addresses and ports.
+    cdef uint32_t found
+    cdef const Session *session
+    if packet.ttl <= 1 or segment_span(packet, vnet) > work.program.mtu:
+        return False
+    found = lookup(&work.state.table, &packet.key, packet.hash)
+    if found == NONE:
+        return False
+    session = &work.state.table.sessions[found >> 1]
+    return (not session.flow[found & 1].rewrite & (RW_ALG | RW_HAIRPIN)
+            and (not work.program.recheck or session.revision == work.program.revision))
+
+
+cdef inline void judge_large(Work *work, Packet *packet, uint16_t port, Arrival *arrival) noexcept nogil:
+    cdef Segments cut
+    cdef uint32_t length
+    if packet.error != PARSED:          # the pipeline counts it
+        judge(work, packet, port, NULL)
+        return
+    if not is_segmentable(packet, &arrival.vnet):
+        parse(packet, arrival.frame, 0, 0, False)       # not what it claims to be: malformed
+        judge(work, packet, port, NULL)
+        return
+    if passes_whole(work, packet, &arrival.vnet):
+        judge(work, packet, port, &arrival.vnet)
+        return
+    begin_segments(&cut, packet, packet.l3 - FRAME_HEAD, &arrival.vnet)
+    while True:
+        length = next_segment(&cut, work.cut)
+        if length == 0:
+            return
+        through(work, port, work.cut, length)
+
+
+# ---------------------------------------------------------------- in
+
+cdef inline void admit_frame(
+    Work *work, uint16_t number, IoPort *port, Arrival *arrival, Packet *packet
+) noexcept nogil:
+    # The link layer's look at a frame, which has no length afterwards where it goes no further.
+    cdef bint large = arrival.vnet.gso_type != 0
+    packet.error = R_NOT_IP
+    if unlikely(not large and arrival.vnet.flags):
+        if not finish_checksum(arrival.frame, arrival.length, &arrival.vnet):
+            port.counters.rx_dropped += 1
+            arrival.length = 0
+            return
+    if unlikely(link_input(
+            work.neighbours, work.program, number, port.mac, arrival.frame, arrival.length, work.state.now,
+            work.outbox) != L_PASS):
+        if work.outbox.count:
+            empty_outbox(work)
+        arrival.length = 0
+        return
+    if be16(arrival.frame + 12) == 0x0800 or be16(arrival.frame + 12) == 0x86dd:
+        clamp(work, port, arrival.frame, arrival.length, large)
+    parse(packet, arrival.frame, arrival.length, side_of(work.program, number), large)
+    packet.hash = hash_key(&work.state.table, &packet.key)
+    if likely(packet.error == PARSED):
+        prefetch_bucket(&work.state.table, packet.hash)
+
+
+cdef inline uint32_t serve_port(Work *work, IoPort *port) noexcept nogil:
+    # One burst of one port; how many frames had come.
+    cdef uint32_t count = port_receive(port, work.arrivals, work.arena, ARENA_SIZE)
+    cdef uint32_t i
+    for i in range(count):
+        admit_frame(work, port.number, port, &work.arrivals[i], &work.packets[i])
+    for i in range(count):
+        if likely(work.packets[i].error == PARSED):
+            prefetch_session(&work.state.table, work.packets[i].hash)
+    for i in range(count):
+        if unlikely(work.arrivals[i].length == 0):
+            continue
+        if unlikely(work.arrivals[i].vnet.gso_type):
+            judge_large(work, &work.packets[i], port.number, &work.arrivals[i])
+        else:
+            judge(work, &work.packets[i], port.number, NULL)
+        if unlikely(work.outbox.count):
+            empty_outbox(work)
+    port_release(port)
+    return count
+
+
+cdef inline uint32_t forward_round(Work *work) noexcept nogil:
+    # A burst of each port, and what time brings; how many frames had come.
+    cdef IoPort *port
+    cdef uint32_t i
+    cdef uint32_t frames = 0
+    cdef uint64_t now = monotonic()
+    if now > work.state.now:
+        work.state.now = now
+    if work.state.now >= work.next_tick:
+        work.next_tick = work.state.now + EACH_TICK
+        neighbours_tick(work.neighbours, work.program, work.state.now, work.outbox)
+        expire(work.state)
+    for i in range(work.table.count):
+        port = &work.table.ports[i]
+        if port.kind and port.number != NO_PORT:
+            frames += serve_port(work, port)
+    if unlikely(work.outbox.count):
+        empty_outbox(work)
+    flush_all(work)
+    return frames
+
+
+cdef inline void flush_all(Work *work) noexcept nogil:
+    cdef uint32_t i
+    for i in range(work.table.count):
+        port_flush(&work.table.ports[i])

@@ -1,0 +1,131 @@
+# Whose engine it is.  A worker forwards with it all the time; whoever else needs it takes a turn and is let in between
+# two bursts, in the order of asking, the worker included: nobody starves.
+
+from libc.stdint cimport uint32_t
+
+cdef extern from *:
+    """
+    #include <pthread.h>
+    #include <stdint.h>
+
+    typedef struct {
+        pthread_mutex_t lock;
+        pthread_cond_t changed;
+        uint32_t waiting;           /* others who have asked and not given back: all that the worker looks at */
+        uint64_t next, serving;     /* a ticket for each who asks */
+        int taken, working;         /* by the holder of `serving`; is there a worker? */
+        pthread_t holder;
+        uint32_t depth;
+    } t1_turn;
+
+    static inline int t1_turn_init(t1_turn *turn) {
+        if (pthread_mutex_init(&turn->lock, NULL) != 0) return -1;
+        if (pthread_cond_init(&turn->changed, NULL) != 0) { pthread_mutex_destroy(&turn->lock); return -1; }
+        return 0;
+    }
+    static inline void t1_turn_free(t1_turn *turn) {
+        pthread_cond_destroy(&turn->changed);
+        pthread_mutex_destroy(&turn->lock);
+    }
+    static inline int t1_turn_mine(t1_turn *turn) {
+        int mine;
+        pthread_mutex_lock(&turn->lock);
+        mine = turn->taken && pthread_equal(turn->holder, pthread_self());
+        pthread_mutex_unlock(&turn->lock);
+        return mine;
+    }
+    static inline int t1_turn_working(t1_turn *turn) {
+        return __atomic_load_n(&turn->working, __ATOMIC_RELAXED);
+    }
+    static inline uint32_t t1_turn_waiting(t1_turn *turn) {
+        return __atomic_load_n(&turn->waiting, __ATOMIC_RELAXED);
+    }
+    /* With the lock held. */
+    static inline void t1_turn_queue(t1_turn *turn) {
+        uint64_t ticket = turn->next++;
+        while (turn->taken || turn->serving != ticket) pthread_cond_wait(&turn->changed, &turn->lock);
+        turn->taken = 1;
+        turn->holder = pthread_self();
+        turn->depth = 1;
+    }
+    static inline void t1_turn_pass_on(t1_turn *turn) {
+        turn->taken = 0;
+        turn->serving++;
+        pthread_cond_broadcast(&turn->changed);
+    }
+    static inline void t1_turn_take(t1_turn *turn) {
+        pthread_mutex_lock(&turn->lock);
+        if (turn->taken && pthread_equal(turn->holder, pthread_self())) {
+            turn->depth++;
+        } else {
+            __atomic_add_fetch(&turn->waiting, 1, __ATOMIC_RELAXED);
+            t1_turn_queue(turn);
+        }
+        pthread_mutex_unlock(&turn->lock);
+    }
+    /* -1: it is not the caller's. */
+    static inline int t1_turn_give(t1_turn *turn) {
+        int mine;
+        pthread_mutex_lock(&turn->lock);
+        mine = turn->taken && pthread_equal(turn->holder, pthread_self());
+        if (mine && --turn->depth == 0) {
+            __atomic_sub_fetch(&turn->waiting, 1, __ATOMIC_RELAXED);
+            t1_turn_pass_on(turn);
+        }
+        pthread_mutex_unlock(&turn->lock);
+        return mine ? 0 : -1;
+    }
+    /* The worker's side; -1: there is one already. */
+    static inline int t1_turn_begin_work(t1_turn *turn) {
+        int free;
+        pthread_mutex_lock(&turn->lock);
+        free = !turn->working;
+        if (free) {
+            __atomic_store_n(&turn->working, 1, __ATOMIC_RELAXED);
+            t1_turn_queue(turn);
+        }
+        pthread_mutex_unlock(&turn->lock);
+        return free ? 0 : -1;
+    }
+    static inline void t1_turn_leave(t1_turn *turn) {
+        pthread_mutex_lock(&turn->lock);
+        t1_turn_pass_on(turn);
+        pthread_mutex_unlock(&turn->lock);
+    }
+    static inline void t1_turn_enter(t1_turn *turn) {
+        pthread_mutex_lock(&turn->lock);
+        t1_turn_queue(turn);
+        pthread_mutex_unlock(&turn->lock);
+    }
+    static inline void t1_turn_end_work(t1_turn *turn) {
+        pthread_mutex_lock(&turn->lock);
+        __atomic_store_n(&turn->working, 0, __ATOMIC_RELAXED);
+        t1_turn_pass_on(turn);
+        pthread_mutex_unlock(&turn->lock);
+    }
+    static inline void t1_turn_let_in(t1_turn *turn) {
+        if (__builtin_expect(__atomic_load_n(&turn->waiting, __ATOMIC_RELAXED) == 0, 1)) return;
+        pthread_mutex_lock(&turn->lock);
+        t1_turn_pass_on(turn);
+        t1_turn_queue(turn);
+        pthread_mutex_unlock(&turn->lock);
+    }
+    """
+    ctypedef struct Turn "t1_turn":
+        pass
+    int turn_init "t1_turn_init"(Turn *turn) noexcept nogil
+    void turn_free "t1_turn_free"(Turn *turn) noexcept nogil
+    # Does this thread hold it?
+    bint turn_mine "t1_turn_mine"(Turn *turn) noexcept nogil
+    uint32_t turn_waiting "t1_turn_waiting"(Turn *turn) noexcept nogil
+    bint turn_working "t1_turn_working"(Turn *turn) noexcept nogil
+    # Waits; the thread that holds it takes it once more at once.  -1 where it is given back by another.
+    void turn_take "t1_turn_take"(Turn *turn) noexcept nogil
+    int turn_give "t1_turn_give"(Turn *turn) noexcept nogil
+    # The worker holds it from turn_begin_work() (-1: there is another worker) to turn_end_work(), except in
+    # turn_let_in() and, where it sleeps, from turn_leave() to turn_enter().
+    int turn_begin_work "t1_turn_begin_work"(Turn *turn) noexcept nogil
+    void turn_end_work "t1_turn_end_work"(Turn *turn) noexcept nogil
+    void turn_let_in "t1_turn_let_in"(Turn *turn) noexcept nogil
+    void turn_leave "t1_turn_leave"(Turn *turn) noexcept nogil
+    void turn_enter "t1_turn_enter"(Turn *turn) noexcept nogil
