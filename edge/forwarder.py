@@ -7,6 +7,7 @@ import logging
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -23,6 +24,7 @@ from edge.ports import (
     find_device,
     made_mac,
 )
+from edge.routing.neighbour_table import NeighbourState
 from edge.runtime import Edge
 from edge.verdicts import Processed
 from native.neighbour import NeighbourTable
@@ -38,7 +40,7 @@ WATCH_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class PortCounters:
+class DeviceCounters:
     """Frames and bytes received and sent; dropped: those that found no room or cannot be for the edge, and those that
     the device did not take."""
 
@@ -58,7 +60,7 @@ class PortStatus:
     device: str
     up: bool
     mac: str
-    counters: PortCounters
+    counters: DeviceCounters
     problem: str | None = None
 
 
@@ -78,7 +80,7 @@ class _Port:
 
     def status(self, counters: tuple[int, ...]) -> PortStatus:
         return PortStatus(
-            self.spec.kind, self.spec.device, self.up, self.mac.hex(":"), PortCounters(*counters), self.problem
+            self.spec.kind, self.spec.device, self.up, self.mac.hex(":"), DeviceCounters(*counters), self.problem
         )
 
 
@@ -218,6 +220,12 @@ class Forwarder:
     def neighbours(self) -> NeighbourTable:
         """Who is on the links; to be asked in a turn."""
         return self._neighbours
+
+    def neighbour_states(self) -> dict[str, int]:
+        """How many neighbours are in each state; all states are named."""
+        with self._edge.turn():
+            found = Counter(state for _, _, _, _, state, _ in self._neighbours.neighbours(time.monotonic_ns()))
+        return {state.name: found[state] for state in NeighbourState}
 
     # ------------------------------------------------------------------ devices
 

@@ -178,6 +178,8 @@ class Edge:
                 raise no_memory(error) from error
         try:
             prepared.program = Program(tables, *slots, revision)
+            with self._turn:
+                self._engine.reserve_links(prepared.program)
         except MemoryError as error:
             raise no_memory(error) from error
         return prepared

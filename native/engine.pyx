@@ -530,6 +530,11 @@ cdef class Engine:
         """Who is on the links, None before :meth:`attach`."""
         return self.links
 
+    def reserve_links(self, Program program not None) -> None:
+        """Make room for what the link layer, if there is one, has to know of a program.  Raises MemoryError."""
+        if self.links is not None:
+            self.links.reserve(program)
+
     def attach(self, NeighbourTable neighbours not None) -> None:
         """Have a link layer from now on, which follows the programs.  Raises MemoryError."""
         self._idle()

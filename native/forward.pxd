@@ -25,6 +25,7 @@ from native.session cimport (
     NONE, RW_ALG, RW_HAIRPIN, Session, hash_key, lookup, prefetch_bucket, prefetch_session,
 )
 from native.stats cimport R_NOT_IP
+from native.traffic cimport count_received, count_sent
 from native.vnet cimport Vnet, finish_checksum, is_segmentable, leave_unfinished, segment_span
 from native.wire cimport be16, likely, unlikely
 
@@ -131,20 +132,23 @@ cdef inline void put_out(Work *work, Result *result, const Packet *packet, Vnet 
 
 # ---------------------------------------------------------------- through
 
-cdef inline void judge(Work *work, Packet *packet, uint16_t port, Vnet *vnet) noexcept nogil:
-    # A parsed frame through the pipeline and out; `vnet` of one with many segments, else NULL.  What the provider's
-    # router would send back comes back.
+cdef inline void judge(Work *work, Packet *packet, uint16_t port, uint32_t length, Vnet *vnet) noexcept nogil:
+    # A parsed frame of so many bytes through the pipeline and out; `vnet` of one with many segments, else NULL.  What the
+    # provider's router would send back comes back.
     cdef Result result
     cdef uint8_t *buffer = work.answers
     while True:     # ends: a forwarded packet loses a hop each time, an answer is answered once
+        count_received(work.state, port, packet, length)
         pipeline(work.state, work.program, packet, port, False, buffer, &result, NULL)
+        count_sent(work.state, &result, work.spare)
         if likely(not result.hairpin):
             break
         port = result.out_port
         buffer = work.answers
         if buffer <= result.frame < buffer + ANSWER_ROOM:       # what is answered must not be written over
             buffer += ANSWER_ROOM
-        parse(packet, result.frame, result.length, side_of(work.program, port), False)
+        length = result.length
+        parse(packet, result.frame, length, side_of(work.program, port), False)
         packet.hash = hash_key(&work.state.table, &packet.key)
         if result.sized and result.pieces.size:
             set_pieces(&work.state.fragments, packet, &result.pieces)
@@ -159,7 +163,7 @@ cdef inline void through(Work *work, uint16_t port, uint8_t *frame, uint32_t len
     cdef Packet packet
     parse(&packet, frame, length, side_of(work.program, port), False)
     packet.hash = hash_key(&work.state.table, &packet.key)
-    judge(work, &packet, port, NULL)
+    judge(work, &packet, port, length, NULL)
 
 
 cdef inline bint passes_whole(Work *work, const Packet *packet, const Vnet *vnet) noexcept nogil:
@@ -181,14 +185,14 @@ cdef inline void judge_large(Work *work, Packet *packet, uint16_t port, Arrival 
     cdef Segments cut
     cdef uint32_t length
     if packet.error != PARSED:          # the pipeline counts it
-        judge(work, packet, port, NULL)
+        judge(work, packet, port, arrival.length, NULL)
         return
     if not is_segmentable(packet, &arrival.vnet):
         parse(packet, arrival.frame, 0, 0, False)       # not what it claims to be: malformed
-        judge(work, packet, port, NULL)
+        judge(work, packet, port, arrival.length, NULL)
         return
     if passes_whole(work, packet, &arrival.vnet):
-        judge(work, packet, port, &arrival.vnet)
+        judge(work, packet, port, arrival.length, &arrival.vnet)
         return
     begin_segments(&cut, packet, packet.l3 - FRAME_HEAD, &arrival.vnet)
     while True:
@@ -241,7 +245,7 @@ cdef inline uint32_t serve_port(Work *work, IoPort *port) noexcept nogil:
         if unlikely(work.arrivals[i].vnet.gso_type):
             judge_large(work, &work.packets[i], port.number, &work.arrivals[i])
         else:
-            judge(work, &work.packets[i], port.number, NULL)
+            judge(work, &work.packets[i], port.number, work.arrivals[i].length, NULL)
         if unlikely(work.outbox.count):
             empty_outbox(work)
     port_release(port)

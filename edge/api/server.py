@@ -7,7 +7,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
@@ -94,7 +94,8 @@ class Server:
         self._credentials = ReloadedCredentials(tls) if tls else None
         self._service = EdgeService(gateway)
         self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(options=_OPTIONS)  # type: ignore[attr-defined]
+        aio: Any = grpc.aio  # type: ignore[attr-defined]  # what the stubs of grpc lack
+        self._server = aio.server(options=_OPTIONS)
         edge_service_pb2_grpc.add_EdgeServiceServicer_to_server(self._service, self._server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)

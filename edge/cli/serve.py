@@ -7,7 +7,7 @@ import click
 from edge.cli.common import EdgeCommand, ExitCode, allow_unsupported_option, edge_argument
 from edge.errors import EdgeError
 
-_START_FAILURES = frozenset({"CANNOT_LISTEN", "CANNOT_OPEN_PORT", "STORAGE_FAILED"})
+_START_FAILURES = frozenset({"CANNOT_LISTEN", "PORT_FAILED", "STORAGE_FAILED"})
 
 
 class ServeCommand(EdgeCommand):

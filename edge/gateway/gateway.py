@@ -16,6 +16,7 @@ from edge.gateway.lifecycle import Lifecycle
 from edge.gateway.tracing import trace_packets
 from edge.gateway.values import Counters, Traced
 from edge.store import RevisionInfo
+from edge.verdicts import Processed
 
 
 class Gateway(Lifecycle):
@@ -109,11 +110,11 @@ class Gateway(Lifecycle):
             self._retire(config)
         return Traced(results, revision if candidate is None else 0, warnings)
 
-    def inject(self, frames: Sequence[tuple[str, bytes]], *, outputs: bool) -> tuple[int, list[Any]]:
+    def inject(self, frames: Sequence[tuple[str, bytes]], *, outputs: bool) -> tuple[int, list[Processed]]:
         """Send frames into ports, all under one configuration: its revision, and what became of each."""
         with self.edge.turn():
             if self.forwarding is not None:
-                return self.edge.revision, self.forwarding.inject(frames, self.now_ns(), outputs)
+                return self.edge.revision, self.forwarding.inject(frames, self.now_ns(), outputs=outputs)
             return self.edge.revision, self.edge.process_batch(frames, self.now_ns(), outputs=outputs)
 
     async def delete_sessions(self, match: Any, *, leader_epoch: int = 0) -> int:

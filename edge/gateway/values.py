@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from edge.diff import Change
 from edge.errors import Problem
@@ -13,6 +12,7 @@ from edge.model import EdgeConfig
 from edge.state import RuleCounters, Stats
 from edge.store import RevisionInfo
 from edge.trace import TraceResult
+from edge.verdicts import Processed
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +54,5 @@ class Forwarding(Protocol):
     def rebind(self, config: EdgeConfig) -> None:
         """The edge runs another configuration; called within the turn of the change."""
 
-    def inject(self, frames: Sequence[tuple[str, bytes]], now_ns: int, outputs: bool) -> list[Any]:
+    def inject(self, frames: Sequence[tuple[str, bytes]], now_ns: int, *, outputs: bool) -> list[Processed]:
         """Send frames into ports; what leaves the edge leaves by its ports."""
-
-
-class Turn(Protocol):
-    """What takes turns."""
-
-    def turn(self) -> AbstractContextManager[object]:
-        """While it is held, nothing else happens on the edge."""
