@@ -289,9 +289,9 @@ cdef class Engine:
         for port, frame in frames:
             self._port(port)
             self._fits(len(frame))
-        if now_ns > self.state.now:
-            self.state.now = now_ns
         done = []
+        if frames and now_ns > self.state.now:
+            self.state.now = now_ns
         while first < len(frames):
             first += self._batch_burst(frames, first, outputs, done)
         return done

@@ -93,9 +93,9 @@ class Server:
         self._address = address
         self._credentials = ReloadedCredentials(tls) if tls else None
         self._service = EdgeService(gateway)
-        self._health = health.aio.HealthServicer()
-        aio: Any = grpc.aio  # type: ignore[attr-defined]  # what the stubs of grpc lack
-        self._server = aio.server(options=_OPTIONS)
+        checks: Any = health  # whose stubs lack aio
+        self._health = checks.aio.HealthServicer()
+        self._server = grpc.aio.server(options=_OPTIONS)
         edge_service_pb2_grpc.add_EdgeServiceServicer_to_server(self._service, self._server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)

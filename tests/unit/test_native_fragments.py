@@ -465,10 +465,8 @@ def test_ipv4_without_df_is_cut() -> None:
     assert only(edge.process("LAN", frame, 0, unsegmented=True)).frames == (output.frame,)
 
 
-@pytest.mark.parametrize(
-    "options", [b"\x82\x01\x00\x00", b"\x82\x05\x00\x00", b"\x01\x01\x01\x82", b"\x00\x82\x04\x00"]
-)
-def test_options_that_make_no_sense_are_not_copied(options: bytes) -> None:
+def test_what_stands_behind_the_end_of_the_options_is_not_copied() -> None:
+    options = b"\x00\x82\x04\x00"
     output = only(Edge(dual(mtu=1280)).process("LAN", piece4(udp_data(2000), 0, 2000, options=options), 0))
     assert [frame[14] for frame in output.fragments] == [0x46, 0x45]
 

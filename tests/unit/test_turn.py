@@ -31,15 +31,17 @@ def test_without_a_worker_everything_goes_without_a_turn() -> None:
 
 
 def test_beside_a_worker_a_turn_is_needed(edge: Edge) -> None:
+    engine = edge._engine
     with pytest.raises(RuntimeError, match="at work in another thread"):
-        edge.sessions()
+        engine.counters()
+    assert edge.sessions() == [], "an edge takes a turn by itself"
     with edge.turn():
         assert edge.sessions() == []
         with edge.turn():
             assert edge.sessions() == []
         assert edge.sessions() == [], "the inner turn has given back the outer one"
     with pytest.raises(RuntimeError, match="at work in another thread"):
-        edge.sessions()
+        engine.counters()
 
 
 def test_what_was_not_taken_cannot_be_given_back() -> None:
