@@ -93,11 +93,7 @@ cdef class Engine:
     cdef uint16_t *in_ports
     cdef uint64_t *times
 
-    cdef int _reserve_slots(self, uint32_t slots, uint32_t usage, uint32_t ports) except -1
-    cdef int _reserve_mappings(self, uint32_t mappings) except -1
-    cdef int _count_sources(self) except -1
     cdef int _idle(self) except -1
-    cdef int _renumber_fragments(self, list port_map) except -1
     cdef int _came_in(self, Packet *packet, tuple fragmentation) except -1
     cdef uint32_t _batch_burst(self, list frames, Py_ssize_t first, bint outputs, list done) except 0
     cdef tuple _output(self, const Result *result)

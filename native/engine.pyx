@@ -2,46 +2,41 @@
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from native.capture cimport CaptureReader
-from native.account cimport count_source, end_session, expire, fold_session, watch_fragments
-from native.addresses cimport addresses_free, addresses_init
+from native.account cimport expire, fold_session, watch_fragments
+from native.addresses cimport addresses_free
 from native.answer cimport ANSWER_ROOM, FRAME_MAX
 from native.cut cimport is_cuttable, next_piece
-from native.engine cimport BURST, PortCounter, Result, State, Work
-from native.events cimport END_CONFIG, EVENT_ENTRIES, Event, watch_nothing
-from native.expect cimport expectations_free, expectations_init, expectations_reserve
+from native.engine cimport BURST, Result, State, Work
+from native.events cimport EVENT_ENTRIES, Event, watch_nothing
+from native.expect cimport expectations_free, expectations_init
 from native.forward cimport ARENA_SIZE, empty_outbox, flush_all, forward_round, to_link
-from native.fragment cimport (
-    NO_CHUNK, Fragments, Pieces, forget, fragments_free, fragments_init, fragments_reserve, index_anew, set_limits,
-    set_pieces,
-)
+from native.fragment cimport Pieces, fragments_free, fragments_init, set_limits, set_pieces
 from native.limits cimport watch_limits
 from native.link cimport MAX_FRAME
 from native.machine cimport ticks
 from native.mapped cimport turn_into_reply
-from native.memory cimport enlarge, release, reserve
+from native.memory cimport release, reserve
 from native.packet cimport PARSED, Key, Packet, parse, set_side
 from native.pipeline cimport pipeline
 from native.neighbour cimport NeighbourTable
 from native.port cimport ARRIVALS, LINGER, Arrival, Ports, load_flag
 from native.program cimport Program, ProgramData, side_of
-from native.rebind cimport rebind
+from native.rebind cimport rebind_sessions, renumber_fragments
 from native.record cimport NO_PORT, Recorder
+from native.room cimport make_room
 from native.route cimport NOWHERE, map_lookup
-from native.session cimport (
-    ORIGINAL, REPLY, Session, hash_key, key_reversed, prefetch_bucket, prefetch_session,
-    table_free, table_init, table_reserve,
-)
+from native.session cimport hash_key, prefetch_bucket, prefetch_session, table_free, table_init
 from native.rest cimport rest
-from native.stats cimport R_FRAGMENT_HELD, V_ALLOW, V_HELD, RuleCounter
+from native.stats cimport R_FRAGMENT_HELD, V_ALLOW, V_HELD
 from native.stream cimport C_FRAME
 from native.traffic cimport count_received, count_sent
 from native.turn cimport (
-    turn_begin_work, turn_end_work, turn_free, turn_give, turn_init, turn_let_in, turn_mine, turn_take, turn_waiting,
-    turn_working,
+    turn_begin_work, turn_end_work, turn_free, turn_give, turn_init, turn_let_in, turn_mine, turn_take,
+    turn_waiting, turn_working,
 )
 from native.view cimport step_tuple
 from native.wire cimport unlikely
@@ -66,16 +61,6 @@ cdef inline void set_and_parse(
 ) noexcept nogil:
     parse(packet, frame, size, side_of(program, port), unsegmented)
     packet.hash = hash_key(&state.table, &packet.key)
-
-
-cdef int more(void **array, size_t present, size_t wanted, size_t size) noexcept nogil:
-    # Room for so many items, the new ones zeroed; -1: no memory, nothing changed.
-    cdef void *larger = realloc(array[0], wanted * size)
-    if larger == NULL:
-        return -1
-    memset(<char *>larger + present * size, 0, (wanted - present) * size)
-    array[0] = larger
-    return 0
 
 
 cdef class Engine:
@@ -132,64 +117,9 @@ cdef class Engine:
 
         Raises MemoryError, the engine being as before or roomier.
         """
-        cdef void *ids
         if self.program is not None:
             self._idle()
-        if (table_reserve(&self.state.table, sessions) != 0
-                or expectations_reserve(&self.state.expectations, sessions) != 0):
-            raise MemoryError(f"no address space for {sessions} sessions")
-        if <uint64_t>sessions * 8 > self.state.session_ids_reserved:
-            ids = enlarge(self.state.session_ids, self.state.session_ids_reserved, <uint64_t>sessions * 8)
-            if ids == NULL:
-                raise MemoryError(f"no address space for {sessions} sessions")
-            self.state.session_ids = <uint64_t *>ids
-            self.state.session_ids_reserved = <uint64_t>sessions * 8
-        if fragments_reserve(&self.state.fragments, fragments) != 0:
-            raise MemoryError(f"no address space for {fragments} held fragments")
-        if mappings:
-            self._reserve_mappings(mappings)
-        if sources and self.state.sources.entries == NULL:
-            self._count_sources()
-        self._reserve_slots(slots, usage, ports)
-
-    cdef int _reserve_slots(self, uint32_t slots, uint32_t usage, uint32_t ports) except -1:
-        cdef State *state = &self.state
-        if slots > state.slot_count:
-            if more(<void **>&state.counters, state.slot_count, slots, sizeof(RuleCounter)) != 0:
-                raise MemoryError("no memory for rule counters")
-            state.slot_count = slots
-        if usage > state.usage_count:
-            if (more(<void **>&state.usage, state.usage_count, usage, 4) != 0
-                    or more(<void **>&state.exhausted, state.usage_count, usage, 4) != 0):
-                raise MemoryError("no memory for the usage of external addresses")
-            state.usage_count = usage
-        if ports > state.port_count:
-            if more(<void **>&state.port_counters, state.port_count, ports, sizeof(PortCounter)) != 0:
-                raise MemoryError("no memory for the counters of ports")
-            state.port_count = ports
-        return 0
-
-    cdef int _reserve_mappings(self, uint32_t mappings) except -1:
-        cdef uint64_t seed = self.state.table.seed[0]
-        if self.state.mappings.table.buckets == NULL and table_init(&self.state.mappings.table, seed) != 0:
-            raise MemoryError("no memory for mappings")
-        if self.state.mappings.holders.entries == NULL and addresses_init(&self.state.mappings.holders, seed) != 0:
-            raise MemoryError("no memory for the addresses of mappings")
-        if table_reserve(&self.state.mappings.table, mappings) != 0:
-            raise MemoryError(f"no address space for {mappings} mappings")
-        return 0
-
-    cdef int _count_sources(self) except -1:
-        cdef uint32_t number
-        cdef const Session *session
-        if addresses_init(&self.state.sources, self.state.table.seed[1]) != 0:
-            raise MemoryError("no memory for the sources of sessions")
-        for number in range(self.state.table.top):
-            session = &self.state.table.sessions[number]
-            if session.live and not count_source(&self.state, &session.flow[ORIGINAL].key):
-                addresses_free(&self.state.sources)
-                raise MemoryError("no memory for the sources of sessions")
-        return 0
+        make_room(&self.state, slots, usage, sessions, fragments, mappings, sources, ports)
 
     def swap(self, Program program not None, list port_map, bint flush, bint sources=False) -> None:
         """Run ``program`` from the next packet on.
@@ -199,8 +129,6 @@ cdef class Engine:
         Datagrams that wait for pieces go with their port only.  ``sources``: count sessions by source in any case.
         """
         cdef Program old = self.program
-        cdef uint32_t number
-        cdef Session *session
         if program.data.port_count > self.state.port_count:
             raise ValueError("there is no room for the counters of the program's ports")
         if old is not None:
@@ -210,20 +138,8 @@ cdef class Engine:
             if len(port_map) != old.data.port_count:
                 raise ValueError("port_map has to name every port of the program that runs")
             watch_nothing(&self.state.limits)
-            for number in range(self.state.table.top):
-                session = &self.state.table.sessions[number]
-                if not session.live:
-                    continue
-                old_out, old_in = session.flow[ORIGINAL].out_port, session.flow[REPLY].out_port
-                out_port, in_port = port_map[old_out], port_map[old_in]
-                if flush or out_port is None or in_port is None:
-                    end_session(&self.state, number, END_CONFIG)
-                    continue
-                if not rebind(&old.data, &program.data, session, in_port, out_port):
-                    session.flow[ORIGINAL].out_port = old_out       # what is told of it is about the old program
-                    session.flow[REPLY].out_port = old_in
-                    end_session(&self.state, number, END_CONFIG)
-            self._renumber_fragments(port_map)
+            rebind_sessions(&self.state, &old.data, &program.data, port_map, flush)
+            renumber_fragments(&self.state.fragments, port_map)
         if not (sources or program.data.max_sessions_per_source):
             addresses_free(&self.state.sources)
         self.program = program
@@ -232,22 +148,6 @@ cdef class Engine:
         set_limits(&self.state.fragments, program.data.max_fragments, program.data.fragment_timeout)
         watch_fragments(&self.state)
         watch_limits(&self.state, &program.data)
-
-    cdef int _renumber_fragments(self, list port_map) except -1:
-        cdef Fragments *fragments = &self.state.fragments
-        cdef uint32_t number = fragments.oldest
-        cdef uint32_t newer
-        while number != NO_CHUNK:
-            newer = fragments.datagrams[number].newer
-            if port_map[fragments.datagrams[number].port] is None:
-                forget(fragments, number)
-            number = newer
-        number = fragments.oldest
-        while number != NO_CHUNK:
-            fragments.datagrams[number].port = port_map[fragments.datagrams[number].port]
-            number = fragments.datagrams[number].newer
-        index_anew(fragments)
-        return 0
 
     # -------------------------------------------------------------- packets
 

@@ -133,8 +133,8 @@ cdef inline void put_out(Work *work, Result *result, const Packet *packet, Vnet 
 # ---------------------------------------------------------------- through
 
 cdef inline void judge(Work *work, Packet *packet, uint16_t port, uint32_t length, Vnet *vnet) noexcept nogil:
-    # A parsed frame of so many bytes through the pipeline and out; `vnet` of one with many segments, else NULL.  What the
-    # provider's router would send back comes back.
+    # A parsed frame of so many bytes through the pipeline and out; `vnet` of one with many segments, else NULL.  What
+    # the provider's router would send back comes back.
     cdef Result result
     cdef uint8_t *buffer = work.answers
     while True:     # ends: a forwarded packet loses a hop each time, an answer is answered once

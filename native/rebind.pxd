@@ -1,9 +1,13 @@
-# What becomes of a session when another program takes over.
+# What becomes of sessions, and of datagrams in pieces, when another program takes over.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
+from native.account cimport end_session
 from native.admit cimport foresee_hairpin
 from native.decide cimport is_local, is_owned
+from native.engine cimport State
+from native.events cimport END_CONFIG
+from native.fragment cimport NO_CHUNK, Fragments, forget, index_anew
 from native.kinds cimport ROUTE_BROADCAST, ROUTE_ISOLATED
 from native.packet cimport Key, Packet, key_family
 from native.program cimport ProgramData
@@ -54,3 +58,41 @@ cdef inline bint rebind(
     foresee_hairpin(new, session, ORIGINAL)
     foresee_hairpin(new, session, REPLY)
     return True
+
+
+cdef inline int rebind_sessions(
+    State *state, const ProgramData *old, const ProgramData *new, list port_map, bint flush
+) except -1:
+    # Every session; `port_map` and `flush` as Engine.swap() has them.
+    cdef uint32_t number
+    cdef Session *session
+    for number in range(state.table.top):
+        session = &state.table.sessions[number]
+        if not session.live:
+            continue
+        old_out, old_in = session.flow[ORIGINAL].out_port, session.flow[REPLY].out_port
+        out_port, in_port = port_map[old_out], port_map[old_in]
+        if flush or out_port is None or in_port is None:
+            end_session(state, number, END_CONFIG)
+        elif not rebind(old, new, session, in_port, out_port):
+            session.flow[ORIGINAL].out_port = old_out       # what is told of it is about the old program
+            session.flow[REPLY].out_port = old_in
+            end_session(state, number, END_CONFIG)
+    return 0
+
+
+cdef inline int renumber_fragments(Fragments *fragments, list port_map) except -1:
+    # Datagrams that wait for pieces go with their port.
+    cdef uint32_t number = fragments.oldest
+    cdef uint32_t newer
+    while number != NO_CHUNK:
+        newer = fragments.datagrams[number].newer
+        if port_map[fragments.datagrams[number].port] is None:
+            forget(fragments, number)
+        number = newer
+    number = fragments.oldest
+    while number != NO_CHUNK:
+        fragments.datagrams[number].port = port_map[fragments.datagrams[number].port]
+        number = fragments.datagrams[number].newer
+    index_anew(fragments)
+    return 0
