@@ -14,6 +14,7 @@ from edge.routing.compile import PortKind
 from edge.state import (
     LIMIT_NAMES,
     LimitReached,
+    NextSegment,
     PacketLogged,
     RuntimeEvent,
     SessionEndCause,
@@ -28,6 +29,7 @@ from native import control
 
 RawEndpoints = tuple[int, int, int, int, int]
 RawMatch = tuple[int, int, int, int, int, int, int, int]
+RawNext = tuple[int, int, int]
 RawSession = tuple[
     int,
     int,
@@ -46,6 +48,7 @@ RawSession = tuple[
     int,
     tuple[int, int],
     tuple[int, int],
+    tuple[RawNext | None, RawNext | None],
 ]
 
 DROPPED_AT = {
@@ -155,7 +158,7 @@ def wanted(match: SessionMatch, running: Running, slots: dict[str, int]) -> RawM
 def session_info(raw: RawSession, running: Running, slot_ids: Sequence[str]) -> SessionInfo:
     """A session whose ports have the numbers that they had when ``running`` ran."""
     number, protocol, icmp_type, in_port, out_port, original, translated, first, second = raw[:9]
-    firewall, dnat, snat, revision, created, expires, packets, size = raw[9:]
+    firewall, dnat, snat, revision, created, expires, packets, size, following = raw[9:]
     return SessionInfo(
         number,
         protocol,
@@ -173,7 +176,13 @@ def session_info(raw: RawSession, running: Running, slot_ids: Sequence[str]) -> 
         expires,
         packets,
         size,
+        (next_segment(following[0]), next_segment(following[1])),
     )
+
+
+def next_segment(raw: RawNext | None) -> NextSegment | None:
+    """What one end of a session would send next."""
+    return None if raw is None else NextSegment(*raw)
 
 
 def runtime_events(raw: bytes, running: Running, slot_ids: Sequence[str]) -> Iterator[RuntimeEvent]:

@@ -21,7 +21,7 @@ from edge.reference_answers import Answer, Ruling
 from edge.reference_arrival import arrive, as_sent
 from edge.reference_hairpin import journey
 from edge.reference_limits import limits_of
-from edge.reference_listing import matches
+from edge.reference_listing import listed, matches
 from edge.reference_mapping import allocate, draws_port, mapped, mapping_key
 from edge.reference_related import quoted_session, related
 from edge.reference_rules import rules, too_big
@@ -360,12 +360,12 @@ class ReferenceEdge:
 
     def sessions(self) -> list[SessionInfo]:
         """Every live session, the oldest first."""
-        return [session.info() for session in self._state.sessions]
+        return [listed(session) for session in self._state.sessions]
 
     def sessions_page(self, *, after: int = 0, limit: int = 1000, match: SessionMatch | None = None) -> SessionsPage:
         """Up to ``limit`` sessions that match, the oldest first, from those behind number ``after`` on."""
         behind = [session for session in self._state.sessions if session.id > after]
-        found = [session.info() for session in behind]
+        found = [listed(session) for session in behind]
         page = [info for info in found if match is None or matches(match, info)][:limit]
         more = page and page[-1].id < found[-1].id
         return SessionsPage(page, page[-1].id if more else None)

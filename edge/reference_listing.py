@@ -1,9 +1,26 @@
-"""Which sessions somebody asks for."""
+"""Sessions for whoever asks: which of them are meant, and what is told of each."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from edge.reference_sessions import ORIGINAL, REPLY, Session
 from edge.reference_wire import TCP, UDP
-from edge.state import SessionInfo, SessionMatch
+from edge.state import NextSegment, SessionInfo, SessionMatch
+
+
+def listed(session: Session) -> SessionInfo:
+    """All that is told of a live session."""
+    return replace(session.info(), next_segments=(next_segment(session, ORIGINAL), next_segment(session, REPLY)))
+
+
+def next_segment(session: Session, side: int) -> NextSegment | None:
+    """What a side would send next, None where that is not known."""
+    known = None if session.windows is None else session.windows.next_of(side)
+    if known is None:
+        return None
+    seq, window = known
+    return NextSegment(seq, session.shifts[side].shifted(seq), window)
 
 
 def matches(match: SessionMatch, info: SessionInfo) -> bool:

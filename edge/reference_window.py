@@ -201,6 +201,11 @@ class Windows:
             return None
         return ChallengeAck(peer.low, self._acknowledged(1 - me), peer.edge_window)
 
+    def next_of(self, side: int) -> tuple[int, int] | None:
+        """The sequence number behind all that a side has sent, and its window; None while it has sent nothing."""
+        own = self._sides[side]
+        return (own.low, own.edge_window) if own.seen else None
+
     def covers(self, me: int, seq: int) -> bool:
         """True for a segment that this side could have sent of late (RFC 5927 4.1)."""
         own, peer = self._sides[me], self._sides[1 - me]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NamedTuple
 
 from edge.addresses import AddressRange, IPNetwork
 from edge.packets.show import format_frame
@@ -37,6 +38,16 @@ def state_text(protocol: int, originator: int, responder: int) -> str:
     return f"{names[originator]}:{names[responder]}" if names else ""
 
 
+class NextSegment(NamedTuple):
+    """What one end of a TCP session would send next: the number behind all that it has sent, as it counts itself
+    (``seq``) and as the other end is told (``shown_seq``: an ALG may have changed lengths), with the ``window``, as it
+    is on the wire, by which it last said how much it takes."""
+
+    seq: int
+    shown_seq: int
+    window: int
+
+
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
     """One session.
@@ -45,7 +56,9 @@ class SessionInfo:
     ``original`` is its first packet as it entered by ``in_port``, ``translated`` the same packet as it left by
     ``out_port``.  ``packets`` and ``bytes`` (of IP) are pairs: the original direction, the replies.  Rule ids are
     those that admitted it (firewall: None when a NAT rule bypassed it); ``icmp_type`` is the type of the ICMP message
-    that made it, None for other protocols.
+    that made it, None for other protocols.  ``next_segments`` are those of the originator and of the responder; None
+    where sequence numbers are not followed: before the first packet of a side, without TCP, where the SYN was not seen,
+    and in events.
     """
 
     id: int
@@ -64,6 +77,7 @@ class SessionInfo:
     expires_ns: int
     packets: tuple[int, int]
     bytes: tuple[int, int]
+    next_segments: tuple[NextSegment | None, NextSegment | None] = (None, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Protocol
 
@@ -26,7 +27,8 @@ from edge.packets.names import SYN, TCP, UDP
 from edge.packets.show import format_endpoint
 from edge.printable import printable
 from edge.runtime import Edge
-from edge.state import SessionInfo
+from edge.state import SessionMatch, SessionsPage, Stats
+from edge.trace_sessions import known_of, session_of
 from edge.verdicts import Endpoints, Fragmentation, Outcome, Output, Reason, Stage, Step, StepResult, Verdict
 
 SECOND_NS = 1_000_000_000
@@ -69,8 +71,11 @@ class TracedEdge(Protocol):
     def process(self, port: str, frame: bytes, now_ns: int, *, fragmentation: Fragmentation | None = None) -> Outcome:
         """Judge one frame; ``fragmentation``: it is a whole datagram that came in such pieces."""
 
-    def sessions(self) -> list[SessionInfo]:
-        """Every live session."""
+    def sessions_page(self, *, after: int = 0, limit: int = 1000, match: SessionMatch | None = None) -> SessionsPage:
+        """Some of the live sessions that match."""
+
+    def stats(self) -> Stats:
+        """Every counter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +176,14 @@ class TraceResult:
 
 class Tracer:
     """Sends packets through one edge and keeps what a conversation needs: the clock, the ends of sessions, the last
-    output.  The clock begins at ``now_ns`` and moves only when told to wait."""
+    output.  The clock begins at ``now_ns`` and moves only when told to wait.  TCP sessions that the edge has when the
+    tracer is made go on with the numbers that they have come to."""
 
     def __init__(self, edge: TracedEdge, *, now_ns: int = 0) -> None:
         self._edge = edge
         self._start_ns = self._now_ns = now_ns
-        self._conversation = Conversation()
+        lookup = partial(known_of, edge) if edge.stats().sessions_open else None
+        self._conversation = Conversation(lookup)
         self._pieces = Pieces()
         self._last_output: TraceOutput | None = None
         self._firewall_names = {rule.id: rule.name for rule in edge.config.firewall.rules}
@@ -297,14 +304,10 @@ class Tracer:
 
     def _session(self, port: str, frame: bytes) -> TraceSession | None:
         """The live session whose next packet, in one direction or the other, is like the one that entered."""
-        headers, shown = decode_frame(frame), format_frame(frame)
-        for info in self._edge.sessions():
-            forth = info.in_port == port and format_endpoints(frame, info.original) == shown
-            back = info.out_port == port and format_endpoints(frame, answered(info)) == shown
-            if headers is not None and info.protocol == headers.protocol and (forth or back):
-                idle_timeout_s = (info.expires_ns - self._now_ns) / SECOND_NS
-                return TraceSession(info.state, idle_timeout_s, info.packets, info.bytes)
-        return None
+        info = session_of(self._edge, port, frame)
+        if info is None:
+            return None
+        return TraceSession(info.state, (info.expires_ns - self._now_ns) / SECOND_NS, info.packets, info.bytes)
 
     def _step(self, step: Step, frame: bytes | None, keys: frozenset[str], *, admitted: bool) -> TraceStep:
         # A NAT rule logs what it translates, or leaves as it is, once the packet is admitted.
@@ -366,14 +369,6 @@ def _ttl_key(entered: Output) -> frozenset[str]:
     """``ttl`` for a packet that came back with one that its text, read again, would not give it."""
     headers = decode_frame(entered.frame) if entered.hairpin else None
     return frozenset({"ttl"}) if headers is not None and headers.ttl != DEFAULT_TTL else frozenset()
-
-
-def answered(info: SessionInfo) -> Endpoints:
-    """The endpoints of a reply to the session's translated packets; an ICMP identifier stays where it is shown."""
-    seen = info.translated
-    if info.icmp_type is not None:
-        return Endpoints(seen.dst, seen.sport, seen.src, seen.dport)
-    return Endpoints(seen.dst, seen.dport, seen.src, seen.sport)
 
 
 def new_edge(config: EdgeConfig) -> TracedEdge:

@@ -4,6 +4,7 @@ from typing import Any, TypeAlias
 from native.engine import Engine
 
 _RawEndpoints: TypeAlias = tuple[int, int, int, int, int]
+_RawNext: TypeAlias = tuple[int, int, int]
 _RawSession: TypeAlias = tuple[
     int,
     int,
@@ -22,6 +23,7 @@ _RawSession: TypeAlias = tuple[
     int,
     tuple[int, int],
     tuple[int, int],
+    tuple[_RawNext | None, _RawNext | None],
 ]
 _RawMatch: TypeAlias = tuple[int, int, int, int, int, int, int, int]
 _RawEvent: TypeAlias = tuple[int, int, tuple[Any, ...]]

@@ -14,7 +14,7 @@ from native.engine cimport Engine, PortCounter
 from native.events cimport (
     E_ENDED, E_LIMIT, E_LOGGED, E_STARTED, END_DELETED, EVENT_ENTRIES, Event, LoggedPacket,
 )
-from native.listing cimport Match, SessionRecord, next_match
+from native.listing cimport Match, NextSegment, SessionRecord, next_match, note_session
 from native.packet cimport Key, key_proto
 from native.session cimport ORIGINAL, REPLY, Session, key_reversed
 from native.stats cimport REASONS, VERDICTS, Totals
@@ -64,8 +64,7 @@ def copy_sessions(Engine engine not None, uint32_t first, uint32_t slots, uint32
             number = next_match(&engine.state, &wanted, number, end)
             if number >= end:
                 break
-            records[found].id = engine.state.session_ids[number]
-            records[found].session = engine.state.table.sessions[number]
+            note_session(&engine.state, number, &records[found])
             found += 1
             number += 1
         return (PyBytes_FromStringAndSize(<char *>records, found * sizeof(SessionRecord)),
@@ -94,7 +93,11 @@ def delete_sessions(Engine engine not None, uint32_t first, uint32_t slots, tupl
         ended += 1
 
 
-cdef tuple session_tuple(uint64_t session_id, const Session *session):
+cdef object next_or_none(const NextSegment *segment):
+    return (segment.seq, segment.shown, segment.window) if segment.known else None
+
+
+cdef tuple session_tuple(uint64_t session_id, const Session *session, tuple following):
     cdef Key translated
     key_reversed(&session.flow[REPLY].key, 0, &translated)
     return (
@@ -104,18 +107,20 @@ cdef tuple session_tuple(uint64_t session_id, const Session *session):
         session.state[0], session.state[1],
         slot_or_none(session.fw_slot), slot_or_none(session.dnat_slot), slot_or_none(session.snat_slot),
         session.revision, session.created, session.expires,
-        (session.packets[0], session.packets[1]), (session.bytes[0], session.bytes[1]),
+        (session.packets[0], session.packets[1]), (session.bytes[0], session.bytes[1]), following,
     )
 
 
 def decode_sessions(bytes records not None):
     """One tuple a session: (id, protocol, ICMP type or None, in port, out port, original and translated endpoints, both
-    states, slots of firewall, DNAT and SNAT rule or None, revision, created, expires, packets, bytes)."""
+    states, slots of firewall, DNAT and SNAT rule or None, revision, created, expires, packets, bytes, and by side what
+    it would send next: (sequence number as it counts itself, as the other side is told, window) or None)."""
     cdef const SessionRecord *record = <const SessionRecord *>PyBytes_AS_STRING(records)
     cdef Py_ssize_t count = len(records) // sizeof(SessionRecord)
     cdef Py_ssize_t i
     for i in range(count):
-        yield session_tuple(record[i].id, &record[i].session)
+        following = (next_or_none(&record[i].next[ORIGINAL]), next_or_none(&record[i].next[REPLY]))
+        yield session_tuple(record[i].id, &record[i].session, following)
 
 
 # ------------------------------------------------------------------ events
@@ -163,7 +168,7 @@ cdef tuple logged_tuple(const LoggedPacket *logged):
 def decode_events(bytes events not None):
     """One tuple an event, (kind, now, ...): LOGGED (in port, first bytes of the IP packet, verdict, reason,
     protocol, rule slot, revision, stage, result, endpoints judged, endpoints after or None), STARTED and ENDED (cause,
-    session as of :func:`decode_sessions`), LIMIT (kind, reached, family, address)."""
+    session as of :func:`decode_sessions`, but without what is next), LIMIT (kind, reached, family, address)."""
     cdef const Event *event = <const Event *>PyBytes_AS_STRING(events)
     cdef Py_ssize_t count = len(events) // sizeof(Event)
     cdef Py_ssize_t i
@@ -176,7 +181,7 @@ def decode_events(bytes events not None):
                 wide(event[i].body.limit.hi, event[i].body.limit.lo))
         else:
             yield event[i].kind, event[i].now, (
-                event[i].cause, session_tuple(event[i].id, &event[i].body.session))
+                event[i].cause, session_tuple(event[i].id, &event[i].body.session, (None, None)))
 
 
 LOGGED, STARTED, ENDED, LIMIT = E_LOGGED, E_STARTED, E_ENDED, E_LIMIT

@@ -5,10 +5,19 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from native.engine cimport State
 from native.packet cimport K_TCP, K_UDP, Key, key_dport, key_family, key_proto, key_sport
 from native.session cimport ORIGINAL, REPLY, Session
+from native.shift cimport told_by
+
+ctypedef struct NextSegment:
+    # Of one side of a TCP session: what it would send next.
+    uint32_t seq                # as it counts itself
+    uint32_t shown              # as the other side is told
+    uint16_t window             # as it is on the wire
+    bint known
 
 ctypedef struct SessionRecord:
     uint64_t id
     Session session
+    NextSegment next[2]         # by side
 
 ctypedef struct Match:
     # All that is asked for must hold.
@@ -65,3 +74,21 @@ cdef inline uint32_t next_match(const State *state, const Match *match, uint32_t
             return number
         number += 1
     return end
+
+
+cdef inline void note_next(const State *state, const Session *session, int side, NextSegment *next) noexcept nogil:
+    # Behind the highest end seen, with the window by which it last moved the other side's limit.
+    next.known = session.kind == K_TCP and session.flow[side].own_reach != 0
+    if not next.known:
+        return
+    next.seq = session.seqlo[side]
+    next.shown = told_by(state, session, side, next.seq)
+    next.window = session.flow[side].edge_win
+
+
+cdef inline void note_session(const State *state, uint32_t number, SessionRecord *record) noexcept nogil:
+    # All that is told of a live session.
+    record.id = state.session_ids[number]
+    record.session = state.table.sessions[number]
+    note_next(state, &state.table.sessions[number], ORIGINAL, &record.next[ORIGINAL])
+    note_next(state, &state.table.sessions[number], REPLY, &record.next[REPLY])

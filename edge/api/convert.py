@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edge.errors import Problem
     from edge.gateway import RevisionInfo
     from edge.state import PortCounters, RuleCounters, SessionInfo, Stats
-    from edge.trace import TraceResult, TraceStep
+    from edge.trace import TraceResult, TraceSession, TraceStep
     from edge.verdicts import Endpoints, Output, Reason, Stage, StepResult, Verdict
 
 SECOND_NS = 1_000_000_000
@@ -165,6 +165,17 @@ def trace(result: TraceResult) -> trace_pb2.PacketTrace:
         ),
         hairpin=result.hairpin,
         explanation=result.explanation,
+        session=None if result.session is None else trace_session(result.session),
+    )
+
+
+def trace_session(item: TraceSession) -> trace_pb2.TraceSession:
+    """The session that a traced packet belongs to."""
+    return trace_pb2.TraceSession(
+        state=item.state,
+        idle_timeout=duration(round(item.idle_timeout_s * SECOND_NS)),
+        forward=traffic(item.packets[0], item.bytes[0]),
+        reverse=traffic(item.packets[1], item.bytes[1]),
     )
 
 

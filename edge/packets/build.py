@@ -14,7 +14,6 @@ ETHERNET = bytes.fromhex("020000000001020000000002")
 _FRAGMENT_HEADER = 44
 
 DEFAULT_TTL = 64
-DEFAULT_WINDOW = 65535
 DEFAULT_QUERY = 1  # identifier and sequence number of an ICMP query
 
 DEFAULT_IDENTIFICATION = 1  # of a datagram in pieces
@@ -73,7 +72,7 @@ def _tcp_header(packet: PacketText, sport: int, dport: int, conversation: Conver
     expected = conversation.expected((packet.src, sport, packet.dst, dport), flags)
     seq = packet.values.get("seq", expected.seq)
     ack = packet.values.get("ack", expected.ack if flags & ACK else 0)
-    window = packet.values.get("win", DEFAULT_WINDOW)
+    window = packet.values.get("win", expected.window)
     return struct.pack("!HHIIBBHHH", sport, dport, seq, ack, 5 << 4, flags, window, 0, 0)
 
 

@@ -41,9 +41,17 @@ def eprt(random: Random, address: bytes, port: int) -> bytes:
     d = random.choice(DELIMITERS)
     net = ("1" if len(address) == 4 else "2") if random.random() < 0.97 else random.choice("0123")
     shown = ip_address(address)
-    text = shown.exploded if random.random() < 0.2 else str(shown)
+    text = long_form(random, address) if random.random() < 0.3 else str(shown)
     number = f"{port:05d}" if random.random() < 0.08 else str(port)
     return f"{random.choice(('EPRT', 'EPRT', 'eprt'))} {d}{net}{d}{text}{d}{number}{d}".encode()
+
+
+def long_form(random: Random, address: bytes) -> str:
+    """An address with more digits than it needs; of IPv6, perhaps ended as IPv4, as long as any can be."""
+    shown = ip_address(address).exploded
+    if len(address) == 16 and random.random() < 0.4:
+        shown = f"{shown[:30]}{ip_address(address[12:])}"
+    return shown.upper() if random.random() < 0.3 else shown
 
 
 def answer_227(random: Random, address: bytes, port: int) -> bytes:

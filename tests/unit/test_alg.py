@@ -117,6 +117,23 @@ CASES = {
         f"tcp [{SERVER6}]:0 > [{OUTSIDE6}]:51210 S", f"tcp [{SERVER6}]:20 > [{OUTSIDE6}]:51210 S",
         f"INTERNET tcp [{SERVER6}]:20 > [{OUTSIDE6}]:51210 S",
     ),
+    "EPRT over IPv6, exploded": Case(
+        (), IN6, "> EPRT |2|2001:0db8:beef:0000:0000:0000:0000:0009|1234|",
+        "EPRT |2|2001:0db8:beef:0000:0000:0000:0000:0009|1234|",
+        f"tcp [{SERVER6}]:0 > [{OUTSIDE6}]:1234 S", f"tcp [{SERVER6}]:20 > [{OUTSIDE6}]:1234 S",
+        f"INTERNET tcp [{SERVER6}]:20 > [{OUTSIDE6}]:1234 S",
+    ),
+    "EPRT over IPv6, exploded, behind SNAT": Case(
+        (WAY_OUT6,), OUT6, "> EPRT |2|2001:0db8:0020:0000:0000:0000:0000:0050|1234|", "EPRT |2|2001:db8:ff::10|1234|",
+        f"tcp [{OUTSIDE6}]:0 > [2001:db8:ff::10]:1234 S", f"tcp [{OUTSIDE6}]:20 > [2001:db8:ff::10]:1234 S",
+        f"LAN tcp [{OUTSIDE6}]:20 > [{CLIENT6}]:1234 S",
+    ),
+    "EPRT over IPv6, ended as IPv4": Case(
+        (), IN6, "> EPRT |2|2001:0DB8:BEEF:0000:0000:0000:0.0.0.9|1234|",
+        "EPRT |2|2001:0DB8:BEEF:0000:0000:0000:0.0.0.9|1234|",
+        f"tcp [{SERVER6}]:0 > [{OUTSIDE6}]:1234 S", f"tcp [{SERVER6}]:20 > [{OUTSIDE6}]:1234 S",
+        f"INTERNET tcp [{SERVER6}]:20 > [{OUTSIDE6}]:1234 S",
+    ),
     "EPRT over IPv6 behind SNAT": Case(
         (WAY_OUT6,), OUT6, "> EPRT |2|2001:0db8:20:0:0:0:0:50|51210|", "EPRT |2|2001:db8:ff::10|51210|",
         f"tcp [{OUTSIDE6}]:0 > [2001:db8:ff::10]:51210 S", f"tcp [{OUTSIDE6}]:20 > [2001:db8:ff::10]:51210 S",

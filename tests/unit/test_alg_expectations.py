@@ -288,3 +288,16 @@ def test_client_and_server_are_one_machine_and_name_one_port(make: Make) -> None
     assert chosen(said(control, "> PORT 10,30,0,5,19,136")) == 5000
     assert chosen(said(control, "< 227 (10,30,0,5,19,136)")) == 5001  # what comes there bears another source
     assert chosen(said(control, "> PORT 10,30,0,5,19,136")) == 5000
+
+
+def test_what_is_announced_on_a_copy_is_not_awaited_here(make: Make) -> None:
+    control = Control(make(ftp_edge(WAY_OUT, options=ports("2000-2001"))), OUT)
+    said(control, port_line(2000))
+    copy = Control.__new__(Control)
+    copy.edge, copy.info = control.edge.snapshot(), control.info
+    copy.tracer = Tracer(copy.edge)
+    assert expected(said(copy, port_line(2001))) == f"tcp {OUTSIDE}:0 > 203.0.113.10:2001 S"
+    assert expected(said(copy, port_line(2002))) is None  # both are awaited there
+    assert expected(said(control, port_line(2002))) == f"tcp {OUTSIDE}:0 > 203.0.113.10:2001 S"
+    assert why(copy.tracer.send(f"tcp {OUTSIDE}:20 > 203.0.113.10:2000 S")) == "ALLOW ALG"
+    assert why(control.tracer.send(f"tcp {OUTSIDE}:20 > 203.0.113.10:2000 S")) == "ALLOW ALG"
