@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from edge.diff import Change, ChangeKind, FieldChange
 from edge.errors import Problem
-from edge.trace import TraceOutput, TraceResult, TraceStep
+from edge.trace import TraceOutput, TraceResult, TraceSession, TraceStep
 from edge.v1 import config_pb2, event_pb2, session_pb2, trace_pb2
 from edge.verdicts import Reason, Stage, StepResult, Verdict
 
@@ -114,7 +114,7 @@ def applied(given: Any, file: str | None) -> AppliedAnswer:
 
 
 def trace(given: trace_pb2.PacketTrace) -> TraceResult:
-    """One pass of one packet.  The session behind it is not told."""
+    """One pass of one packet."""
     steps = tuple(_step(item) for item in given.steps)
     return TraceResult(
         packet=given.packet,
@@ -125,11 +125,21 @@ def trace(given: trace_pb2.PacketTrace) -> TraceResult:
         explanation=given.explanation,
         steps=steps,
         outputs=tuple(TraceOutput(item.port, item.packet, item.data, item.fragments) for item in given.outputs),
-        session=None,
+        session=_session(given.session) if given.HasField("session") else None,
         firewall_rule=next(
             ((step.rule or "", step.rule_id) for step in steps if step.stage is Stage.FIREWALL and step.rule_id), None
         ),
         nat_rules=tuple(rule for step in steps for rule in step.nat_rules),
+    )
+
+
+def _session(given: trace_pb2.TraceSession) -> TraceSession:
+    ways = (given.forward, given.reverse)
+    return TraceSession(
+        state=given.state,
+        idle_timeout_s=given.idle_timeout.ToNanoseconds() / 1e9,
+        packets=(ways[0].packets, ways[1].packets),
+        bytes=(ways[0].bytes, ways[1].bytes),
     )
 
 

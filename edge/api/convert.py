@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edge.errors import Problem
     from edge.gateway import RevisionInfo
     from edge.state import PortCounters, RuleCounters, SessionInfo, Stats
-    from edge.trace import TraceResult, TraceStep
+    from edge.trace import TraceResult, TraceSession, TraceStep
     from edge.verdicts import Endpoints, Output, Reason, Stage, StepResult, Verdict
 
 SECOND_NS = 1_000_000_000
@@ -165,6 +165,16 @@ def trace(result: TraceResult) -> trace_pb2.PacketTrace:
         ),
         hairpin=result.hairpin,
         explanation=result.explanation,
+        session=None if result.session is None else _trace_session(result.session),
+    )
+
+
+def _trace_session(found: TraceSession) -> trace_pb2.TraceSession:
+    return trace_pb2.TraceSession(
+        state=found.state,
+        idle_timeout=duration(round(found.idle_timeout_s * SECOND_NS)),
+        forward=traffic(found.packets[0], found.bytes[0]),
+        reverse=traffic(found.packets[1], found.bytes[1]),
     )
 
 

@@ -44,7 +44,7 @@ def to_option(function: Decorated) -> Decorated:
     """``--to`` and the files of TLS."""
     for option in reversed(
         [
-            click.option("--to", "address", metavar="ADDRESS", default=DEFAULT_ADDRESS, show_default=True,
+            click.option("--to", "target", metavar="ADDRESS", default=DEFAULT_ADDRESS, show_default=True,
                          help="The edge: HOST:PORT or unix:PATH."),
             click.option("--tls-cert", metavar="FILE", help="PEM: the own certificate, for TLS."),
             click.option("--tls-key", metavar="FILE", help="PEM: its key."),
@@ -81,7 +81,7 @@ def connect(options: dict[str, Any]) -> EdgeClient:
         tls = tls_files(cert, key, authorities)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    return EdgeClient(options.pop("address"), tls, timeout_s=options.pop("timeout"))
+    return EdgeClient(options.pop("target"), tls, timeout_s=options.pop("timeout"))
 
 
 def conditions_of(options: dict[str, Any]) -> Conditions:
