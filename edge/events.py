@@ -79,7 +79,7 @@ class EventSource(Protocol):
 
     watch_sessions: bool
 
-    def take_events(self) -> tuple[list[Any], int]:
+    def take_raw_events(self) -> tuple[list[Any], int]:
         """Events since the last call, oldest first, and how many were lost behind them.  From any thread."""
 
     def sessions_begun(self) -> int:
@@ -138,7 +138,7 @@ class EventLog:
         """Take what the edge has.  It may have much: in a thread, and others have their turns."""
         if self._source is None:
             return
-        events, lost = await asyncio.to_thread(self._source.take_events)
+        events, lost = await asyncio.to_thread(self._source.take_raw_events)
         if events:
             self._extend(events)
         if lost:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
+from typing import Any, NamedTuple
 
 from edge.addresses import AddressRange, PortRange
 from edge.bindings import Address
@@ -16,7 +16,6 @@ from edge.state import (
     LimitReached,
     NextSegment,
     PacketLogged,
-    RuntimeEvent,
     SessionEndCause,
     SessionEnded,
     SessionInfo,
@@ -185,7 +184,29 @@ def next_segment(raw: RawNext | None) -> NextSegment | None:
     return None if raw is None else NextSegment(*raw)
 
 
-def runtime_events(raw: bytes, running: Running, slot_ids: Sequence[str]) -> Iterator[RuntimeEvent]:
+class SessionEvent(NamedTuple):
+    """A session began, or ended for a cause, while ``running`` ran.  There may be very many: what is to be told of one
+    is made when somebody asks."""
+
+    now_ns: int
+    started: bool
+    cause: int
+    raw: RawSession
+    running: Running
+    slot_ids: Sequence[str]
+
+    def told(self) -> SessionStarted | SessionEnded:
+        """The event as everybody else knows it."""
+        info = session_info(self.raw, self.running, self.slot_ids)
+        if self.started:
+            return SessionStarted(self.now_ns, info)
+        return SessionEnded(self.now_ns, info, SessionEndCause(self.cause))
+
+
+RawEvent = SessionEvent | PacketLogged | LimitReached
+
+
+def runtime_events(raw: bytes, running: Running, slot_ids: Sequence[str]) -> Iterator[RawEvent]:
     """Events that were taken while ``running`` ran."""
     for kind, now_ns, what in control.decode_events(raw):
         if kind == control.LOGGED:
@@ -195,10 +216,7 @@ def runtime_events(raw: bytes, running: Running, slot_ids: Sequence[str]) -> Ite
             address = str(make_address(family, number)) if family else None
             yield LimitReached(now_ns, LIMIT_NAMES[limit], address, bool(reached))
         else:
-            cause, session = what
-            info = session_info(session, running, slot_ids)
-            started = kind == control.STARTED
-            yield SessionStarted(now_ns, info) if started else SessionEnded(now_ns, info, SessionEndCause(cause))
+            yield SessionEvent(now_ns, kind == control.STARTED, what[0], what[1], running, slot_ids)
 
 
 def packet_logged(now_ns: int, what: tuple[Any, ...], running: Running, slot_ids: Sequence[str]) -> PacketLogged:

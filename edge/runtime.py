@@ -16,7 +16,18 @@ from edge.bindings import Address, Bindings
 from edge.compiler import Tables, compile_tables
 from edge.errors import FrameTooLongError, NoPortError, ResourceError, UnknownPortError
 from edge.model import DEFAULT_SEED, EdgeConfig, SessionsOnChange
-from edge.raw import DROPPED_AT, RawEndpoints, RawMatch, Running, endpoints, runtime_events, session_info, wanted
+from edge.raw import (
+    DROPPED_AT,
+    RawEndpoints,
+    RawEvent,
+    RawMatch,
+    Running,
+    SessionEvent,
+    endpoints,
+    runtime_events,
+    session_info,
+    wanted,
+)
 from edge.state import PortCounters, RuleCounters, RuntimeEvent, SessionInfo, SessionMatch, SessionsPage, Stats
 from edge.verdicts import Fragmentation, Outcome, Output, Processed, Reason, Stage, Step, StepResult, Verdict
 from native import control
@@ -415,7 +426,12 @@ class Edge:
     def take_events(self) -> tuple[list[RuntimeEvent], int]:
         """What happened since the last call, oldest first, and how many events were lost behind that because nobody
         asked in time: 65,536 are kept."""
-        found: list[RuntimeEvent] = []
+        found, lost = self.take_raw_events()
+        return [event.told() if isinstance(event, SessionEvent) else event for event in found], lost
+
+    def take_raw_events(self) -> tuple[list[RawEvent], int]:
+        """The same, with those of sessions still to be told."""
+        found: list[RawEvent] = []
         lost_at_all = 0
         for _ in range(CALLS_A_TAKE):
             with self._turn:

@@ -174,22 +174,33 @@ class TraceResult:
         }
 
 
+class RuleNames:
+    """What is told of a configuration's rules.  Many traces under one configuration can share it."""
+
+    def __init__(self, config: EdgeConfig) -> None:
+        self.config = config
+        self.firewall = {rule.id: rule.name for rule in config.firewall.rules}
+        self.nat = {rule.id: rule.name for rule in config.nat.rules}
+        self.nat_logging = {rule.id for rule in config.nat.rules if rule.logging}
+
+    def get(self, rule_id: str) -> str | None:
+        """The name of a rule; None for one that is not there."""
+        return self.nat.get(rule_id, self.firewall.get(rule_id))
+
+
 class Tracer:
     """Sends packets through one edge and keeps what a conversation needs: the clock, the ends of sessions, the last
     output.  The clock begins at ``now_ns`` and moves only when told to wait.  TCP sessions that the edge has when the
     tracer is made go on with the numbers that they have come to."""
 
-    def __init__(self, edge: TracedEdge, *, now_ns: int = 0) -> None:
+    def __init__(self, edge: TracedEdge, *, now_ns: int = 0, names: RuleNames | None = None) -> None:
         self._edge = edge
         self._start_ns = self._now_ns = now_ns
         lookup = partial(known_of, edge) if edge.stats().sessions_open else None
         self._conversation = Conversation(lookup)
         self._pieces = Pieces()
         self._last_output: TraceOutput | None = None
-        self._firewall_names = {rule.id: rule.name for rule in edge.config.firewall.rules}
-        self._nat_names = {rule.id: rule.name for rule in edge.config.nat.rules}
-        self._nat_logging = {rule.id for rule in edge.config.nat.rules if rule.logging}
-        self._names = self._firewall_names | self._nat_names
+        self._names = RuleNames(edge.config) if names is None else names
 
     def wait(self, seconds: float) -> None:
         """Let time pass.  Raises TraceError when that is more than the clock can hold."""
@@ -217,9 +228,12 @@ class Tracer:
 
     def send_frame(self, port: str, frame: bytes) -> list[TraceResult]:
         """Send an Ethernet frame in by a port: results as of :meth:`send`.  Raises TraceError for a port that the edge
-        does not have."""
+        does not have, and for a frame longer than any can be."""
         self._check_port(port)
-        return self._pass(port, frame, frozenset())
+        try:
+            return self._pass(port, frame, frozenset())
+        except ValueError as error:
+            raise TraceError(str(error)) from None
 
     def _send(self, packet: PacketText, port: str | None = None) -> list[TraceResult]:
         frame = build_frame(packet, self._conversation)
@@ -280,9 +294,9 @@ class Tracer:
             session=self._session(entered.port, frame) if admitted else None,
             firewall_rule=next(
                 (
-                    (self._firewall_names[step.rule_id], step.rule_id)
+                    (self._names.firewall[step.rule_id], step.rule_id)
                     for step in reversed(own)
-                    if step.stage in (Stage.SESSION, Stage.FIREWALL) and step.rule_id in self._firewall_names
+                    if step.stage in (Stage.SESSION, Stage.FIREWALL) and step.rule_id in self._names.firewall
                 ),
                 None,
             ),
@@ -293,7 +307,7 @@ class Tracer:
         """(name, id) of the NAT rules that a step is about: the one that it hit, those of the session that it found."""
         hit = step.stage is Stage.NAT and step.result is not StepResult.DROP and step.rule_id is not None
         rule_ids = (step.rule_id,) if hit else step.nat_rule_ids
-        return tuple((self._nat_names[rule_id], rule_id) for rule_id in rule_ids if rule_id is not None)
+        return tuple((self._names.nat[rule_id], rule_id) for rule_id in rule_ids if rule_id is not None)
 
     def _whole(self, entered: Output, outcome: Outcome) -> bytes:
         """What the steps speak of: the frame that entered, or the datagram that it completed."""
@@ -311,7 +325,7 @@ class Tracer:
 
     def _step(self, step: Step, frame: bytes | None, keys: frozenset[str], *, admitted: bool) -> TraceStep:
         # A NAT rule logs what it translates, or leaves as it is, once the packet is admitted.
-        nat_logged = admitted and step.stage is Stage.NAT and step.rule_id in self._nat_logging
+        nat_logged = admitted and step.stage is Stage.NAT and step.rule_id in self._names.nat_logging
         return TraceStep(
             stage=step.stage,
             result=step.result,

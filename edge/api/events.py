@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from edge.api import convert
+from edge.api.session_wire import SessionWriter
 from edge.errors import ArgumentError
 from edge.events import ConfigChanged, Gap
-from edge.state import LimitReached, PacketLogged, SessionEnded, SessionStarted
-from edge.v1 import event_pb2, trace_pb2
+from edge.raw import SessionEvent
+from edge.state import LimitReached, PacketLogged
+from edge.v1 import edge_service_pb2, event_pb2, trace_pb2
 
 if TYPE_CHECKING:
     from edge.events import LoggedEvent
     from edge.gateway import Gateway
 
+_AT_ONCE = 250
 _MEMBERS: dict[int, str] = {
     event_pb2.EVENT_KIND_CONFIG: "config",
     event_pb2.EVENT_KIND_SESSION_STARTED: "session_started",
@@ -34,8 +38,38 @@ def kinds_of(given: Iterable[int]) -> frozenset[str]:
     return frozenset({*(_MEMBERS[kind] for kind in wanted), "gap"}) if wanted else frozenset()
 
 
+class EventWriter:
+    """Writes batches of events for one reader, of the kinds that it wants."""
+
+    def __init__(self, gateway: Gateway, kinds: frozenset[str]) -> None:
+        self._gateway = gateway
+        self._kinds = kinds
+        self._sessions = SessionWriter()
+
+    async def response(self, events: Sequence[LoggedEvent], token: str) -> edge_service_pb2.WatchEventsResponse:
+        """A batch, with other calls served in between."""
+        parts = []
+        for at in range(0, len(events), _AT_ONCE):
+            parts.append(b"".join(self._written(events[at : at + _AT_ONCE])))
+            await asyncio.sleep(0)
+        found = edge_service_pb2.WatchEventsResponse.FromString(b"".join(parts))
+        found.resume_token = token
+        return found
+
+    def _written(self, events: Sequence[LoggedEvent]) -> Iterator[bytes]:
+        kinds, zero_ns = self._kinds, self._gateway.wall_ns(0)
+        for event in events:
+            if isinstance(event, SessionEvent):
+                if not kinds or ("session_started" if event.started else "session_ended") in kinds:
+                    yield self._sessions.write(event, zero_ns)
+                continue
+            message = event_message(event, self._gateway)
+            if not kinds or message.WhichOneof("event") in kinds:
+                yield edge_service_pb2.WatchEventsResponse(events=[message]).SerializeToString()
+
+
 def event_message(event: LoggedEvent, gateway: Gateway) -> event_pb2.Event:
-    """One event; times become wall clock."""
+    """One event that is not of a session; times become wall clock."""
     if isinstance(event, Gap):
         return convert.gap(event.lost, event.wall_ns)
     if isinstance(event, ConfigChanged):
@@ -47,15 +81,6 @@ def event_message(event: LoggedEvent, gateway: Gateway) -> event_pb2.Event:
             ),
         )
     time = convert.timestamp(gateway.wall_ns(event.now_ns))
-    if isinstance(event, SessionStarted):
-        session = convert.session(event.session, event.now_ns, gateway.wall_ns)
-        return event_pb2.Event(time=time, session_started=event_pb2.SessionStarted(session=session))
-    if isinstance(event, SessionEnded):
-        ended = event_pb2.SessionEnded(
-            session=convert.session(event.session, event.now_ns, gateway.wall_ns),
-            cause=f"SESSION_END_CAUSE_{event.cause.name}",
-        )
-        return event_pb2.Event(time=time, session_ended=ended)
     if isinstance(event, LimitReached):
         limit = event_pb2.LimitEvent(limit=event.limit, address=event.address or "", reached=event.reached)
         return event_pb2.Event(time=time, limit=limit)

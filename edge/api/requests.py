@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import contextlib
 from collections.abc import Sequence
 
 from google.protobuf.duration_pb2 import Duration
@@ -19,6 +19,8 @@ MIN_CONFIRM_S = 1.0
 MAX_CONFIRM_S = 3600.0
 MAX_COMMENT = 1024
 SECOND_NS = 1_000_000_000
+_PLACES = {"revisions": 1 << 63, "sessions": 1 << 32}
+"""Listings, and numbers that no place in them reaches."""
 
 
 def confirm_within(given: Duration) -> float:
@@ -147,12 +149,11 @@ def place_of(kind: str, token: str) -> int | None:
     """Where a listing goes on; None for its beginning.  Raises InvalidPageTokenError."""
     if not token:
         return None
-    try:
-        found, _, place = base64.urlsafe_b64decode(token.encode()).decode().partition(":")
-        if found == kind:
-            return int(place)
-    except (ValueError, binascii.Error):
-        pass
+    place = -1
+    with contextlib.suppress(ValueError):  # that it is neither base64 nor a number
+        place = int(base64.urlsafe_b64decode(token.encode()).decode().removeprefix(f"{kind}:"))
+    if 0 < place < _PLACES[kind] and token == page_token(kind, place):
+        return place
     raise InvalidPageTokenError(
         "this page token was never handed out", [("page_token", "expected next_page_token of the page before")]
     )

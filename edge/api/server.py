@@ -106,6 +106,7 @@ class Server:
         address = str(self._address)
         if self._address.path:
             _remove_stale_socket(Path(self._address.path))
+        mask = os.umask(0o177) if self._address.path else None  # from its first moment a socket is its owner's alone
         try:
             if self._credentials:
                 port = self._server.add_secure_port(address, self._credentials.server_credentials())
@@ -113,8 +114,9 @@ class Server:
                 port = self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise ListenError(f"{address}: cannot be listened on: {_why(error)}") from None
-        if self._address.path:
-            Path(self._address.path).chmod(0o600)
+        finally:
+            if mask is not None:
+                os.umask(mask)
         await self._server.start()
         for name in ("", SERVICE):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)

@@ -19,10 +19,10 @@ from edge.api.errors import (
     TooManyStreamsError,
     abort,
 )
-from edge.api.events import event_message, kinds_of
-from edge.errors import ArgumentError, InvalidPacketError, PacketSyntaxError
+from edge.api.events import EventWriter, kinds_of
+from edge.errors import ArgumentError
 from edge.v1 import edge_service_pb2 as pb
-from edge.v1 import edge_service_pb2_grpc, event_pb2, packet_pb2, stats_pb2
+from edge.v1 import edge_service_pb2_grpc, packet_pb2, stats_pb2
 
 if TYPE_CHECKING:
     import grpc
@@ -147,7 +147,7 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
                 [("packets", f"expected at most {MAX_TRACED:,}")],
             )
         traced = await self._gateway.trace(
-            self._packets(request.packets),
+            [_packet(item) for item in request.packets],
             candidate=request.candidate_document or None,
             allow_unsupported=request.allow_unsupported,
             ignore_sessions=request.ignore_sessions,
@@ -157,27 +157,6 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
             revision=traced.revision,
             warnings=map(convert.problem, traced.warnings),
         )
-
-    def _packets(self, given: Iterable[packet_pb2.PacketInput]) -> list[str | tuple[str, bytes]]:
-        """Packets in words or as (port, frame).  Raises InvalidPacketError with a violation for each that is unreadable
-        by itself."""
-        from edge.packets.text import parse_packet
-
-        found: list[str | tuple[str, bytes]] = []
-        wrong: list[tuple[str, str]] = []
-        for number, item in enumerate(given):
-            kind = item.WhichOneof("packet")
-            if kind == "frame":
-                found.append((item.frame.port, item.frame.data))
-                continue
-            try:
-                parse_packet(item.text)
-                found.append(item.text)
-            except PacketSyntaxError as error:
-                wrong.append((f"packets[{number}].text", str(error)))
-        if wrong:
-            raise InvalidPacketError(f"{wrong[0][0]}: {wrong[0][1].splitlines()[0]}", wrong)
-        return found
 
     async def InjectPackets(  # noqa: N802
         self, request_iterator: AsyncIterator[pb.InjectPacketsRequest], context: Context
@@ -262,7 +241,7 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
                 raise TooManyStreamsError(f"{MAX_STREAMS} streams of events are open already")
             self._streams += 1
             try:
-                async for response in self._watched(request):
+                async for response in self._watched(request, context):
                     yield response
                 raise StoppingError("the edge stops")
             finally:
@@ -270,19 +249,19 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
         except Exception as error:  # noqa: BLE001 - every exception ends the call with a status
             await abort(context, error)
 
-    async def _watched(self, request: pb.WatchEventsRequest) -> AsyncIterator[pb.WatchEventsResponse]:
-        kinds = kinds_of(request.kinds)
-        gateway = self._gateway
+    async def _watched(self, request: pb.WatchEventsRequest, context: Context) -> AsyncIterator[pb.WatchEventsResponse]:
+        gateway, loop = self._gateway, asyncio.get_running_loop()
+        writer = EventWriter(gateway, kinds_of(request.kinds))
         with gateway.watch(request.resume_token) as reader:
+            await context.send_initial_metadata(())  # whoever waits for it misses nothing from here on
+            due = loop.time() + SIGN_OF_LIFE_S
             while not self._stopping.is_set():
-                batch = await reader.next(SIGN_OF_LIFE_S, self._stopping)
-                events: list[event_pb2.Event] = []
-                async for event in _in_turns(batch.events):
-                    message = event_message(event, gateway)
-                    if not kinds or message.WhichOneof("event") in kinds:
-                        events.append(message)
-                if events or not batch.events:
-                    yield pb.WatchEventsResponse(events=events, resume_token=batch.token)
+                batch = await reader.next(max(due - loop.time(), 0), self._stopping)
+                response = await writer.response(batch.events, batch.token)
+                quiet = loop.time() >= due and not self._stopping.is_set()
+                if response.events or quiet:
+                    yield response
+                    due = loop.time() + SIGN_OF_LIFE_S
 
 
 def _conditions(request: Any) -> dict[str, Any]:
@@ -299,6 +278,11 @@ def _conditions(request: Any) -> dict[str, Any]:
         "comment": requests.comment(request.comment),
         "leader_epoch": request.leader_epoch,
     }
+
+
+def _packet(given: packet_pb2.PacketInput) -> str | tuple[str, bytes]:
+    """A packet in words, '' if nothing was given, or as (port, frame)."""
+    return (given.frame.port, given.frame.data) if given.WhichOneof("packet") == "frame" else given.text
 
 
 def _outcomes(results: Iterable[Processed], with_outputs: bool) -> list[packet_pb2.PacketOutcome]:

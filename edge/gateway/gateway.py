@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Final
 
 from edge.errors import RevisionUnknownError
 from edge.events import EventReader
@@ -15,14 +15,20 @@ from edge.gateway.draft import Base, Known, Order, read_back
 from edge.gateway.lifecycle import Lifecycle
 from edge.gateway.tracing import trace_packets
 from edge.gateway.values import Counters, Traced
+from edge.model import EdgeConfig
 from edge.store import RevisionInfo
+from edge.trace import RuleNames
 from edge.verdicts import Processed
+
+WALL_STEP_NS: Final = 5_000_000
+"""The wall's clock has been set if it is off by so much."""
 
 
 class Gateway(Lifecycle):
     """One served edge: its configuration's life, its packets, what is known of it.  Belongs to one event loop."""
 
-    _names: tuple[int, dict[str, str]] = (0, {})
+    _names: RuleNames | None = None
+    _between = 0  # the edge's clock and the wall's
 
     # ------------------------------------------------------------------ what is known
 
@@ -62,15 +68,24 @@ class Gateway(Lifecycle):
 
     def rule_name(self, rule_id: str) -> str:
         """The name of a rule of the running configuration, '' for an id that it does not have."""
-        held = self._running
-        if self._names[0] != held.info.number:
-            names = {rule.id: rule.name for rule in held.config.firewall.rules}
-            self._names = held.info.number, names | {rule.id: rule.name for rule in held.config.nat.rules}
-        return self._names[1].get(rule_id, "")
+        return self._names_of(self._running.config).get(rule_id) or ""
+
+    def _names_of(self, config: EdgeConfig) -> RuleNames:
+        """Names of rules; those of the configuration that runs are kept.  From any thread."""
+        kept = self._names
+        if kept is None or kept.config is not config:
+            kept = RuleNames(config)
+            if config is self._running.config:
+                self._names = kept
+        return kept
 
     def wall_ns(self, now_ns: int) -> int:
-        """A time of the edge's clock on the wall's."""
-        return time.time_ns() + now_ns - self.now_ns()
+        """A time of the edge's clock on the wall's.  The same time is told alike as long as the wall's clock is not
+        set."""
+        between = time.time_ns() - self.now_ns()
+        if abs(between - self._between) > WALL_STEP_NS:
+            self._between = between
+        return now_ns + self._between
 
     def watch(self, token: str = "") -> AbstractContextManager[EventReader]:
         """A reader of events; see :meth:`edge.events.EventLog.watch`."""
@@ -105,6 +120,7 @@ class Gateway(Lifecycle):
             config=config,
             tables=tables,
             ignore_sessions=ignore_sessions,
+            names=self._names_of,
         )
         if config is not None:
             self._retire(config)

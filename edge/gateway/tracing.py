@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from edge.compiler import Tables
 from edge.errors import InvalidPacketError, PacketSyntaxError
 from edge.model import EdgeConfig
 from edge.runtime import Edge
 from edge.state import SessionMatch
-from edge.trace import TraceError, Tracer, TraceResult
+from edge.trace import RuleNames, TraceError, Tracer, TraceResult
 
 
 def trace_packets(
@@ -20,6 +20,7 @@ def trace_packets(
     config: EdgeConfig | None,
     tables: Tables | None,
     ignore_sessions: bool,
+    names: Callable[[EdgeConfig], RuleNames] = RuleNames,
 ) -> tuple[int, list[TraceResult]]:
     """The revision that judged them, and a result for each passage, under ``config`` or what runs.
 
@@ -31,14 +32,14 @@ def trace_packets(
         copy.delete_sessions(SessionMatch())
     if config is not None:
         copy.commit(copy.prepare(config, tables=tables))
-    tracer = Tracer(copy, now_ns=now_ns)
+    tracer = Tracer(copy, now_ns=now_ns, names=names(copy.config))
     results: list[TraceResult] = []
     wrong: list[tuple[str, str]] = []
     for number, packet in enumerate(packets):
         try:
             results += tracer.send(packet) if isinstance(packet, str) else tracer.send_frame(*packet)
         except (PacketSyntaxError, TraceError) as error:
-            wrong.append((f"packets[{number}]", str(error)))
+            wrong.append((f"packets[{number}].{'text' if isinstance(packet, str) else 'frame'}", str(error)))
     if wrong:
         raise InvalidPacketError(f"{wrong[0][0]}: {wrong[0][1].splitlines()[0]}", wrong)
     return revision, results

@@ -22,7 +22,7 @@ class Source:
         self.lost = 0
         self.begun = 0
 
-    def take_events(self) -> tuple[list[Any], int]:
+    def take_raw_events(self) -> tuple[list[Any], int]:
         taken, self.waiting = self.waiting, []
         lost, self.lost = self.lost, 0
         return taken, lost

@@ -494,7 +494,9 @@ def test_packets_that_cannot_be_sent_are_told_all_at_once() -> None:
         async with served() as gateway:
             with pytest.raises(InvalidPacketError) as caught:
                 await gateway.trace(["tcp nonsense", WEB, WEB + " in=NOWHERE", ("NOWHERE", b"\0" * 60)])
-            assert [path for path, _ in caught.value.violations] == ["packets[0]", "packets[2]", "packets[3]"]
+            assert [path for path, _ in caught.value.violations] == [
+                "packets[0].text", "packets[2].text", "packets[3].frame",
+            ]  # fmt: skip
 
     run(test)
 
