@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,8 @@ from typing import Any, Final, Protocol
 
 from edge.errors import InvalidResumeTokenError
 from edge.store import RevisionInfo
+
+_log = logging.getLogger(__name__)
 
 MAX_EVENTS: Final = 65_536
 """So many events are kept."""
@@ -147,7 +150,10 @@ class EventLog:
 
     async def _run(self) -> None:
         while True:
-            await self._take()
+            try:
+                await self._take()
+            except Exception:  # noqa: BLE001 - readers are told of a gap sooner or later; nobody else would start this again
+                _log.exception("events could not be taken from the edge")
             if self._readers:
                 await asyncio.sleep(PERIOD_S)
                 continue

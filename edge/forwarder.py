@@ -54,7 +54,8 @@ class DeviceCounters:
 
 @dataclass(frozen=True, slots=True)
 class PortStatus:
-    """A port of this machine: ``up`` if frames can pass, else ``problem`` may say why not; ``mac`` is the edge's."""
+    """A port of this machine: ``up`` if frames can pass between it and the edge, else ``problem`` may say why not;
+    ``mac`` is the edge's."""
 
     kind: PortKind
     device: str
@@ -80,7 +81,12 @@ class _Port:
 
     def status(self, counters: tuple[int, ...]) -> PortStatus:
         return PortStatus(
-            self.spec.kind, self.spec.device, self.up, self.mac.hex(":"), DeviceCounters(*counters), self.problem
+            self.spec.kind,
+            self.spec.device,
+            self.up and self.number is not None,
+            self.mac.hex(":"),
+            DeviceCounters(*counters),
+            self.problem,
         )
 
 
@@ -95,6 +101,7 @@ class Forwarder:
         self._edge = edge
         self._specs = {spec.name: spec for spec in specs}
         self._ports: dict[str, _Port] = {}
+        self._free: list[int] = []
         self._table = Ports(0)
         self._neighbours = NeighbourTable(secrets.randbits(63))
         self._worker: threading.Thread | None = None
@@ -161,27 +168,39 @@ class Forwarder:
     def rebind(self, config: EdgeConfig) -> None:
         """Follow a configuration that the edge has just begun to run; to be called in the same turn."""
         numbers = {name: number for number, name in enumerate(config.ports)}
+        for name in [name for name in self._ports if name not in numbers and name not in self._specs]:
+            self._remove(name)
         for name in numbers:
             if name not in self._ports:
                 self._add(config.id, self._specs.get(name, PortSpec(name, PortKind.MEMORY)))
         for spec in self._specs.values():
             if spec.name not in self._ports:
                 self._add(config.id, spec)
-        fresh = [port for name, port in self._ports.items() if port.number is None and name in numbers]
+        # One that is of another kind now is a new one to the link layer, like one that was not there.
+        fresh = [
+            port for name, port in self._ports.items() if name in numbers and not self._neighbours.is_up(numbers[name])
+        ]
         for name, port in self._ports.items():
             port.number = numbers.get(name)
         by_slot = {port.slot: port.number for port in self._ports.values()}
-        self._table.bind([by_slot[slot] for slot in range(self._table.count)])
+        self._table.bind([by_slot.get(slot) for slot in range(self._table.count)])
         for port in fresh:
             self._announce(port)
 
     def _add(self, edge_id: str, spec: PortSpec) -> None:
-        port = _Port(len(self._ports), spec, made_mac(edge_id, spec.name))
-        self._table.grow(port.slot + 1)
+        slot = self._free.pop() if self._free else self._table.count
+        port = _Port(slot, spec, made_mac(edge_id, spec.name))
+        self._table.grow(slot + 1)
         self._ports[spec.name] = port
         if spec.kind is PortKind.MEMORY:
             self._table.open_memory(port.slot, port.mac)
             port.opened = port.up = True
+
+    def _remove(self, name: str) -> None:
+        """A port in memory that nobody has any more."""
+        port = self._ports.pop(name)
+        self._table.close(port.slot)
+        self._free.append(port.slot)
 
     # ------------------------------------------------------------------ packets
 

@@ -20,10 +20,12 @@ SECRET_FIELDS: Final = re.compile("preSharedKey|peerCode|privateKey|password|pas
 def masked(value: Any, *, secret: bool = False) -> Any:
     """Plain data with a placeholder for every secret."""
     if isinstance(value, dict):
-        return {key: masked(inner, secret=bool(SECRET_FIELDS.search(str(key)))) for key, inner in value.items()}
+        return {
+            key: masked(inner, secret=secret or bool(SECRET_FIELDS.search(str(key)))) for key, inner in value.items()
+        }
     if isinstance(value, list):
         return [masked(inner, secret=secret) for inner in value]
-    return PLACEHOLDER if secret and isinstance(value, str) and value else value
+    return PLACEHOLDER if secret and value not in (None, "") and not isinstance(value, bool) else value
 
 
 def unmasked(document: Mapping[str, Any], known: Mapping[str, Any]) -> tuple[dict[str, Any], list[Path]]:
@@ -43,7 +45,7 @@ def _unmasked(value: Any, known: Any, path: Path, secret: bool, missing: list[Pa
             known = {"values": known}
         held = known if isinstance(known, dict) else {}
         return {
-            key: _unmasked(inner, held.get(key), (*path, key), bool(SECRET_FIELDS.search(str(key))), missing)
+            key: _unmasked(inner, held.get(key), (*path, key), secret or bool(SECRET_FIELDS.search(str(key))), missing)
             for key, inner in value.items()
         }
     if isinstance(value, list):
@@ -55,7 +57,7 @@ def _unmasked(value: Any, known: Any, path: Path, secret: bool, missing: list[Pa
             for index, (inner, partner) in enumerate(zip(value, partners, strict=True))
         ]
     if secret and value == PLACEHOLDER:
-        if isinstance(known, str) and known:
+        if known not in (None, "") and not isinstance(known, dict | list):
             return known
         missing.append(path)
     return value

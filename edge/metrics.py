@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
 
+from edge.raw import DROPPED_AT
 from edge.verdicts import Reason, Stage
 
 if TYPE_CHECKING:
@@ -30,24 +31,12 @@ MAX_RULE_SERIES = 2_000
 APPLY_RESULTS = ("applied", "failed", "not_confirmed", "refused", "unchanged")
 """What can become of a change of the configuration."""
 
-DROP_PLACES = {
-    Stage.REASSEMBLY: (Reason.FRAGMENT_ERROR, Reason.FRAGMENT_LIMIT),
-    Stage.SESSION: (Reason.TCP_WINDOW, Reason.TCP_STATE, Reason.SESSION_LIMIT),
-    Stage.PROVIDER_FILTER: (Reason.PROVIDER_FILTER,),
-    Stage.NAT: (Reason.NAT_PORTS_EXHAUSTED, Reason.NAT_COLLISION),
-    Stage.ROUTE: (
-        Reason.NO_ROUTE, Reason.TTL_EXPIRED, Reason.TOO_BIG, Reason.ISOLATED, Reason.MULTICAST, Reason.MARTIAN,
-    ),
-    Stage.FIREWALL: (
-        Reason.FW_RULE, Reason.FW_DEFAULT, Reason.FW_SYSTEM, Reason.TCP_STRICT, Reason.TCP_STATE, Reason.ICMP_UNRELATED,
-    ),
-    Stage.PARSE: (Reason.MALFORMED, Reason.BAD_CHECKSUM, Reason.NOT_IP),
-}  # fmt: skip
+DROP_PLACES = frozenset({*((stage, reason) for reason, stage in DROPPED_AT.items()), (Stage.SESSION, Reason.TCP_STATE)})
 """Where packets are dropped or rejected, and why.
 
 These series are there from the beginning, so that rates see the first of them."""
 
-_NO_DROPS = {(stage, reason): 0 for stage, reasons in DROP_PLACES.items() for reason in reasons}
+_NO_DROPS = dict.fromkeys(DROP_PLACES, 0)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

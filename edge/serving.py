@@ -171,7 +171,7 @@ class _Source:
         gateway = self._gateway
         return Reading.of(
             gateway.edge,
-            applies={str(result): count for result, count in gateway.applies.items()},
+            applies={str(result): count for result, count in dict(gateway.applies).items()},
             neighbours=self._forwarder.neighbour_states(),
             ports_up={name: status.up for name, status in self._forwarder.ports.items()},
             events_lost=gateway.events.lost,

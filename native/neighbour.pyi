@@ -65,6 +65,7 @@ class NeighbourTable:
 
         Neighbours stay with their ports; a port that answers for other addresses than before announces them.
         """
+    def is_up(self, port: int) -> bool: ...
     def link_up(self, port: int, mac: bytes, now_ns: int) -> None:
         """The port works, with this address: it announces what it answers for."""
     def link_down(self, port: int) -> None:

@@ -257,6 +257,10 @@ cdef class NeighbourTable:
 
     # ---------------------------------------------------------------- ports
 
+    def is_up(self, port: int) -> bool:
+        """Can frames pass by a port?"""
+        return bool(self.data.ports[self._port(port)].up)
+
     def link_up(self, port: int, bytes mac not None, uint64_t now_ns) -> None:
         """The port works, with this address: it announces what it answers for."""
         self._port(port, mac)

@@ -201,7 +201,7 @@ cdef inline uint32_t link_receive(IoPort *port, Arrival *arrivals, uint8_t *aren
     cdef uint8_t *slot
     cdef const SlotHeader *header
     cdef Arrival *arrival
-    while rings.held < ARRIVALS and room - used >= ROOM_FOR_ONE:
+    while rings.held < min(<uint32_t>ARRIVALS, rings.rx_count) and room - used >= ROOM_FOR_ONE:
         slot = rings.memory + <uint64_t>rings.rx_slot * rings.rx_at
         status = slot_status(slot)
         if not status & TP_STATUS_USER:

@@ -140,12 +140,14 @@ def copy_engine(Engine engine not None) -> Engine:
     """The copy, which runs the same program.  Raises MemoryError."""
     cdef Engine copy = Engine(0)
     cdef int problem
-    engine._idle()
-    engine.busy = True
-    with nogil:
-        problem = copy_state(&copy.state, &engine.state)
-    engine.busy = False
+    engine.take_turn()
+    try:
+        engine._idle()
+        with nogil:
+            problem = copy_state(&copy.state, &engine.state)
+        copy.program = engine.program
+    finally:
+        engine.give_turn()
     if problem != 0:
         raise MemoryError("no memory for another engine")
-    copy.program = engine.program
     return copy

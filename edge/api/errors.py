@@ -27,7 +27,6 @@ _log = logging.getLogger(__name__)
 
 CODES = MappingProxyType(
     {
-        "AMBIGUOUS_REFERENCE": code_pb2.INVALID_ARGUMENT,
         "BATCH_TOO_LARGE": code_pb2.INVALID_ARGUMENT,
         "CANNOT_SEND": code_pb2.INVALID_ARGUMENT,
         "CONFIRMATION_PENDING": code_pb2.FAILED_PRECONDITION,

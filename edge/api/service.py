@@ -214,7 +214,7 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
     async def GetStats(self, request: pb.GetStatsRequest, context: Context) -> pb.GetStatsResponse:  # noqa: ARG002, N802
         """Every counter."""
         gateway = self._gateway
-        snapshot = gateway.counters(rules=not request.omit_rules)
+        snapshot = await asyncio.to_thread(gateway.counters, rules=not request.omit_rules)
         stats = snapshot.stats
         message = stats_pb2.StatsSnapshot(
             time=convert.timestamp(snapshot.time_ns),

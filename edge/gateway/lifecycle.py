@@ -15,7 +15,6 @@ from typing import Any, Final, Literal, TypeVar
 from edge.compiler import Tables, compile_tables
 from edge.errors import (
     ConfirmationPendingError,
-    EdgeError,
     EtagMismatchError,
     ManagedError,
     MissingEtagError,
@@ -355,13 +354,13 @@ class Lifecycle:
             prepared = await asyncio.to_thread(
                 self.edge.prepare, fallback.config, tables=fallback.tables, revision=fallback.info.number
             )
-        except EdgeError:
+            self._swap(prepared, replace(fallback, tables=None), ConfigCause.NOT_CONFIRMED)
+        except Exception:  # noqa: BLE001 - whatever it was: what nobody confirmed must not stay
             _log.exception("revision %d could not be taken back; trying again", number)
             self._timer = asyncio.get_running_loop().call_later(RETRY_S, self._not_confirmed, number)
             return
         self._end_pending()
         self.applies["not_confirmed"] += 1
-        self._swap(prepared, replace(fallback, tables=None), ConfigCause.NOT_CONFIRMED)
         self._retire(held.config)
         # Behind the swap: a full disk is no reason to go on with what nobody confirmed, and the next start does not.
         self._forget_failure(self.store.take_back(number))

@@ -127,8 +127,32 @@ def test_a_new_configuration_has_its_ports(edge: Edge, forwarder: Forwarder) -> 
     with edge.turn():
         edge.apply(acme())
         forwarder.rebind(edge.config)
-    assert forwarder.ports["DMZ"].up
+    assert "DMZ" not in forwarder.ports
     assert forwarder.unbound == []
+
+
+def test_ports_that_come_and_go_leave_nothing_behind(edge: Edge, forwarder: Forwarder) -> None:
+    for number in range(50):
+        lan = network("LAN", "10.20.0.1/24", "2001:db8:20::1/64")
+        config = acme(networks=[network(f"N{number}", "10.30.0.1/24"), lan])
+        with edge.turn():
+            edge.apply(config)
+            forwarder.rebind(config)
+    assert set(forwarder.ports) == {"INTERNET", "N49", "LAN"}
+    assert forwarder._table.count <= 4
+    forwarder.feed("N49", arp(1, CLIENT_MAC, "10.30.0.10", "10.30.0.1"))
+    assert frames(forwarder, "N49", lambda frame: frame[:6] == CLIENT_MAC)[28:32] == packed("10.30.0.1")
+
+
+def test_a_network_that_is_routed_from_now_on_answers(edge: Edge, forwarder: Forwarder) -> None:
+    ends = ("LAN", "10.20.0.1/24", "2001:db8:20::1/64")
+    for config in (acme(networks=[network(*ends, kind="ISOLATED")]), acme(networks=[network(*ends)])):
+        with edge.turn():
+            edge.apply(config)
+            forwarder.rebind(config)
+    forwarder.feed("LAN", arp(1, CLIENT_MAC, "10.20.0.10", "10.20.0.1"))
+    answer = frames(forwarder, "LAN", lambda frame: frame[:6] == CLIENT_MAC)
+    assert answer[6:12] == bytes.fromhex(forwarder.ports["LAN"].mac.replace(":", ""))
 
 
 def test_a_forwarder_starts_again(edge: Edge) -> None:
