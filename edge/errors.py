@@ -221,3 +221,9 @@ class MetricsListenError(EdgeError):
     """An address that metrics cannot be served on."""
 
     reason = "CANNOT_LISTEN"
+
+
+class MetricsAddressError(MetricsListenError):
+    """An address for metrics that is none."""
+
+    reason = "INVALID_ADDRESS"

@@ -131,7 +131,7 @@ class Forwarder:
             self._keeper.join()
             raise self._failures[0]
         for name in self.unbound:
-            LOG.warning("the edge has no port %r: its device is open, nothing passes", name)
+            LOG.warning("the edge has no port %r: nothing passes there until it has", name)
         self._worker = threading.Thread(target=self._work, name="t1edge-worker", daemon=True)
         self._worker.start()
         while self._worker.is_alive() and not self._edge.forwarding:
@@ -314,7 +314,10 @@ class Forwarder:
             if found is not None:
                 bring_up(route, found)
         elif device is None:
-            port.problem = f"there is no interface {port.spec.device}"
+            problem = f"there is no interface {port.spec.device}"
+            if port.problem is None:
+                LOG.warning("port %s: %s; it is opened when it appears", port.spec, problem)
+            port.problem = problem
             return
         else:
             taken = TakenLink(route, device)

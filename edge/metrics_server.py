@@ -19,7 +19,7 @@ from socketserver import TCPServer
 from threading import BoundedSemaphore, Lock, Thread
 from typing import Any
 
-from edge.errors import MetricsListenError
+from edge.errors import MetricsAddressError, MetricsListenError
 from edge.metrics import CONTENT_TYPE
 
 MAX_CONNECTIONS = 16
@@ -33,14 +33,14 @@ _log = logging.getLogger(__name__)
 def parse_address(text: str) -> tuple[str, int]:
     """Host and port of ``127.0.0.1:9744``, ``[::1]:9744`` or ``localhost:9744``.
 
-    Raises MetricsListenError saying what was expected.
+    Raises MetricsAddressError saying what was expected.
     """
     host, _, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     host = host[1:-1] if bracketed else host
     number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else -1
     if not host or not 0 <= number <= 65_535 or (":" in host) != bracketed:
-        raise MetricsListenError(f"{text!r}: expected HOST:PORT or [IPV6]:PORT")
+        raise MetricsAddressError(f"{text!r}: expected HOST:PORT or [IPV6]:PORT")
     return host, number
 
 

@@ -15,14 +15,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.api.server import Server, parse_address
+from edge.api.server import Address, Server, credentials_for, parse_address
 from edge.document.text import TextError, decode
 from edge.errors import DocumentError, EdgeError, Problem
 from edge.forwarder import Forwarder
 from edge.gateway import Gateway
 from edge.metrics import Exposition, Reading
 from edge.metrics_server import MetricsServer
-from edge.ports import PortSpec
+from edge.metrics_server import parse_address as parse_metrics_address
+from edge.ports import PortSpec, check_specs
 from edge.store import MemoryStore, RevisionStore, Store
 
 if TYPE_CHECKING:
@@ -50,21 +51,22 @@ async def serve(settings: ServeSettings) -> None:
     Raises EdgeErrors for whatever keeps it from starting; nothing is left behind then.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    address, specs = parse_address(settings.listen), [PortSpec.parse(text) for text in settings.ports]
+    address, specs = _checked(settings)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    reloads: asyncio.Queue[None] = asyncio.Queue()
+    loop.add_signal_handler(signal.SIGHUP, reloads.put_nowait, None)  # one that comes early waits
     async with AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(_gateway(settings))
-        reloads = await stack.enter_async_context(_reloads(gateway, settings))
-        loop.add_signal_handler(signal.SIGHUP, reloads.put_nowait, None)
         forwarder = await stack.enter_async_context(_forwarding(gateway, specs))
         if settings.metrics is not None:
             exposition = Exposition(_Source(gateway, forwarder), version=version("t1edge"))
             metrics = MetricsServer(exposition.page, settings.metrics)
             stack.callback(metrics.stop)
             _log.info("metrics on http://%s/metrics", metrics.start())
+        await stack.enter_async_context(_reloading(gateway, settings, reloads))
         server = Server(gateway, address, settings.tls)
         stack.push_async_callback(server.stop)
         listening = await server.start()
@@ -75,6 +77,18 @@ async def serve(settings: ServeSettings) -> None:
         await stopping.wait()
         _log.info("stopping")
         _tell_service_manager("STOPPING=1")
+
+
+def _checked(settings: ServeSettings) -> tuple[Address, list[PortSpec]]:
+    """Where gRPC listens, and the ports.  Raises EdgeErrors for options that cannot be meant, before a directory for
+    revisions is made because of them."""
+    address = parse_address(settings.listen)
+    specs = [PortSpec.parse(text) for text in settings.ports]
+    check_specs(specs)
+    credentials_for(address, settings.tls)
+    if settings.metrics is not None:
+        parse_metrics_address(settings.metrics)
+    return address, specs
 
 
 @asynccontextmanager
@@ -124,9 +138,8 @@ def _read(file: str) -> str:
 
 
 @asynccontextmanager
-async def _reloads(gateway: Gateway, settings: ServeSettings) -> AsyncIterator[asyncio.Queue[None]]:
+async def _reloading(gateway: Gateway, settings: ServeSettings, wanted: asyncio.Queue[None]) -> AsyncIterator[None]:
     """Whoever puts something into the queue has the edge file applied, one after another."""
-    wanted: asyncio.Queue[None] = asyncio.Queue()
 
     async def follow() -> None:
         while True:
@@ -135,7 +148,7 @@ async def _reloads(gateway: Gateway, settings: ServeSettings) -> AsyncIterator[a
 
     task = asyncio.create_task(follow())
     try:
-        yield wanted
+        yield
     finally:
         task.cancel()
         await asyncio.wait([task])

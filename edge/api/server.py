@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
+import socket
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +42,12 @@ class ListenError(EdgeError):
     reason = "CANNOT_LISTEN"
 
 
+class AddressError(ListenError):
+    """An address that is none, or that nobody may be let in by."""
+
+    reason = "INVALID_ADDRESS"
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """``host:port``, or ``unix:PATH``."""
@@ -66,32 +75,41 @@ class Address:
 def parse_address(text: str) -> Address:
     """Read ``127.0.0.1:7440``, ``[::1]:7440``, ``localhost:7440`` or ``unix:PATH``.
 
-    Raises ListenError saying what was expected.
+    Raises AddressError saying what was expected.
     """
     if text.startswith("unix:"):
         path = text.removeprefix("unix:")
         if not path:
-            raise ListenError(f"{text!r}: expected unix:PATH")
+            raise AddressError(f"{text!r}: expected unix:PATH")
         return Address("", 0, path)
     host, _, port = text.rpartition(":")
     host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not host or not port.isdecimal() or int(port) > 65_535 or (":" in host and not text.startswith("[")):
-        raise ListenError(f"{text!r}: expected HOST:PORT, [IPV6]:PORT or unix:PATH")
+        raise AddressError(f"{text!r}: expected HOST:PORT, [IPV6]:PORT or unix:PATH")
     return Address(host, int(port))
+
+
+def credentials_for(address: Address, tls: TlsFiles | None) -> ReloadedCredentials | None:
+    """What clients of an address are met with.
+
+    Raises AddressError for an address that others could reach without TLS, CredentialsError for bad files.
+    """
+    if tls is None and not address.local:
+        raise AddressError(
+            f"{address}: without TLS only this machine may be listened to: a loopback address or unix:PATH "
+            "(--tls-cert, --tls-key and --tls-ca open it to others)"
+        )
+    return ReloadedCredentials(tls) if tls else None
 
 
 class Server:
     """gRPC for one gateway."""
 
     def __init__(self, gateway: Gateway, address: Address, tls: TlsFiles | None = None) -> None:
-        """Raises ListenError for an address that others could reach without TLS, CredentialsError for bad files."""
-        if tls is None and not address.local:
-            raise ListenError(
-                f"{address}: without TLS only this machine may be listened to: a loopback address or unix:PATH "
-                "(--tls-cert, --tls-key and --tls-ca open it to others)"
-            )
+        """Raises what :func:`credentials_for` does."""
         self._address = address
-        self._credentials = ReloadedCredentials(tls) if tls else None
+        self._bound = False
+        self._credentials = credentials_for(address, tls)
         self._service = EdgeService(gateway)
         checks: Any = health  # whose stubs lack aio
         self._health = checks.aio.HealthServicer()
@@ -106,17 +124,18 @@ class Server:
         address = str(self._address)
         if self._address.path:
             _remove_stale_socket(Path(self._address.path))
-        mask = os.umask(0o177) if self._address.path else None  # from its first moment a socket is its owner's alone
+        _try(self._address)
+        mask = os.umask(0o177)  # of the Unix socket, from its first moment
         try:
             if self._credentials:
                 port = self._server.add_secure_port(address, self._credentials.server_credentials())
             else:
                 port = self._server.add_insecure_port(address)
         except RuntimeError as error:
-            raise ListenError(f"{address}: cannot be listened on: {_why(error)}") from None
+            raise ListenError(f"{address}: cannot be listened on: {error}") from None
         finally:
-            if mask is not None:
-                os.umask(mask)
+            os.umask(mask)
+        self._bound = True
         await self._server.start()
         for name in ("", SERVICE):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -127,14 +146,12 @@ class Server:
         await self._health.enter_graceful_shutdown()
         self._service.stop()
         await self._server.stop(GRACE_S)
-        if self._address.path:
+        if self._address.path and self._bound:  # else the file is somebody else's
             Path(self._address.path).unlink(missing_ok=True)
 
 
 def _remove_stale_socket(path: Path) -> None:
     """A socket that a killed edge left behind.  Raises ListenError for a file that is none, or that is in use."""
-    import socket
-
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -154,7 +171,35 @@ def _remove_stale_socket(path: Path) -> None:
     raise ListenError(f"unix:{path}: another process listens there")
 
 
-def _why(error: RuntimeError) -> str:
-    """The reason without gRPC's own name of the address."""
-    text = str(error)
-    return "the address is in use or not this machine's" if "Failed to bind" in text else text
+def _try(address: Address) -> None:
+    """Listen for a moment: gRPC would not say why it cannot, but in a log of its own.  Raises ListenError."""
+    try:
+        if address.path:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+                listener.bind(address.path)
+            Path(address.path).unlink(missing_ok=True)
+        else:
+            _try_all(socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM))
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ListenError(f"{address}: cannot be listened on: {why}") from None
+
+
+def _try_all(found: Sequence[tuple[Any, ...]]) -> None:
+    """All that a name stands for.  Those that this machine has not got, ``::1`` without IPv6, may fail beside others.
+
+    Raises OSError.
+    """
+    missing: list[OSError] = []
+    for family, kind, _, _, place in found:
+        try:
+            with socket.socket(family, kind) as listener:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind(place)
+                listener.listen()
+        except OSError as error:
+            if error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+                raise
+            missing.append(error)
+    if len(missing) == len(found):
+        raise missing[0]

@@ -1,0 +1,141 @@
+"""Real connections in namespaces: whoever answers, whoever tries, and what became of it."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from tests.netns.lab import Space
+
+REACHED, REFUSED, SILENT = "reached", "refused", "silent"
+LONG_S, SHORT_S = 15.0, 1.0
+"""How long an answer is waited for that should come, and one that should not."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A connection to be tried in a namespace.  Ports are 0 for a ping."""
+
+    space: Space
+    protocol: str
+    source: str
+    source_port: int
+    destination: str
+    destination_port: int
+
+    def __str__(self) -> str:
+        if self.protocol == "icmp":
+            return f"icmp {self.source} > {self.destination} echo-request id=7 seq=1"
+        flags = " S" if self.protocol == "tcp" else ""
+        return f"{self.protocol} {self.source}:{self.source_port} > {self.destination}:{self.destination_port}{flags}"
+
+    def made(self, patience_s: float) -> tuple[str, str]:
+        """What became of it, and how whoever answered saw it: ``source > destination:port``."""
+        return ping(self, patience_s) if self.protocol == "icmp" else talk(self, patience_s)
+
+
+def talk(attempt: Attempt, patience_s: float) -> tuple[str, str]:
+    """A line there, a line back."""
+    tcp = attempt.protocol == "tcp"
+    source = attempt.source, attempt.source_port
+    with attempt.space.socket(socket.AF_INET, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM, source) as made:
+        made.settimeout(patience_s)
+        try:
+            made.connect((attempt.destination, attempt.destination_port))
+            made.sendall(b"hello\n")
+            answer = made.recv(1000)
+        except TimeoutError:
+            return SILENT, ""
+        except OSError as error:
+            return REFUSED, str(error)
+        return REACHED, answer.decode()
+
+
+def ping(attempt: Attempt, patience_s: float) -> tuple[str, str]:
+    """An echo request."""
+    command = ["ping", "-n", "-c", "1", "-W", str(round(patience_s)), "-I", attempt.source, attempt.destination]
+    done = subprocess.run(
+        ["ip", "netns", "exec", attempt.space.name, *command], capture_output=True, text=True, check=False
+    )
+    if done.returncode == 0:
+        return REACHED, ""
+    return (REFUSED if "filtered" in done.stdout or "nreachable" in done.stdout else SILENT), done.stdout
+
+
+class Answerer:
+    """Answers on each of the addresses and ports of a namespace, TCP and UDP, by saying whom it sees."""
+
+    def __init__(
+        self,
+        space: Space,
+        addresses: Iterable[str],
+        ports: Iterable[int],
+        heard: Callable[[str, int, bytes], None] | None = None,
+    ) -> None:
+        self._heard = heard
+        self._selector = selectors.DefaultSelector()
+        self._places = [(address, port) for address in addresses for port in ports]
+        with space.inside():
+            for place in self._places:
+                self._open(socket.socket(socket.AF_INET, socket.SOCK_STREAM), place)
+                self._open(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), place)
+        self._stopping, self._stop = socket.socketpair()
+        self._selector.register(self._stopping, selectors.EVENT_READ)
+        self._thread = threading.Thread(target=self._work)
+        self._thread.start()
+
+    def _open(self, made: socket.socket, place: tuple[str, int]) -> None:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(place)
+        made.setblocking(False)
+        if made.type == socket.SOCK_STREAM:
+            made.listen(128)
+        else:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self._selector.register(made, selectors.EVENT_READ, made.getsockname())
+
+    def _work(self) -> None:
+        while True:
+            for key, _ in self._selector.select():
+                ready = key.fileobj
+                assert isinstance(ready, socket.socket)
+                if ready is self._stopping:
+                    return
+                if ready.type == socket.SOCK_STREAM:
+                    self._answer_stream(ready)
+                else:
+                    data, peer = ready.recvfrom(2000)
+                    if self._heard is not None:
+                        self._heard(peer[0], key.data[1], data)
+                    ready.sendto(seen(peer, key.data), peer)
+
+    @staticmethod
+    def _answer_stream(listener: socket.socket) -> None:
+        near, peer = listener.accept()
+        with near:
+            near.settimeout(LONG_S)
+            near.recv(100)
+            near.sendall(seen(peer, near.getsockname()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.close()
+        self._thread.join()
+        for key in list(self._selector.get_map().values()):
+            assert isinstance(key.fileobj, socket.socket)
+            key.fileobj.close()
+        self._selector.close()
+
+
+def seen(peer: tuple[str, int], near: tuple[str, int]) -> bytes:
+    return f"{peer[0]} > {near[0]}:{near[1]}".encode()
