@@ -58,7 +58,7 @@ def test_a_second_edge_is_told_that_the_address_is_taken(tmp_path: Path) -> None
         with pytest.raises(ListenError, match="another process listens there"):
             asyncio.run(second(served.target))
         assert served.stub.GetStats(pb.GetStatsRequest()).stats.revision == 1
-    with serving() as served, pytest.raises(ListenError, match=r"cannot be listened on: the address is in use"):
+    with serving() as served, pytest.raises(ListenError, match=r"cannot be listened on: Address already in use"):
         asyncio.run(second(served.target))
 
 

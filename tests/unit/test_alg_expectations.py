@@ -9,11 +9,12 @@ import pytest
 from edge import reference_expect
 from edge.addresses import PortRange
 from edge.model import BlockedPorts, SessionsOnChange, Timers
+from edge.nat.config import NatType
 from edge.packets import build_frame, parse_packet
 from edge.reference import ReferenceEdge
 from edge.runtime import Edge
 from edge.trace import Tracer, TraceResult
-from edge.verdicts import Reason
+from edge.verdicts import Reason, Stage, StepResult
 from tests.alg_bench import (
     CLIENT,
     DMZ_SERVER,
@@ -128,6 +129,21 @@ def test_keep_leaves_everything_as_it_is(make: Make) -> None:
     assert (why(came), steps(came)[-1]) == ("ALLOW ALG", "FIREWALL ALG")
     assert session_of(control.edge, f"{OUTSIDE}:20").firewall_rule_id is None
     assert came[-1].explanation.endswith("on behalf of the firewall rule")
+
+
+def test_a_rule_that_is_lent_is_logged_as_what_it_does(make: Make) -> None:
+    way_out = replace(WAY_OUT, logging=True)
+    config = ftp_edge(way_out)
+    control = Control(make(config), OUT)
+    said(control, port_line(5000))
+    exempt = replace(way_out, type=NatType.NO_SNAT, external=None)
+    control.edge.apply(replace(config, nat=replace(config.nat, rules=(exempt,))))
+    logged(control.edge)
+    assert why(control.tracer.send(f"tcp {OUTSIDE}:20 > 203.0.113.10:5000 S")) == "ALLOW ALG"
+    (event,) = (event for event in logged(control.edge) if event.step.stage is Stage.NAT)
+    assert (event.rule_id, event.step.result) == (way_out.id, StepResult.DNAT)
+    assert event.step.after is not None
+    assert str(event.step.after.dst) == CLIENT
 
 
 @pytest.mark.parametrize(

@@ -137,3 +137,19 @@ def test_a_complete_document_shows_no_secret() -> None:
     loaded = from_data(MINIMAL | TUNNELS, allow_unsupported=True)
     assert "s3cret" not in json.dumps(complete(loaded))
     assert loaded.document["ipsecTunnels"][0]["preSharedKey"] == "s3cret"
+
+
+def test_a_secret_is_hidden_whatever_it_looks_like() -> None:
+    tunnel = {"name": "t", "preSharedKey": 12345678, "peer": {"passwords": ["a", {"old": "b"}]}, "secretless": True}
+    assert masked({"ipsecTunnels": [tunnel]}) == {
+        "ipsecTunnels": [
+            {
+                "name": "t",
+                "preSharedKey": PLACEHOLDER,
+                "peer": {"passwords": [PLACEHOLDER, {"old": PLACEHOLDER}]},
+                "secretless": True,
+            }
+        ]
+    }
+    shown = masked({"ipsecTunnels": [tunnel]})
+    assert unmasked(shown, {"ipsecTunnels": [tunnel]})[0] == {"ipsecTunnels": [tunnel]}
