@@ -147,7 +147,7 @@ cdef inline void log_nat(
     logged.reason = decision.reason
     logged.stage = S_NAT
     logged.saw = packet.key
-    if (type == NAT_NO_DNAT or type == NAT_NO_SNAT) and decision.expected == NULL:     # one that an ALG lends was another
+    if (type == NAT_NO_DNAT or type == NAT_NO_SNAT) and decision.expected == NULL:  # one that an ALG lends was another
         logged.result = T_NO_DNAT if type == NAT_NO_DNAT else T_NO_SNAT
         return
     logged.has_after = 1
