@@ -204,13 +204,14 @@ def test_without_files_for_connections_the_server_waits(
         tried.append(time.monotonic())
         raise OSError(errno.EMFILE, "Too many open files")
 
-    with monkeypatch.context() as patch, raw(address) as waiting:
-        patch.setattr(socket.socket, "accept", no_files)
-        while len(tried) < 3:
-            time.sleep(0.01)
-        patch.undo()
-        waiting.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
-        assert rest(waiting).endswith(b"ok\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(socket.socket, "accept", no_files)  # before anybody connects: that would be accepted
+        with raw(address) as waiting:
+            while len(tried) < 3:
+                time.sleep(0.01)
+            patch.undo()
+            waiting.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            assert rest(waiting).endswith(b"ok\n")
     assert tried[2] - tried[0] >= 0.2
 
 

@@ -9,6 +9,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memmove, memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE, mmap, mprotect, munmap
 
+from native import control
 from native.answer cimport ANSWER_ROOM, pseudo_header
 from native.engine cimport Engine, Result, State
 from native.link cimport MAX_FRAME
@@ -116,7 +117,7 @@ cdef class Storm:
     def renew(self, Engine engine not None):
         """Goes on with another engine, fresh or not; seeds stay, recent frames are forgotten."""
         self.engine = engine
-        self.done = sum(engine.totals()[0])
+        self.done = sum(control.totals(engine)[0])
         self.turn = 0
 
     def add_seed(self, uint16_t port, const uint8_t[::1] frame):
@@ -441,7 +442,7 @@ cdef class Storm:
 
     def check_totals(self):
         """Do the engine's counters add up to the frames it took?  What is wrong, or None."""
-        verdicts, reasons, created, peak, live, *_ = self.engine.totals()
+        verdicts, reasons, _, _, created, peak, live, *_ = control.totals(self.engine)
         if sum(verdicts) != self.done or sum(reasons) != self.done:
             return f"{self.done} frames, {sum(verdicts)} verdicts, {sum(reasons)} reasons"
         return None if live <= peak <= created else f"{live} sessions open, {peak} at most, {created} in all"
