@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.addresses cimport AddressEntry, address_find, address_put, address_remove
 from native.classify cimport NO_RULE
-from native.decide cimport Decision
+from native.decide cimport Decision, has_source, has_target
 from native.engine cimport State
 from native.events cimport E_ENDED, END_EXPIRED, LoggedPacket, tell_packet, tell_session
 from native.expect cimport drop_expected_of
@@ -134,6 +134,7 @@ cdef inline void log_nat(
 ) noexcept nogil:
     # Of an admitted packet, whose key is complete.
     cdef LoggedPacket *logged
+    cdef bint lent = has_target(decision) if number == decision.dnat else has_source(decision)
     cdef uint8_t type
     if number == NO_RULE or not program.nat.rules[number].logging:
         return
@@ -147,7 +148,7 @@ cdef inline void log_nat(
     logged.reason = decision.reason
     logged.stage = S_NAT
     logged.saw = packet.key
-    if (type == NAT_NO_DNAT or type == NAT_NO_SNAT) and decision.expected == NULL:  # one that an ALG lends was another
+    if (type == NAT_NO_DNAT or type == NAT_NO_SNAT) and not lent:   # one that an ALG lends may have been another
         logged.result = T_NO_DNAT if type == NAT_NO_DNAT else T_NO_SNAT
         return
     logged.has_after = 1
@@ -158,7 +159,7 @@ cdef inline void log_nat(
         logged.after.src_hi = packet.key.src_hi
         logged.after.src_lo = packet.key.src_lo
         set_ports(&logged.after, key_sport(&packet.key), key_dport(&decision.key))
-    if type == NAT_REFLEXIVE and decision.expected == NULL:
+    if type == NAT_REFLEXIVE and not lent:
         logged.result = T_REFLEXIVE
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.reference import ReferenceEdge
@@ -32,8 +32,13 @@ def test_native_is_the_reference(model_budget: ModelBudget, tmp_path: Path) -> N
     assert done >= (packets or 1)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.randoms(use_true_random=False))
-def test_native_is_the_reference_in_universes_that_shrink(random: Random) -> None:
-    _, difference, _ = explore(SIDES, random, 40)
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**64 - 1))
+def test_native_is_the_reference_in_universes_of_any_seed(seed: int) -> None:
+    """A few packets in each of many universes, other ones in every run; hypothesis keeps a seed that failed.
+
+    The seed is drawn and not the universe: one that is drawn choice by choice is mostly larger than hypothesis lets an
+    example be, and is thrown away after it was made.
+    """
+    _, difference, _ = explore(SIDES, Random(seed), 40)
     assert difference is None, str(difference)

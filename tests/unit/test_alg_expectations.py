@@ -146,6 +146,17 @@ def test_a_rule_that_is_lent_is_logged_as_what_it_does(make: Make) -> None:
     assert str(event.step.after.dst) == CLIENT
 
 
+def test_beside_an_alg_a_rule_of_its_own_is_logged_as_what_it_is(make: Make) -> None:
+    both_ways = nat("both-ways", "REFLEXIVE", "203.0.113.11", SERVER, logging=True)
+    edge = make(ftp_edge(both_ways))
+    tracer = Tracer(edge)
+    tracer.send(f"udp {OUTSIDE}:4000 > {SERVER}:69")
+    came = tracer.send(f"udp {SERVER}:3000 > {OUTSIDE}:4000")
+    assert (why(came), outputs(came)) == ("ALLOW ALG", [f"INTERNET udp 203.0.113.11:3000 > {OUTSIDE}:4000"])
+    (event,) = (event for event in logged(edge) if event.step.stage is Stage.NAT)
+    assert (event.rule_id, event.step.result) == (both_ways.id, StepResult.REFLEXIVE)
+
+
 @pytest.mark.parametrize(
     "packet",
     [
