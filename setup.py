@@ -46,18 +46,16 @@ def jobs() -> int:
 
 
 def extensions() -> list[Extension]:
-    """One extension per `native/*.pyx`, depending on every `.pxd`: the hot path is inlined from those."""
+    """One extension per `native/*.pyx`; Cython itself finds which `.pxd` files each is made of."""
     override = os.environ.get("T1EDGE_CFLAGS")
     flags = shlex.split(DEFAULT_CFLAGS if override is None else override)
     # Relative to the root: setuptools runs with the root as its working directory and refuses absolute sources.
     native = ROOT / "native"
-    headers = sorted(str(path.relative_to(ROOT)) for path in [*native.glob("*.pxd"), *native.glob("*.h")])
     return [
         Extension(
             f"native.{source.stem}",
             [str(source.relative_to(ROOT))],
             include_dirs=["native"],
-            depends=headers,
             extra_compile_args=flags,
             extra_link_args=[] if override is None else flags,
         )
