@@ -56,6 +56,7 @@ def extensions() -> list[Extension]:
             f"native.{source.stem}",
             [str(source.relative_to(ROOT))],
             include_dirs=["native"],
+            depends=[str(part.relative_to(ROOT)) for part in sorted(native.glob(f"{source.stem}*.inc"))],
             extra_compile_args=flags,
             extra_link_args=[] if override is None else flags,
         )

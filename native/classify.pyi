@@ -5,9 +5,11 @@ from typing_extensions import Buffer, disjoint_base
 
 from edge.flat import FlatRules
 
+def widths() -> tuple[int, ...]: ...
+
 @disjoint_base
 class RuleTable:
-    def __new__(cls, flat: FlatRules) -> Self: ...
+    def __new__(cls, flat: FlatRules, width: int = -1, small: int = 2048, cell_words: int = 4194304) -> Self: ...
     def lookup(
         self,
         family: int,
@@ -27,3 +29,4 @@ class RuleTable:
         icmp: array[int] | memoryview | None = None,
         direction: int = 0,
     ) -> None: ...
+    def size(self) -> int: ...

@@ -1,104 +1,112 @@
 """Builds classifier tables from flat rules (:class:`edge.flat.FlatRules`)."""
 
-from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
+from array import array
 
-from native.classify cimport ANY, NO_RULE, FamilyRules, Ranges, Rules, Service, first_match
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from native.classify cimport NO_RULE, Rules, first_match
+from native.classify_family cimport Placing
+from native.classify_services cimport Columns
 from native.memory cimport block
 from native.packet cimport Key, make_meta
 
+cdef enum:
+    CELL_WORDS = 1 << 22        # 16 MiB for the rows of all cells while they are made
+    SMALL = 2048                # three bit vectors of 256 bytes are read faster than buckets
 
-cdef uint32_t *words(list keep, const uint32_t[::1] column) except NULL:
-    cdef uint32_t *copy = <uint32_t *>block(keep, 4 * (column.shape[0] + 1))
-    cdef Py_ssize_t i
-    for i in range(column.shape[0]):
-        copy[i] = column[i]
-    return copy
+cdef extern from *:
+    """
+    #include "classify.h"
+    #if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__clang__)
+    #define T1_DISPATCH 1
+    #include <immintrin.h>
+    #pragma GCC push_options
+    #pragma GCC target("arch=x86-64-v4")
+    #define T1_WIDE
+    #define T1_AS(name) t1_v4_##name
+    #include "classify_kernel.inc"
+    #undef T1_WIDE
+    #undef T1_AS
+    #pragma GCC pop_options
+    #pragma GCC push_options
+    #pragma GCC target("arch=x86-64-v3")
+    #define T1_AS(name) t1_v3_##name
+    #include "classify_kernel.inc"
+    #undef T1_AS
+    #pragma GCC pop_options
+    #endif
+    #define T1_AS(name) t1_plain_##name
+    #include "classify_kernel.inc"
+    #undef T1_AS
+    /* 4, 3 or 0: the widest version of x86-64 that this processor and this build have. */
+    static int t1_width(void) {
+    #ifdef T1_DISPATCH
+        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+            && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")
+            && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("bmi2"))
+            return 4;
+        if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma"))
+            return 3;
+    #endif
+        return 0;
+    }
+    static void t1_use(t1_rules *rules, int width) {
+        rules->one = t1_plain_one;
+        rules->many = t1_plain_many;
+    #ifdef T1_DISPATCH
+        if (width == 3) {
+            rules->one = t1_v3_one;
+            rules->many = t1_v3_many;
+        }
+        if (width == 4) {
+            rules->one = t1_v4_one;
+            rules->many = t1_v4_many;
+        }
+    #endif
+        (void)width;
+    }
+    """
+    int widest "t1_width"() noexcept nogil
+    void use_width "t1_use"(Rules *rules, int width) noexcept nogil
 
 
-cdef uint64_t *longs(list keep, const uint64_t[::1] column) except NULL:
-    cdef uint64_t *copy = <uint64_t *>block(keep, 8 * (column.shape[0] + 1))
-    cdef Py_ssize_t i
-    for i in range(column.shape[0]):
-        copy[i] = column[i]
-    return copy
+def widths() -> tuple[int, ...]:
+    """The kernels that this processor and this build have: 4 and 3 for x86-64-v4 and -v3, 0 for any processor."""
+    return tuple(width for width in (0, 3, 4) if width <= widest())
 
 
 cdef class RuleTable:
-    """An immutable first-match table."""
+    """An immutable first-match table.
 
-    def __cinit__(self, flat):
+    The other arguments are for tests. ``width`` is one of :func:`widths`, -1 the widest; ValueError where there is no
+    such kernel. Up to ``small`` rules of a family are all wide. ``cell_words`` is how many words of 32 bits the columns
+    of all cells may take before they are shared.
+    """
+
+    def __cinit__(self, flat, int width=-1, uint32_t small=SMALL, uint32_t cell_words=CELL_WORDS):
+        cdef Columns columns = Columns()
+        cdef Placing placing
+        cdef const uint32_t[::1] numbers
+        cdef size_t i
+        cdef size_t count = len(flat.rule)
+        if width >= 0 and width not in widths():
+            raise ValueError(f"this processor, or this build, has no kernel of width {width}")
         self.blocks = []
-        self._take_services(flat)
-        for which in range(2):
-            self._take_ranges(&self.rules.ranges[which], flat.ranges[which])
-            self._take_family(&self.rules.family[which], &self.rules.ranges[which], which, flat)
-
-    cdef int _take_services(self, flat) except -1:
-        cdef int[::1] numbers
-        cdef Service *service
-        cdef Py_ssize_t i
-        cdef Py_ssize_t count = len(flat.services) // 7
-        self.rules.service_offset = words(self.blocks, flat.service_offset)
-        self.rules.services = <Service *>block(self.blocks, sizeof(Service) * (count + 1))
+        use_width(&self.rules, widest() if width < 0 else width)
+        self.rules.empty = count == 0
+        columns.number(flat)
+        columns.fill(&self.rules, flat, self.blocks, cell_words)
         if count == 0:
-            return 0
-        numbers = flat.services
-        for i in range(count):
-            service = &self.rules.services[i]
-            service.protocol = <uint8_t>numbers[7 * i]
-            service.families = 1 if service.protocol == 1 else 2 if service.protocol == 58 else 3
-            service.icmp_type = <int16_t>numbers[7 * i + 1]
-            service.icmp_code = <int16_t>numbers[7 * i + 2]
-            service.sport_first = <uint16_t>numbers[7 * i + 3]
-            service.sport_last = <uint16_t>numbers[7 * i + 4]
-            service.dport_first = <uint16_t>numbers[7 * i + 5]
-            service.dport_last = <uint16_t>numbers[7 * i + 6]
-        return 0
-
-    cdef int _take_ranges(self, Ranges *ranges, flat) except -1:
-        ranges.offset = words(self.blocks, flat.offset)
-        ranges.first_hi = longs(self.blocks, flat.first_hi)
-        ranges.first_lo = longs(self.blocks, flat.first_lo)
-        ranges.last_hi = longs(self.blocks, flat.last_hi)
-        ranges.last_lo = longs(self.blocks, flat.last_lo)
-        return 0
-
-    cdef int _take_family(self, FamilyRules *family, const Ranges *ranges, int which, flat) except -1:
-        cdef const uint8_t[::1] families = flat.families if len(flat.families) else None
-        cdef uint32_t count = 0
-        cdef uint32_t at = 0
-        cdef uint32_t padded
-        cdef Py_ssize_t i
-        cdef Py_ssize_t rules = len(flat.families)
-        for i in range(rules):
-            if families[i] >> which & 1:
-                count += 1
-        padded = (count + 63) & ~<uint32_t>63
-        family.src_first = <uint64_t *>block(self.blocks, 8 * padded + 8)
-        family.src_last = <uint64_t *>block(self.blocks, 8 * padded + 8)
-        family.dst_first = <uint64_t *>block(self.blocks, 8 * padded + 8)
-        family.dst_last = <uint64_t *>block(self.blocks, 8 * padded + 8)
-        family.src_set = <uint32_t *>block(self.blocks, 4 * padded + 4)
-        family.dst_set = <uint32_t *>block(self.blocks, 4 * padded + 4)
-        family.service_list = <uint32_t *>block(self.blocks, 4 * padded + 4)
-        family.direction = <uint8_t *>block(self.blocks, padded + 1)
-        family.rule = <uint32_t *>block(self.blocks, 4 * padded + 4)
-        for i in range(rules):
-            if not families[i] >> which & 1:
-                continue
-            if (box(ranges, which, flat.source_set[i], &family.src_set[at], &family.src_first[at], &family.src_last[at])
-                    and box(ranges, which, flat.destination_set[i], &family.dst_set[at],
-                            &family.dst_first[at], &family.dst_last[at])):
-                family.service_list[at] = flat.service_list[i]
-                family.direction[at] = flat.direction[i]
-                family.rule[at] = flat.rule[i]
-                at += 1
-        family.count = at
-        while at < padded:
-            family.src_first[at] = 1
-            family.src_last[at] = 0
-            at += 1
-        return 0
+            return
+        numbers = flat.rule
+        if flat.rule != array("I", range(count)):
+            self.rules.number = <uint32_t *>block(self.blocks, 4 * count)
+            for i in range(count):
+                self.rules.number[i] = numbers[i]
+        for which in range(2):
+            placing = Placing(flat, which, small)
+            placing.fill(&self.rules.family[which], &self.rules, columns, flat, which, self.blocks)
 
     def lookup(self, int family, src: int, dst: int, int protocol, uint16_t sport=0, uint16_t dport=0,
                uint8_t icmp_type=0, uint8_t icmp_code=0, uint8_t direction=0) -> int | None:
@@ -128,46 +136,14 @@ cdef class RuleTable:
             raise ValueError(f"{octets.shape[0]} bytes of keys for {count} answers, each of which takes {sizeof(Key)}")
         if icmp is not None and icmp.shape[0] != count:
             raise ValueError(f"{icmp.shape[0]} ICMP types for {count} answers")
-        if count:
+        if self.rules.empty:
+            out[:] = NO_RULE
+        elif count:
             with nogil:
-                match_many(&self.rules, <const Key *>&octets[0], NULL if icmp is None else &icmp[0], direction, count,
-                           &out[0])
+                self.rules.many(
+                    &self.rules, <const uint64_t *>&octets[0], NULL if icmp is None else &icmp[0], direction, count,
+                    &out[0])
 
-
-cdef void match_many(
-    const Rules *rules, const Key *keys, const uint16_t *icmp, uint8_t direction, Py_ssize_t count, uint32_t *out
-) noexcept nogil:
-    cdef Py_ssize_t i
-    cdef uint16_t message = 0
-    for i in range(count):
-        if icmp != NULL:
-            message = icmp[i]
-        out[i] = first_match(rules, &keys[i], <uint8_t>(message >> 8), <uint8_t>message, direction)
-
-
-cdef bint box(
-    const Ranges *ranges, int which, uint32_t number, uint32_t *verify, uint64_t *first, uint64_t *last
-) noexcept:
-    # The bounding box of a set on one axis; `verify` becomes ANY where the box is the set.  False: the set is empty.
-    cdef uint32_t low
-    cdef uint32_t high
-    verify[0] = ANY
-    first[0] = 0
-    last[0] = 0xffffffffffffffff
-    if number == ANY:
-        return True
-    low = ranges.offset[number]
-    high = ranges.offset[number + 1]
-    if low == high:
-        return False
-    if which == 0:
-        first[0] = ranges.first_lo[low]
-        last[0] = ranges.last_lo[high - 1]
-        if high - low > 1:
-            verify[0] = number
-    else:
-        first[0] = ranges.first_hi[low]
-        last[0] = ranges.last_hi[high - 1]
-        if high - low > 1 or ranges.first_lo[low] != 0 or ranges.last_lo[low] != 0xffffffffffffffff:
-            verify[0] = number
-    return True
+    def size(self) -> int:
+        """How many bytes the tables have."""
+        return sum(map(len, self.blocks))

@@ -23,7 +23,7 @@ from edge.nat.compile import MATCHES, TYPES, PortMap
 from edge.nat.config import FirewallMatch, NatType
 from edge.routing.compile import PortKind, RouteKind
 from edge.state import TCP_STATES, UDP_STATES
-from native.classify import RuleTable
+from native.classify import RuleTable, widths
 
 COUNTS = {"VERDICTS", "REASONS", "TIMERS"}
 """How many there are of what is counted: members of native enumerations that stand for nothing themselves."""
@@ -146,8 +146,10 @@ def matches(rule: Rule, packet: Question) -> bool:
     )
 
 
+@pytest.mark.parametrize("width", widths())
+@pytest.mark.parametrize("limits", [{}, {"small": 0}, {"cell_words": 1}, {"small": 0, "cell_words": 1}], ids=str)
 @pytest.mark.parametrize("seed", range(20))
-def test_classifier_finds_the_first_match(seed: int) -> None:
+def test_classifier_finds_the_first_match(seed: int, limits: dict[str, int], width: int) -> None:
     rng = random.Random(seed)
     rules: list[Rule] = [
         (draw_ranges(rng), draw_ranges(rng), draw_services(rng), rng.choice((0, 0, 1, 2)), rng.choice((1, 2, 3, 3)))
@@ -163,11 +165,11 @@ def test_classifier_finds_the_first_match(seed: int) -> None:
             direction=direction,
             families=families,
         )
-    table = RuleTable(flat)
+    table = RuleTable(flat, width, **limits)
     hits = 0
     packets: list[Question] = []
     answers: list[int] = []
-    for _ in range(500):
+    for _ in range(200):
         version = rng.choice((4, 6))
         bases = (0, 0x0A000000, 2**32 - 16) if version == 4 else (0, 1 << 64, (1 << 64) - 8, 2**128 - 16)
         src, dst = (rng.choice(bases) + rng.randrange(16) for _ in range(2))
@@ -195,6 +197,61 @@ def test_classifier_finds_the_first_match(seed: int) -> None:
         icmp = array("H", (packets[number][6] << 8 | packets[number][7] for number in asked))
         table.lookup_many(b"".join(packed_key(packets[number]) for number in asked), found, icmp, direction)
         assert list(found) == [answers[number] for number in asked], (seed, direction)
+
+
+@pytest.mark.parametrize("small", [0, 2048])
+def test_every_kernel_finds_the_same_among_many_rules(small: int) -> None:
+    # Prefixes of all lengths within each other, and enough of them for every way of finding an interval.
+    rng = random.Random(small)
+    flat = FlatRules()
+    rules = []
+    for number in range(3000):
+        sides = []
+        for _ in range(2):
+            length = rng.choice((0, 4, 8, 12, 16, 20, 24, 28, 32))
+            base = rng.choice((0x0A000000, 0xC0A80000, 0xFFFFFF00)) + rng.randrange(1 << 18) & 0xFFFFFFFF
+            first = base >> (32 - length) << (32 - length)
+            sides.append((first, first + (1 << (32 - length)) - 1))
+        ports = rng.choice(((0, 65535), (0, 1023), (number, number), (number, number + 5)))
+        rules.append((*sides, ports))
+        sets = [flat.address_set(side, [[AddressRange(IPv4Address(side[0]), IPv4Address(side[1]))]]) for side in sides]
+        services = flat.services_of(((17, -1, -1, PortRange(0, 65535), PortRange(*ports)),))
+        flat.append(number, source=sets[0], destination=sets[1], services=services)
+    questions: list[Question] = []
+    answers = array("I")
+    for _ in range(1000):
+        source, destination, ports = rng.choice(rules)
+        src, dst, port = (rng.choice((*part, rng.randint(*part))) for part in (source, destination, ports))
+        questions.append((4, src, dst, 17, 1, port, 0, 0, 0))
+        answers.append(
+            next(
+                number
+                for number, (sources, destinations, within) in enumerate(rules)
+                if sources[0] <= src <= sources[1]
+                and destinations[0] <= dst <= destinations[1]
+                and within[0] <= port <= within[1]
+            )
+        )
+    for width in widths():
+        table = RuleTable(flat, width, small=small)
+        found = array("I", bytes(4 * len(questions)))
+        table.lookup_many(b"".join(map(packed_key, questions)), found)
+        assert found == answers, width
+        assert [table.lookup(*question) for question in questions] == list(answers), width
+
+
+def test_callers_numbers_need_not_be_positions() -> None:
+    flat = FlatRules()
+    flat.append(7, source=ANY_SET, destination=ANY_SET, families=1)
+    flat.append(3, source=ANY_SET, destination=ANY_SET, families=2)
+    table = RuleTable(flat)
+    assert (table.lookup(4, 1, 2, 6), table.lookup(6, 1, 2, 6)) == (7, 3)
+    assert table.size() > 0
+
+
+def test_a_kernel_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="has no kernel of width 5"):
+        RuleTable(FlatRules(), 5)
 
 
 def test_a_batch_has_room_for_its_answers() -> None:

@@ -1,0 +1,100 @@
+/* First match: the tables that a lookup reads.  How they hang together is told in classify.pxd. */
+#ifndef T1_CLASSIFY_H
+#define T1_CLASSIFY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define T1_NONE 0xffffffffu
+#define T1_VERIFY 0x80000000u   /* in an entry's position: what the entry says is necessary, not sufficient */
+#define T1_BLOCK 16u            /* entries that are compared at once */
+
+typedef struct {                /* what an interval of one side's addresses leads to */
+    uint32_t bucket;            /* of the entries, in units of 16 words */
+    uint32_t count;
+    uint32_t wide;              /* row of Side.wide */
+    uint32_t member;            /* row of Side.member */
+} t1_place;
+
+typedef struct {                /* the sources or the destinations of one family */
+    uint32_t starts;            /* where intervals begin; the first, which begins at 0, is not among them */
+    uint32_t *root;             /* IPv4: by the upper half of an address, how many starts are below that half */
+    uint16_t *low;              /* IPv4: lower halves of the starts */
+    uint64_t *start_hi;         /* where there is no root */
+    uint64_t *start_lo;
+    uint32_t *bounds;           /* IPv4, up to 1024 intervals: where they begin, filled up to a multiple of 16 */
+    uint32_t *every16;          /* every 16th of them */
+    t1_place *places;           /* by interval */
+    uint32_t *entries;          /* blocks: n first intervals of the other side, n last ones, n columns, n positions */
+    uint64_t *wide;             /* rows of Family.wide_words: the wide rules that an interval is in */
+    uint64_t *member;           /* rows of member_words: the sets of several ranges that it is in */
+    uint32_t member_words;
+} t1_side;
+
+typedef struct {                /* of one rule, to verify what an entry cannot say */
+    uint32_t source;            /* bits of t1_side.member, T1_NONE: there is nothing to ask */
+    uint32_t destination;
+    uint32_t service_list;      /* T1_NONE: any */
+} t1_detail;
+
+typedef struct {
+    t1_side side[2];            /* source, destination */
+    uint32_t wide_words;        /* a multiple of 16 */
+    uint32_t *wide_position;    /* by bit */
+    t1_detail *details;         /* by position */
+    uint8_t protocol[256];      /* class of services */
+} t1_family;
+
+typedef struct {
+    uint8_t protocol;
+    uint8_t families;           /* bit 0 IPv4, bit 1 IPv6: ICMP belongs to one of them */
+    int16_t icmp_type;          /* -1: any */
+    int16_t icmp_code;
+    uint16_t sport_first;
+    uint16_t sport_last;
+    uint16_t dport_first;
+    uint16_t dport_last;
+} t1_service;
+
+typedef struct {                /* how the cell of a protocol is found */
+    uint32_t base;
+    uint32_t by_sport;
+    uint32_t by_dport;
+    uint32_t by_type;
+    uint32_t by_code;
+} t1_strides;
+
+typedef struct {                /* classes of ports: between two bounds all are alike */
+    uint32_t classes;
+    uint16_t *table;            /* by port */
+    uint16_t *bounds;           /* up to 1024: where they begin, filled up to a multiple of 32 */
+    uint16_t *every32;          /* every 32nd of them */
+} t1_ports;
+
+typedef struct t1_rules t1_rules;
+
+struct t1_rules {
+    t1_family family[2];
+    uint32_t *number;           /* by position: the caller's number; NULL where that is the position */
+    uint32_t *service_offset;   /* of lists of services */
+    t1_service *services;
+    t1_ports sports;
+    t1_ports dports;
+    uint8_t type_class[256];
+    uint8_t code_class[256];
+    t1_strides *strides;        /* by class of protocol */
+    uint32_t *cells;            /* row of what is asked for, in units of four rows if there are directions */
+    uint32_t column_words;      /* of 32 bits */
+    uint32_t *columns;          /* rows: which columns (a list of services and a direction) admit it */
+    uint64_t *wide_columns[2];  /* the same, of the wide rules of a family */
+    uint32_t direction_bits;    /* 3 where rules have directions, else 0 */
+    uint32_t direction_shift;   /* 2, else 0 */
+    uint32_t inexact;           /* columns are necessary, not sufficient */
+    uint32_t empty;             /* no rule at all */
+    /* The first match among the rules for a key of native/packet.pxd, read as five words; T1_NONE: there is none. */
+    uint32_t (*one)(const t1_rules *rules, const uint64_t *key, uint32_t icmp, uint32_t direction);
+    void (*many)(const t1_rules *rules, const uint64_t *keys, const uint16_t *icmp, uint32_t direction, size_t count,
+                 uint32_t *found);
+};
+
+#endif

@@ -1,0 +1,9 @@
+from typing import Self
+
+from typing_extensions import disjoint_base
+
+from edge.flat import FlatRules
+
+@disjoint_base
+class Placing:
+    def __new__(cls, flat: FlatRules, which: int, small: int) -> Self: ...

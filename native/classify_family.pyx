@@ -1,0 +1,413 @@
+"""The part of the builder of :mod:`native.classify` that places the rules of one family."""
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport qsort
+from libc.string cimport memcpy
+
+from native.classify cimport ANY, BLOCK, VERIFY, Detail, Family, Place, Rules, Side
+from native.classify_parts cimport NOTHING, Axis, Classes, Words
+from native.classify_services cimport Columns
+from native.memory cimport block
+
+cdef enum:
+    ROUNDS = 4                  # of moving rules to the side with less company
+    SEARCHED = 48               # IPv4: up to this many bounds no index by upper halves
+    COMPARED = 1024             # IPv4: up to so many intervals are found by comparisons with 16 bounds at a time
+    LAST_INTERVAL = 0x7fffffff
+    MOST_WIDE = 4096            # of those that are wide only because they meet many others
+    COMPANY = 2                 # which is more than this
+
+ctypedef struct Crowded:
+    double score
+    uint32_t rule
+
+
+cdef int compare_crowded(const void *one, const void *other) noexcept nogil:
+    cdef double a = (<const Crowded *>one).score
+    cdef double b = (<const Crowded *>other).score
+    return -1 if a > b else a < b
+
+
+cdef int compare_words(const void *one, const void *other) noexcept nogil:
+    cdef uint32_t a = (<const uint32_t *>one)[0]
+    cdef uint32_t b = (<const uint32_t *>other)[0]
+    return -1 if a < b else a > b
+
+
+cdef class Placing:
+    def __cinit__(self, flat, int which, uint32_t small):
+        cdef const uint8_t[::1] families = flat.families if len(flat.families) else None
+        cdef const uint32_t[::1] sources = flat.source_set if len(flat.families) else None
+        cdef const uint32_t[::1] destinations = flat.destination_set if len(flat.families) else None
+        cdef const uint32_t[::1] offset = flat.ranges[which].offset
+        cdef uint32_t sets = <uint32_t>(offset.shape[0] - 1)
+        cdef uint8_t *used[2]
+        cdef uint32_t i
+        cdef int side
+        self.keep = []
+        self.small = small
+        self.count = len(flat.rule)
+        self.home = <uint8_t *>block(self.keep, self.count + 1)
+        for side in range(2):
+            self.set[side] = <uint32_t *>block(self.keep, 4 * <size_t>self.count + 4)
+            self.score[side] = <double *>block(self.keep, 8 * <size_t>sets + 8)
+            used[side] = <uint8_t *>block(self.keep, sets + 1)
+        for i in range(self.count):
+            self.set[0][i] = sources[i]
+            self.set[1][i] = destinations[i]
+            self.home[i] = WIDE
+            for side in range(2):
+                if self.set[side][i] != ANY and offset[self.set[side][i]] == offset[self.set[side][i] + 1]:
+                    self.home[i] = NOWHERE
+            if not families[i] >> which & 1:
+                self.home[i] = NOWHERE
+            if self.home[i] == NOWHERE:
+                continue
+            for side in range(2):
+                if self.set[side][i] != ANY:
+                    used[side][self.set[side][i]] = 1
+        self.axes = [Axis(), Axis()]
+        for side in range(2):
+            (<Axis>self.axes[side]).cut(flat.ranges[which], used[side], sets)
+        self.choose()
+
+    cdef bint is_listable(self, int side, uint32_t which) noexcept:
+        # Does a set cover so little that its rules may stand in the bucket of every interval of it?
+        cdef Axis axis = <Axis>self.axes[side]
+        cdef uint64_t pieces
+        if which == ANY:
+            return False
+        pieces = axis.offset[which + 1] - axis.offset[which]
+        return axis.span[which] <= 16 or axis.span[which] <= axis.intervals // 64 + 8 * (pieces - 1)
+
+    cdef int weigh(self, int side, bint all_rules) except -1:
+        # Company of an address, averaged over a set: of all rules that might stand on this side, or of those that do.
+        cdef Axis axis = <Axis>self.axes[side]
+        cdef list temporary = []
+        cdef uint32_t *rules = <uint32_t *>block(temporary, 4 * <size_t>axis.sets + 4)
+        cdef int64_t *load = <int64_t *>block(temporary, 8 * (<size_t>axis.intervals + 2))
+        cdef int64_t running = 0
+        cdef int64_t total = 0
+        cdef size_t i
+        cdef uint32_t which
+        for i in range(self.count):
+            which = self.set[side][i]
+            if self.home[i] != NOWHERE and which != ANY and (
+                    self.is_listable(side, which) if all_rules else self.home[i] == side):
+                rules[which] += 1
+        for which in range(axis.sets):
+            if rules[which]:
+                for i in range(axis.offset[which], axis.offset[which + 1]):
+                    load[axis.first[i]] += rules[which]
+                    load[axis.last[i] + 1] -= rules[which]
+        for i in range(axis.intervals):
+            running += load[i]
+            load[i] = total
+            total += running
+        load[axis.intervals] = total
+        for which in range(axis.sets):
+            total = 0
+            if axis.span[which]:
+                for i in range(axis.offset[which], axis.offset[which + 1]):
+                    total += load[axis.last[i] + 1] - load[axis.first[i]]
+                self.score[side][which] = <double>total / <double>axis.span[which]
+        return 0
+
+    cdef int choose(self) except -1:
+        # Every rule to the side where its addresses meet fewer others.
+        cdef uint32_t i
+        cdef uint32_t round
+        cdef uint32_t live = 0
+        cdef int side
+        cdef int other
+        for i in range(self.count):
+            live += self.home[i] != NOWHERE
+        if live <= self.small:
+            return 0
+        for side in range(2):
+            self.weigh(side, True)
+        for i in range(self.count):
+            if self.home[i] != NOWHERE:
+                for side in range(2):
+                    if self.is_listable(side, self.set[side][i]) and (
+                            self.home[i] == WIDE
+                            or self.score[1][self.set[1][i]] < self.score[0][self.set[0][i]]):
+                        self.home[i] = <uint8_t>side
+        for round in range(ROUNDS):
+            for side in range(2):
+                self.weigh(side, False)
+            if round == 1:
+                self.place_wide()
+                for side in range(2):
+                    self.weigh(side, False)
+            for i in range(self.count):
+                # Only every other rule moves at a time, lest they all meet again on the other side.
+                side = self.home[i]
+                if side >= WIDE or (i * 0x9e3779b1u >> 16 ^ round) & 1:
+                    continue
+                other = 1 - side
+                if self.is_listable(other, self.set[other][i]) and (
+                        self.score[other][self.set[other][i]] + 1 < self.score[side][self.set[side][i]]):
+                    self.home[i] = <uint8_t>other
+        return 0
+
+    cdef int place_wide(self) except -1:
+        # Those that meet most others go to the wide ones, as far as these do not become too many.
+        cdef list temporary = []
+        cdef Crowded *crowded = <Crowded *>block(temporary, sizeof(Crowded) * (<size_t>self.count + 1))
+        cdef uint32_t size = 0
+        cdef uint32_t wide = 0
+        cdef uint32_t limit = min(self.count // 3, <uint32_t>MOST_WIDE)
+        cdef uint32_t i
+        for i in range(self.count):
+            wide += self.home[i] == WIDE
+            if self.home[i] >= WIDE:
+                continue
+            crowded[size].score = self.score[self.home[i]][self.set[self.home[i]][i]]
+            crowded[size].rule = i
+            size += crowded[size].score > COMPANY
+        qsort(crowded, size, sizeof(Crowded), compare_crowded)
+        i = 0
+        while i < size and wide < limit:
+            self.home[crowded[i].rule] = WIDE
+            wide += 1
+            i += 1
+        return 0
+
+    cdef int by_set(self, int side, int home, list keep, uint32_t **offset, uint32_t **rules) except -1:
+        # The rules with a home, in order, by their set of one side; those without a set stand behind all others.
+        cdef Axis axis = <Axis>self.axes[side]
+        cdef uint32_t i
+        cdef uint32_t which
+        offset[0] = <uint32_t *>block(keep, 4 * <size_t>axis.sets + 16)
+        rules[0] = <uint32_t *>block(keep, 4 * <size_t>self.count + 4)
+        for i in range(self.count):
+            if self.home[i] == home:
+                which = self.set[side][i]
+                offset[0][(axis.sets if which == ANY else which) + 2] += 1
+        for i in range(2, axis.sets + 3):
+            offset[0][i] += offset[0][i - 1]
+        for i in range(self.count):
+            if self.home[i] == home:
+                which = self.set[side][i]
+                which = axis.sets if which == ANY else which
+                rules[0][offset[0][which + 1]] = i
+                offset[0][which + 1] += 1
+        return 0
+
+    cdef uint8_t *sets_of(self, int side, int home, bint several, list keep) except NULL:
+        # Marks of the sets that rules with a home have on one side; `several`: only sets of several ranges.
+        cdef Axis axis = <Axis>self.axes[side]
+        cdef uint8_t *marks = <uint8_t *>block(keep, axis.sets + 1)
+        cdef uint32_t i
+        cdef uint32_t which
+        for i in range(self.count):
+            which = self.set[side][i]
+            if self.home[i] == home and which != ANY:
+                marks[which] = not several or axis.offset[which + 1] - axis.offset[which] > 1
+        return marks
+
+    cdef int fill(self, Family *family, Rules *rules, Columns columns, flat, int which, list blocks) except -1:
+        cdef uint32_t i
+        cdef const uint32_t[::1] lists = flat.service_list if self.count else None
+        for i in range(self.count):
+            self.wide += self.home[i] == WIDE
+        family.wide_words = (self.wide + 1023) // 1024 * 16
+        family.wide_position = <uint32_t *>block(blocks, 4 * <size_t>self.wide + 4)
+        family.details = <Detail *>block(blocks, sizeof(Detail) * (<size_t>self.count + 1))
+        self.wide = 0
+        for i in range(self.count):
+            family.details[i].source = NOTHING
+            family.details[i].destination = NOTHING
+            family.details[i].service_list = lists[i]
+            if self.home[i] == WIDE:
+                family.wide_position[self.wide] = i
+                self.wide += 1
+        for i in range(2):
+            self.fill_side(family, rules, columns, i, blocks)
+        for i in range(2):
+            take_starts(&family.side[i], <Axis>self.axes[i], which == 0, blocks)
+        return self.fill_wide_columns(family, rules, columns, which, blocks)
+
+    cdef int fill_side(self, Family *family, Rules *rules, Columns columns, int side, list blocks) except -1:
+        cdef list temporary = []
+        cdef Axis axis = <Axis>self.axes[side]
+        cdef Side *table = &family.side[side]
+        cdef uint8_t *several = self.sets_of(side, 1 - side, True, temporary)
+        cdef uint32_t *bit = <uint32_t *>block(temporary, 4 * <size_t>axis.sets + 4)
+        cdef uint32_t members = 0
+        cdef uint32_t i
+        cdef uint32_t which
+        cdef Classes crowds = axis.sweep(self.sets_of(side, side, False, temporary))
+        cdef Classes wides = axis.sweep(self.sets_of(side, WIDE, False, temporary))
+        cdef Classes belongings = axis.sweep(several)
+        cdef Words entries
+        for which in range(axis.sets):
+            if several[which]:
+                bit[which] = members
+                members += 1
+        for i in range(self.count):
+            which = self.set[side][i]
+            if self.home[i] == 1 - side and which != ANY and several[which]:
+                if side == 0:
+                    family.details[i].source = bit[which]
+                else:
+                    family.details[i].destination = bit[which]
+        table.member_words = (members + 63) >> 6
+        table.member = <uint64_t *>block(blocks, 8 * <size_t>belongings.count * table.member_words + 8)
+        for i in range(belongings.count):
+            for at in range(belongings.offset.data[i], belongings.offset.data[i + 1]):
+                which = bit[belongings.members.data[at]]
+                table.member[<size_t>i * table.member_words + (which >> 6)] |= <uint64_t>1 << (which & 63)
+        self.fill_wide(family, side, wides, blocks)
+        starts = Words()
+        counts = Words()
+        entries = self.buckets(rules, columns, side, crowds, starts, counts)
+        table.entries = <uint32_t *>block(blocks, 4 * entries.size + 64)
+        if entries.size:
+            memcpy(table.entries, entries.data, 4 * entries.size)
+        table.places = <Place *>block(blocks, sizeof(Place) * <size_t>axis.intervals)
+        for i in range(axis.intervals):
+            table.places[i].bucket = (<Words>starts).data[crowds.of[i]]
+            table.places[i].count = (<Words>counts).data[crowds.of[i]]
+            table.places[i].wide = wides.of[i]
+            table.places[i].member = belongings.of[i]
+        return 0
+
+    cdef int fill_wide(self, Family *family, int side, Classes classes, list blocks) except -1:
+        # A row of bits for each class of intervals.
+        cdef list temporary = []
+        cdef Axis axis = <Axis>self.axes[side]
+        cdef uint32_t *offset
+        cdef uint32_t *found
+        cdef uint32_t *bit = <uint32_t *>block(temporary, 4 * <size_t>self.count + 4)
+        cdef size_t words = family.wide_words
+        cdef uint64_t *row = <uint64_t *>block(blocks, 8 * classes.count * words + 8)
+        cdef uint32_t i
+        cdef uint32_t which
+        family.side[side].wide = row
+        for i in range(self.wide):
+            bit[family.wide_position[i]] = i
+        self.by_set(side, WIDE, temporary, &offset, &found)
+        for i in range(classes.count):
+            for at in range(offset[axis.sets], offset[axis.sets + 1]):
+                row[bit[found[at]] >> 6] |= <uint64_t>1 << (bit[found[at]] & 63)
+            for member in range(classes.offset.data[i], classes.offset.data[i + 1]):
+                which = classes.members.data[member]
+                for at in range(offset[which], offset[which + 1]):
+                    row[bit[found[at]] >> 6] |= <uint64_t>1 << (bit[found[at]] & 63)
+            row += words
+        return 0
+
+    cdef Words buckets(self, Rules *rules, Columns columns, int side, Classes classes, Words starts, Words counts):
+        # The entries; where the bucket of each class begins, in units of 16 words, and how many it has.
+        cdef Words entries = Words()
+        cdef list temporary = []
+        cdef uint32_t *offset
+        cdef uint32_t *found
+        cdef uint32_t *crowd = <uint32_t *>block(temporary, 4 * <size_t>self.count + 4)
+        cdef uint32_t size
+        cdef uint32_t i
+        cdef uint32_t which
+        cdef uint32_t done
+        cdef uint32_t some
+        self.by_set(side, side, temporary, &offset, &found)
+        for i in range(classes.count):
+            size = 0
+            for member in range(classes.offset.data[i], classes.offset.data[i + 1]):
+                which = classes.members.data[member]
+                for at in range(offset[which], offset[which + 1]):
+                    crowd[size] = found[at]
+                    size += 1
+            qsort(crowd, size, 4, compare_words)
+            starts.push(<uint32_t>(entries.size >> 4))
+            counts.push(size)
+            done = 0
+            while done < size:
+                some = min(size - done, <uint32_t>BLOCK)
+                self.add_block(rules, columns, 1 - side, entries, crowd + done, some)
+                done += some
+        return entries
+
+    cdef int add_block(
+        self, Rules *rules, Columns columns, int other, Words entries, const uint32_t *crowd, uint32_t some
+    ) except -1:
+        # Up to 16 entries, filled up to a multiple of four by such that contain nothing.
+        cdef Axis axis = <Axis>self.axes[other]
+        cdef uint32_t padded = (some + 3) & ~<uint32_t>3
+        cdef uint32_t *block_
+        cdef uint32_t lane
+        cdef uint32_t rule
+        cdef uint32_t which
+        entries.reserve(4 * padded)
+        block_ = entries.data + entries.size
+        entries.size += 4 * padded
+        for lane in range(padded):
+            block_[lane] = LAST_INTERVAL
+            block_[padded + lane] = 0
+            block_[2 * padded + lane] = 0
+            block_[3 * padded + lane] = 0
+        for lane in range(some):
+            rule = crowd[lane]
+            which = self.set[other][rule]
+            block_[lane] = 0
+            block_[padded + lane] = LAST_INTERVAL
+            block_[2 * padded + lane] = columns.column(rules, columns.of[rule])
+            block_[3 * padded + lane] = rule
+            if rules.inexact and columns.of[rule] != 0:
+                block_[3 * padded + lane] |= <uint32_t>VERIFY
+            if which != ANY:
+                block_[lane] = axis.first[axis.offset[which]]
+                block_[padded + lane] = axis.last[axis.offset[which + 1] - 1]
+                if axis.offset[which + 1] - axis.offset[which] > 1:
+                    block_[3 * padded + lane] |= <uint32_t>VERIFY
+        return 0
+
+    cdef int fill_wide_columns(self, Family *family, Rules *rules, Columns columns, int which, list blocks) except -1:
+        # Which wide rules the columns of each row admit.
+        cdef size_t words = family.wide_words
+        cdef uint64_t *row = <uint64_t *>block(blocks, 8 * words * columns.rows + 8)
+        cdef const uint32_t *bits = rules.columns
+        cdef list temporary = []
+        cdef uint32_t *column = <uint32_t *>block(temporary, 4 * <size_t>self.wide + 4)
+        cdef uint32_t _
+        cdef uint32_t at
+        rules.wide_columns[which] = row
+        for at in range(self.wide):
+            column[at] = columns.column(rules, columns.of[family.wide_position[at]])
+        for _ in range(columns.rows):
+            for at in range(self.wide):
+                row[at >> 6] |= <uint64_t>(bits[column[at] >> 5] >> (column[at] & 31) & 1) << (at & 63)
+            row += words
+            bits += rules.column_words
+        return 0
+
+
+cdef int take_starts(Side *side, Axis axis, bint index, list blocks) except -1:
+    # Where the intervals begin; of many of IPv4 the lower halves, by their upper halves, too.
+    cdef uint32_t i
+    cdef uint32_t at = 0
+    side.starts = axis.intervals - 1
+    if index and side.starts and axis.start_lo[side.starts - 1] > 0xffffffffULL:
+        side.starts -= 1        # behind 255.255.255.255 nothing begins
+    if index and side.starts < COMPARED:
+        side.bounds = <uint32_t *>block(blocks, 4 * COMPARED)
+        side.every16 = <uint32_t *>block(blocks, 4 * COMPARED // 16)
+        for i in range(side.starts):
+            side.bounds[i + 1] = <uint32_t>axis.start_lo[i]
+        for i in range(COMPARED // 16):
+            side.every16[i] = side.bounds[16 * i]
+    if not index or side.starts <= SEARCHED:
+        side.start_hi = axis.start_hi
+        side.start_lo = axis.start_lo
+        blocks.extend(axis.keep)
+        return 0
+    side.root = <uint32_t *>block(blocks, 4 * 65537)
+    side.low = <uint16_t *>block(blocks, 2 * <size_t>side.starts + 64)
+    for i in range(side.starts):
+        side.low[i] = <uint16_t>axis.start_lo[i]
+    for i in range(65537):
+        while at < side.starts and axis.start_lo[at] < <uint64_t>i << 16:
+            at += 1
+        side.root[i] = at
+    return 0

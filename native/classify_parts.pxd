@@ -1,0 +1,45 @@
+# What the builder of native.classify is made of: growing columns, and the sweep that finds which sets an address is in.
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+cdef enum:
+    NOTHING = 0xffffffff
+
+
+cdef class Words:
+    # A column of 32-bit numbers that grows.
+    cdef uint32_t *data
+    cdef size_t size
+    cdef size_t room
+
+    cdef int reserve(self, size_t more) except -1
+    cdef int push(self, uint32_t value) except -1
+
+
+cdef class Axis:
+    # The addresses of one side (source or destination) of one family, cut into intervals at every bound of a set.
+    cdef uint32_t intervals
+    cdef uint32_t sets
+    cdef list keep
+    cdef uint64_t *start_hi     # of interval i + 1
+    cdef uint64_t *start_lo
+    cdef const uint32_t *offset  # of each set's ranges
+    cdef uint32_t *first        # by range: the interval where it begins, and the one where it ends
+    cdef uint32_t *last
+    cdef uint64_t *span         # by set: intervals it covers
+
+    cdef int cut(self, ranges, const uint8_t *used, uint32_t sets) except -1
+    cdef uint32_t interval_of(self, uint64_t hi, uint64_t lo) noexcept
+    cdef Classes sweep(self, const uint8_t *chosen)
+
+
+cdef class Classes:
+    # Which of some chosen sets the intervals of an axis are in: intervals that are in the same ones are of one class.
+    cdef list keep
+    cdef uint32_t count
+    cdef uint32_t *of           # by interval
+    cdef Words offset           # by class, into members
+    cdef Words members          # numbers of sets
+
+    cdef bint is_made_of(self, uint32_t number, const uint32_t *place, uint32_t count) noexcept
+    cdef uint32_t add(self, const uint32_t *active, uint32_t count) except 0

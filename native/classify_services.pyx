@@ -1,0 +1,283 @@
+"""The part of the builder of :mod:`native.classify` that knows services."""
+
+from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from native.classify cimport ANY, Ports, Rules, Service, Strides
+from native.memory cimport block
+
+cdef enum:
+    SEARCHED = 1024     # up to so many classes of ports are found by two comparisons with 32 bounds
+
+
+cdef int take_services(Rules *rules, flat, list blocks) except -1:
+    cdef const int[::1] numbers
+    cdef const uint32_t[::1] offset = flat.service_offset
+    cdef Service *service
+    cdef Py_ssize_t i
+    cdef Py_ssize_t count = len(flat.services) // 7
+    rules.service_offset = <uint32_t *>block(blocks, 4 * (offset.shape[0] + 1))
+    for i in range(offset.shape[0]):
+        rules.service_offset[i] = offset[i]
+    rules.services = <Service *>block(blocks, sizeof(Service) * (count + 1))
+    if count == 0:
+        return 0
+    numbers = flat.services
+    for i in range(count):
+        service = &rules.services[i]
+        service.protocol = <uint8_t>numbers[7 * i]
+        service.families = 1 if service.protocol == 1 else 2 if service.protocol == 58 else 3
+        service.icmp_type = <int16_t>numbers[7 * i + 1]
+        service.icmp_code = <int16_t>numbers[7 * i + 2]
+        service.sport_first = <uint16_t>numbers[7 * i + 3]
+        service.sport_last = <uint16_t>numbers[7 * i + 4]
+        service.dport_first = <uint16_t>numbers[7 * i + 5]
+        service.dport_last = <uint16_t>numbers[7 * i + 6]
+    return 0
+
+
+cdef uint32_t port_classes(Ports *ports, const uint8_t *begins, list blocks) except 0:
+    cdef uint32_t at = 0
+    cdef uint32_t i
+    ports.table = <uint16_t *>block(blocks, 131072)
+    for i in range(65536):
+        at += i != 0 and begins[i]
+        ports.table[i] = <uint16_t>at
+    ports.classes = at + 1
+    if ports.classes <= SEARCHED:
+        ports.bounds = <uint16_t *>block(blocks, 2 * SEARCHED)
+        ports.every32 = <uint16_t *>block(blocks, 2 * SEARCHED // 32)
+        for i in range(1, 65536):
+            if ports.table[i] != ports.table[i - 1]:
+                ports.bounds[ports.table[i]] = <uint16_t>i
+        for i in range(SEARCHED // 32):
+            ports.every32[i] = ports.bounds[32 * i]
+    return ports.classes
+
+
+cdef uint32_t octet_classes(uint8_t *classes, const uint8_t *begins) noexcept:
+    cdef uint32_t at = 0
+    cdef uint32_t i
+    for i in range(256):
+        at += i != 0 and begins[i]
+        classes[i] = <uint8_t>at
+    return at + 1
+
+
+cdef class Columns:
+    def __cinit__(self):
+        self.keep = []
+
+    cdef int number(self, flat) except -1:
+        # Gives every rule its column.
+        cdef const uint32_t[::1] lists
+        cdef const uint8_t[::1] directions
+        cdef dict known = {}
+        cdef size_t i
+        cdef size_t rules = len(flat.rule)
+        cdef uint64_t pair
+        cdef uint64_t before = 0
+        self.of = <uint32_t *>block(self.keep, 4 * rules + 4)
+        self.count = 1
+        known[<uint64_t>ANY << 2] = 0
+        if rules == 0:
+            self.pairs = [<uint64_t>ANY << 2]
+            return 0
+        lists = flat.service_list
+        directions = flat.direction
+        for i in range(rules):
+            pair = <uint64_t>lists[i] << 2 | directions[i] & 3
+            if i and pair == before:
+                self.of[i] = self.of[i - 1]
+                continue
+            before = pair
+            found = known.get(pair)
+            if found is None:
+                found = known[pair] = self.count
+                self.count += 1
+            self.of[i] = found
+        self.pairs = list(known)
+        return 0
+
+    cdef uint32_t column(self, const Rules *rules, uint32_t number) except? 0:
+        # Shared columns are shared by lists of one direction, and never with what admits everything: only lists have to
+        # be verified.
+        cdef uint32_t width = rules.column_words * 32
+        if self.count <= width or number == 0:
+            return number
+        return 1 + <uint32_t>(self.pairs[number] & 3) + 4 * (number % ((width - 1) // 4))
+
+    cdef int fill(self, Rules *rules, flat, list blocks, uint32_t most_words) except -1:
+        # Protocols, ports, ICMP types and codes -> cells -> rows.  `most_words` is how much the rows of all cells may
+        # take, in words of 32 bits: if that is too little, source ports are left out, then columns are shared.
+        cdef list temporary = []
+        cdef uint8_t *begins[4]
+        cdef uint32_t classes[4]
+        cdef uint32_t services = len(flat.services) // 7
+        cdef uint8_t asks[256][4]
+        cdef uint16_t protocol_class[256]
+        cdef uint64_t cells
+        cdef uint64_t size
+        cdef uint32_t protocols = 0
+        cdef const Service *service
+        cdef Strides *strides
+        cdef uint32_t i
+        cdef int axis
+        cdef bint sports = True
+        take_services(rules, flat, blocks)
+        for axis in range(4):
+            begins[axis] = <uint8_t *>block(temporary, 65540)
+        for i in range(256):
+            protocol_class[i] = 0
+            for axis in range(4):
+                asks[i][axis] = 0
+        for i in range(services):
+            service = &rules.services[i]
+            begins[0][service.sport_first] = 1
+            begins[0][<uint32_t>service.sport_last + 1] = 1
+            begins[1][service.dport_first] = 1
+            begins[1][<uint32_t>service.dport_last + 1] = 1
+            if service.icmp_type >= 0:
+                begins[2][service.icmp_type] = 1
+                begins[2][service.icmp_type + 1] = 1
+            if service.icmp_code >= 0:
+                begins[3][service.icmp_code] = 1
+                begins[3][service.icmp_code + 1] = 1
+            asks[service.protocol][0] |= service.sport_first != 0 or service.sport_last != 65535
+            asks[service.protocol][1] |= service.dport_first != 0 or service.dport_last != 65535
+            asks[service.protocol][2] |= service.icmp_type >= 0
+            asks[service.protocol][3] |= service.icmp_code >= 0
+            if protocol_class[service.protocol] == 0:
+                protocols += 1
+                protocol_class[service.protocol] = <uint16_t>protocols
+        classes[0] = port_classes(&rules.sports, begins[0], blocks)
+        classes[1] = port_classes(&rules.dports, begins[1], blocks)
+        classes[2] = octet_classes(rules.type_class, begins[2])
+        classes[3] = octet_classes(rules.code_class, begins[3])
+        for i in range(256):
+            rules.family[0].protocol[i] = protocol_class[i] if i != 58 else 0
+            rules.family[1].protocol[i] = protocol_class[i] if i != 1 else 0
+        rules.strides = <Strides *>block(blocks, sizeof(Strides) * (protocols + 1))
+        rules.column_words = (self.count + 31) >> 5
+        while True:
+            cells = 1
+            for i in range(256):
+                if protocol_class[i] == 0:
+                    continue
+                strides = &rules.strides[protocol_class[i]]
+                size = 1
+                strides.base = <uint32_t>cells
+                strides.by_code = <uint32_t>size if asks[i][3] else 0
+                size *= classes[3] if asks[i][3] else 1
+                strides.by_type = <uint32_t>size if asks[i][2] else 0
+                size *= classes[2] if asks[i][2] else 1
+                strides.by_dport = <uint32_t>size if asks[i][1] else 0
+                size *= classes[1] if asks[i][1] else 1
+                strides.by_sport = <uint32_t>size if asks[i][0] and sports else 0
+                size *= classes[0] if asks[i][0] and sports else 1
+                cells += size
+            if cells * rules.column_words <= most_words:
+                break
+            if sports:
+                sports = False
+            elif rules.column_words > 1:
+                rules.column_words >>= 1
+            else:
+                break
+            rules.inexact = True
+        self._fill_cells(rules, blocks, protocol_class, classes, <uint32_t>cells)
+        return 0
+
+    cdef int _fill_cells(
+        self, Rules *rules, list blocks, const uint16_t *protocol_class, const uint32_t *classes, uint32_t cells
+    ) except -1:
+        cdef list temporary = []
+        cdef size_t words = rules.column_words
+        cdef uint32_t *bits = <uint32_t *>block(temporary, 4 * words * cells)
+        cdef uint32_t column
+        cdef uint32_t i
+        cdef uint32_t at
+        cdef uint64_t pair
+        cdef uint32_t which
+        cdef uint32_t *admitted[4]
+        cdef bint directed = False
+        for i in range(4):
+            admitted[i] = <uint32_t *>block(temporary, 4 * words)
+        for i in range(self.count):
+            pair = self.pairs[i]
+            column = self.column(rules, i)
+            which = <uint32_t>(pair >> 2)
+            if pair & 3:
+                directed = True
+            for at in range(4):
+                if pair & 3 == 0 or pair & 3 & at:
+                    admitted[at][column >> 5] |= <uint32_t>1 << (column & 31)
+            if which == ANY:
+                for at in range(cells):
+                    bits[words * at + (column >> 5)] |= <uint32_t>1 << (column & 31)
+                continue
+            for at in range(rules.service_offset[which], rules.service_offset[which + 1]):
+                mark(rules, &rules.services[at], &rules.strides[protocol_class[rules.services[at].protocol]],
+                     bits + (column >> 5), <uint32_t>1 << (column & 31), words)
+        rules.direction_bits = 3 if directed else 0
+        rules.direction_shift = 2 if directed else 0
+        self._intern(rules, blocks, bits, cells, admitted, 4 if directed else 1)
+        return 0
+
+    cdef int _intern(
+        self, Rules *rules, list blocks, const uint32_t *bits, uint32_t cells, uint32_t **admitted, uint32_t directions
+    ) except -1:
+        # Equal rows are stored once, for each direction.
+        cdef size_t words = rules.column_words
+        cdef dict known = {}
+        cdef uint32_t i
+        cdef uint32_t j
+        cdef size_t at
+        cdef uint32_t *row
+        cdef const uint32_t *cell
+        rules.cells = <uint32_t *>block(blocks, 4 * <size_t>cells)
+        firsts = []
+        for i in range(cells):
+            content = (<const char *>(bits + words * i))[:4 * words]
+            found = known.get(content)
+            if found is None:
+                found = known[content] = len(firsts)
+                firsts.append(i)
+            rules.cells[i] = found
+        self.rows = len(firsts) * directions
+        rules.columns = <uint32_t *>block(blocks, 4 * words * self.rows)
+        row = rules.columns
+        for i in firsts:
+            cell = bits + words * i
+            for j in range(directions):
+                for at in range(words):
+                    # Nothing has a direction where rows have none.
+                    row[at] = cell[at] & admitted[j][at] if directions == 4 else cell[at]
+                row += words
+        return 0
+
+
+cdef int mark(
+    const Rules *rules, const Service *service, const Strides *strides, uint32_t *bits, uint32_t bit, size_t words
+) noexcept:
+    # Sets a bit in every cell of a service.
+    cdef uint32_t s
+    cdef uint32_t d
+    cdef uint32_t t
+    cdef uint32_t c
+    cdef uint32_t last_s = rules.sports.table[service.sport_last] if strides.by_sport else 0
+    cdef uint32_t last_d = rules.dports.table[service.dport_last] if strides.by_dport else 0
+    cdef uint32_t first_t = 0
+    cdef uint32_t last_t = rules.type_class[255] if strides.by_type else 0
+    cdef uint32_t first_c = 0
+    cdef uint32_t last_c = rules.code_class[255] if strides.by_code else 0
+    if service.icmp_type >= 0:
+        first_t = last_t = rules.type_class[service.icmp_type]
+    if service.icmp_code >= 0:
+        first_c = last_c = rules.code_class[service.icmp_code]
+    for s in range(rules.sports.table[service.sport_first] if strides.by_sport else 0, last_s + 1):
+        for d in range(rules.dports.table[service.dport_first] if strides.by_dport else 0, last_d + 1):
+            for t in range(first_t, last_t + 1):
+                for c in range(first_c, last_c + 1):
+                    bits[words * (strides.base + s * strides.by_sport + d * strides.by_dport + t * strides.by_type
+                                  + c * strides.by_code)] |= bit
+    return 0
