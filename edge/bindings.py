@@ -13,7 +13,7 @@ class Bindings:
     changed.
 
     Counter slots are kept for good, so that counters survive a rule that goes and comes back.  The slot of an address
-    that no pool has any more is given to another once no session holds the address.
+    that no pool has any more is given to another once no session holds the address and no event is owed about it.
     """
 
     def __init__(self) -> None:
@@ -41,16 +41,16 @@ class Bindings:
         rule_ids: Iterable[str],
         addresses: Iterable[Address],
         needed: set[Address],
-        holders: Callable[[int], int],
+        is_vacant: Callable[[int], bool],
     ) -> None:
         """Give every rule and every external address a slot; ``needed`` are the addresses that others want to keep,
-        ``holders`` tells how many sessions hold that of a slot."""
+        ``is_vacant`` tells whether nothing is known of that of a slot."""
         for rule_id in rule_ids:
             if self.slots.setdefault(rule_id, len(self.slot_ids)) == len(self.slot_ids):
                 self.slot_ids.append(rule_id)
         wanted = set(addresses)
         for address in [known for known in self.usage if known not in wanted and known not in needed]:
-            if holders(self.usage[address]) == 0:
+            if is_vacant(self.usage[address]):
                 self.free_usage.append(self.usage.pop(address))
         for address in sorted(wanted - self.usage.keys()):
             fresh = self.usage_slots

@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from weakref import WeakSet
 
 from edge.bindings import Address, Bindings
@@ -172,7 +173,7 @@ class Edge:
             needed = set[Address]().union(*(item.running.addresses for item in self._prepared))
             if self._running is not None:
                 needed |= self._running.addresses
-            self._bindings.bind(tables.rule_ids(), addresses, needed, self._engine.usage)
+            self._bindings.bind(tables.rule_ids(), addresses, needed, partial(control.is_vacant, self._engine))
             self._prepared.add(prepared)
             slots = dict(self._bindings.slots), dict(self._bindings.usage)
             try:
@@ -199,6 +200,7 @@ class Edge:
         """Run what was prepared from the next packet on.  This cannot fail, in whichever order it is done."""
         with self._turn:
             self._prepared.discard(prepared)
+            self._look_at_addresses()
             old, new, counted = self._running, prepared.running, self._bindings.port_counters
             port_map = [] if old is None else [new.number_of_kind(name, kind) for name, kind in old.kinds.items()]
             flush = new.config.options.sessions_on_change is SessionsOnChange.FLUSH
@@ -210,6 +212,13 @@ class Edge:
             control.set_port_counters(self._engine, [counted.get(name, (0, 0, 0, 0)) for name in new.ports])
             if old is not None:
                 self._collect_events(EVENTS_KEPT, old)  # in which ports have the numbers of the old configuration
+
+    def _look_at_addresses(self) -> None:
+        """An address that had no port to give and that no session holds has room again: none will end to say so."""
+        if slots := control.exhausted_unheld(self._engine):
+            address_at = {slot: address for address, slot in self._bindings.usage.items()}
+            for slot in slots:
+                control.has_room_again(self._engine, slot, *address_at[slot])
 
     def snapshot(self) -> Edge:
         """An edge of its own that would do with the next packets what this one would do: sessions, ports in use,

@@ -5,14 +5,14 @@ engine: what they make values of has been copied out of it.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from native.account cimport end_session
 from native.engine cimport Engine, PortCounter
 from native.events cimport (
-    E_ENDED, E_LIMIT, E_LOGGED, E_STARTED, END_DELETED, EVENT_ENTRIES, Event, LoggedPacket,
+    E_ENDED, E_LIMIT, E_LOGGED, E_STARTED, END_DELETED, EVENT_ENTRIES, LIMIT_PORTS, Event, LoggedPacket, tell_limit,
 )
 from native.listing cimport Match, NextSegment, SessionRecord, next_match, note_session
 from native.packet cimport Key, key_proto
@@ -36,6 +36,24 @@ cdef int read_match(Match *match, tuple wanted) except -1:
     match.rule_slot = max(rule_slot, 0)
     match.before_revision = min(before_revision, 0xffffffffULL)
     return 0
+
+
+def is_vacant(Engine engine not None, uint32_t slot):
+    """Does no session hold the external address of a usage slot, and has it not been said to have no port to give?"""
+    return slot >= engine.state.usage_count or not (engine.state.usage[slot] or engine.state.exhausted[slot])
+
+
+def exhausted_unheld(Engine engine not None):
+    """The usage slots whose external address has been said to have no port to give, though no session holds it."""
+    return [slot for slot in range(engine.state.usage_count)
+            if engine.state.exhausted[slot] and not engine.state.usage[slot]]
+
+
+def has_room_again(Engine engine not None, uint32_t slot, uint8_t family, number):
+    """Say that the address of a usage slot, ``number`` in its family, has ports to give."""
+    engine.state.exhausted[slot] = 0
+    tell_limit(&engine.state.events, engine.state.now, LIMIT_PORTS, False, family, <uint64_t>(number >> 64),
+               <uint64_t>(number & 0xffffffffffffffffULL))
 
 
 def copy_sessions(Engine engine not None, uint32_t first, uint32_t slots, uint32_t limit, tuple match):
