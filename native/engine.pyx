@@ -29,7 +29,7 @@ from native.rebind cimport rebind_sessions, renumber_fragments
 from native.record cimport NO_PORT, Recorder
 from native.room cimport make_room
 from native.route cimport NOWHERE, map_lookup
-from native.session cimport hash_key, prefetch_bucket, prefetch_session, table_free, table_init
+from native.session cimport WAVE, prefetch_bucket, prefetch_session, set_hash, table_free, table_init
 from native.rest cimport rest
 from native.stats cimport R_FRAGMENT_HELD, V_ALLOW, V_HELD
 from native.stream cimport C_FRAME
@@ -60,7 +60,7 @@ cdef inline void set_and_parse(
     bint unsegmented
 ) noexcept nogil:
     parse(packet, frame, size, side_of(program, port), unsegmented)
-    packet.hash = hash_key(&state.table, &packet.key)
+    set_hash(&state.table, packet)
 
 
 cdef class Engine:
@@ -197,24 +197,24 @@ cdef class Engine:
         return done
 
     cdef uint32_t _batch_burst(self, list frames, Py_ssize_t first, bint outputs, list done) except 0:
-        # As many of the frames, from `first` on, as a burst has room for.
+        # As many of the frames, from `first` on, as a wave has room for.
         cdef const ProgramData *program = &self.program.data
         cdef Result result
         cdef uint32_t count = 0
         cdef uint32_t used = 0
         cdef uint32_t i
         cdef bytes frame
-        while count < BURST and used < ARENA and first + count < len(frames):
+        while count < WAVE and used < ARENA and first + count < len(frames):
             self.in_ports[count], frame = frames[first + count]
             self.lengths[count] = <uint32_t>len(frame)
             memcpy(self.arena + used, <const char *>frame, self.lengths[count])
             set_and_parse(&self.state, program, &self.packets[count], self.arena + used, self.lengths[count],
                           self.in_ports[count], False)
-            prefetch_bucket(&self.state.table, self.packets[count].hash)
+            prefetch_bucket(&self.state.table, &self.packets[count])
             used += (self.lengths[count] + 63) & ~<uint32_t>63
             count += 1
         for i in range(count):
-            prefetch_session(&self.state.table, self.packets[i].hash)
+            prefetch_session(&self.state.table, &self.packets[i])
         for i in range(count):
             self._pass_through(&self.packets[i], self.lengths[i], self.in_ports[i], False, &result)
             done.append((result.verdict, result.reason, self._output(&result) if outputs else None))
@@ -333,7 +333,7 @@ cdef class Engine:
         cdef uint32_t used = 0
         cdef uint32_t i
         cdef bint more = True
-        while count < BURST and used < ARENA and count < most:
+        while count < WAVE and used < ARENA and count < most:
             if reader.next_frame(self.arena + used, MAX_FRAME, &self.lengths[count], &self.times[count]) != C_FRAME:
                 more = False
                 break
@@ -342,14 +342,14 @@ cdef class Engine:
             self.in_ports[count] = <uint16_t>fixed if fixed >= 0 else port_of_source(program, packet)
             # What did not parse is asked for as well: to find that out would cost more where fragments are many.
             set_side(packet, side_of(program, self.in_ports[count]))
-            packet.hash = hash_key(&self.state.table, &packet.key)
-            prefetch_bucket(&self.state.table, packet.hash)
+            set_hash(&self.state.table, packet)
+            prefetch_bucket(&self.state.table, packet)
             size[0] += reader.wire_length
             used += (self.lengths[count] + 63) & ~<uint32_t>63
             count += 1
         packets[0] += count
         for i in range(count):
-            prefetch_session(&self.state.table, self.packets[i].hash)
+            prefetch_session(&self.state.table, &self.packets[i])
         for i in range(count):
             if self.times[i] > self.state.now:
                 self.state.now = self.times[i]
@@ -567,15 +567,18 @@ cdef class Engine:
         cdef const uint32_t *lengths = self.lengths
         cdef const uint16_t *in_ports = self.in_ports
         cdef uint32_t i
+        cdef uint32_t first = 0
         cdef uint32_t refused = 0
-        for i in range(BURST):
-            set_and_parse(state, program, &packets[i], arena + offsets[i], lengths[i], in_ports[i], False)
-            prefetch_bucket(&state.table, packets[i].hash)
-        for i in range(BURST):
-            prefetch_session(&state.table, packets[i].hash)
-        for i in range(BURST):
-            pipeline(state, program, &packets[i], in_ports[i], False, answers, result, NULL)
-            refused += unlikely(result.verdict != V_ALLOW) and result.verdict != V_HELD
+        while first < BURST:
+            for i in range(first, first + WAVE):
+                set_and_parse(state, program, &packets[i], arena + offsets[i], lengths[i], in_ports[i], False)
+                prefetch_bucket(&state.table, &packets[i])
+            for i in range(first, first + WAVE):
+                prefetch_session(&state.table, &packets[i])
+            for i in range(first, first + WAVE):
+                pipeline(state, program, &packets[i], in_ports[i], False, answers, result, NULL)
+                refused += unlikely(result.verdict != V_ALLOW) and result.verdict != V_HELD
+            first += WAVE
         return refused
 
     # -------------------------------------------------------------- what is known

@@ -22,7 +22,7 @@ from native.program cimport ProgramData, side_of
 from native.record cimport NO_PORT
 from native.segment cimport Segments, begin_segments, next_segment
 from native.session cimport (
-    NONE, RW_ALG, RW_HAIRPIN, Session, hash_key, lookup, prefetch_bucket, prefetch_session,
+    NONE, RW_ALG, RW_HAIRPIN, WAVE, Session, flow_of, prefetch_bucket, prefetch_session, set_hash,
 )
 from native.stats cimport R_NOT_IP
 from native.traffic cimport count_received, count_sent
@@ -149,7 +149,7 @@ cdef inline void judge(Work *work, Packet *packet, uint16_t port, uint32_t lengt
             buffer += ANSWER_ROOM
         length = result.length
         parse(packet, result.frame, length, side_of(work.program, port), False)
-        packet.hash = hash_key(&work.state.table, &packet.key)
+        set_hash(&work.state.table, packet)
         if result.sized and result.pieces.size:
             set_pieces(&work.state.fragments, packet, &result.pieces)
     if unlikely(vnet != NULL) and result.out_port != NO_PORT and result.frame == packet.l3 - FRAME_HEAD:
@@ -162,7 +162,7 @@ cdef inline void judge(Work *work, Packet *packet, uint16_t port, uint32_t lengt
 cdef inline void through(Work *work, uint16_t port, uint8_t *frame, uint32_t length) noexcept nogil:
     cdef Packet packet
     parse(&packet, frame, length, side_of(work.program, port), False)
-    packet.hash = hash_key(&work.state.table, &packet.key)
+    set_hash(&work.state.table, &packet)
     judge(work, &packet, port, length, NULL)
 
 
@@ -173,7 +173,7 @@ cdef inline bint passes_whole(Work *work, const Packet *packet, const Vnet *vnet
     cdef const Session *session
     if packet.ttl <= 1 or segment_span(packet, vnet) > work.program.mtu:
         return False
-    found = lookup(&work.state.table, &packet.key, packet.hash)
+    found = flow_of(&work.state.table, packet)
     if found == NONE:
         return False
     session = &work.state.table.sessions[found >> 1]
@@ -225,21 +225,30 @@ cdef inline void admit_frame(
     if be16(arrival.frame + 12) == 0x0800 or be16(arrival.frame + 12) == 0x86dd:
         clamp(work, port, arrival.frame, arrival.length, large)
     parse(packet, arrival.frame, arrival.length, side_of(work.program, number), large)
-    packet.hash = hash_key(&work.state.table, &packet.key)
+    set_hash(&work.state.table, packet)
     if likely(packet.error == PARSED):
-        prefetch_bucket(&work.state.table, packet.hash)
+        prefetch_bucket(&work.state.table, packet)
 
 
 cdef inline uint32_t serve_port(Work *work, IoPort *port) noexcept nogil:
     # One burst of one port; how many frames had come.
     cdef uint32_t count = port_receive(port, work.arrivals, work.arena, ARENA_SIZE)
+    cdef uint32_t first = 0
+    while first < count:
+        serve_wave(work, port, first, min(first + WAVE, count))
+        first += WAVE
+    port_release(port)
+    return count
+
+
+cdef inline void serve_wave(Work *work, IoPort *port, uint32_t first, uint32_t end) noexcept nogil:
     cdef uint32_t i
-    for i in range(count):
+    for i in range(first, end):
         admit_frame(work, port.number, port, &work.arrivals[i], &work.packets[i])
-    for i in range(count):
+    for i in range(first, end):
         if likely(work.packets[i].error == PARSED):
-            prefetch_session(&work.state.table, work.packets[i].hash)
-    for i in range(count):
+            prefetch_session(&work.state.table, &work.packets[i])
+    for i in range(first, end):
         if unlikely(work.arrivals[i].length == 0):
             continue
         if unlikely(work.arrivals[i].vnet.gso_type):
@@ -248,8 +257,6 @@ cdef inline uint32_t serve_port(Work *work, IoPort *port) noexcept nogil:
             judge(work, &work.packets[i], port.number, work.arrivals[i].length, NULL)
         if unlikely(work.outbox.count):
             empty_outbox(work)
-    port_release(port)
-    return count
 
 
 cdef inline uint32_t forward_round(Work *work) noexcept nogil:

@@ -9,11 +9,12 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from native.packet cimport ACK, FIN, K_TCP, ROLE_ANSWERS, ROLE_ASKS, RST, SYN, Key
+from native.packet cimport ACK, FIN, K_TCP, ROLE_ANSWERS, ROLE_ASKS, RST, SYN, Key, Packet
 from native.wire cimport likely, prefetch
 
 cdef enum:
     NONE = 0xffffffff
+    WAVE = 32               # packets whose sessions are asked for together: what the processor can wait for at once
     WHEEL_SLOTS = 1024
     TICK_SHIFT = 12
     ORIGINAL = 0
@@ -181,19 +182,38 @@ cdef inline uint32_t lookup(const Table *table, const Key *key, uint64_t h) noex
         at = (at + 1) & table.mask
 
 
-cdef inline void prefetch_bucket(const Table *table, uint64_t h) noexcept nogil:
-    prefetch(&table.buckets[h & table.mask])
+cdef inline void set_hash(const Table *table, Packet *packet) noexcept nogil:
+    # Of a packet that has another key now.
+    packet.hash = hash_key(table, &packet.key)
+    packet.guess = NONE
 
 
-cdef inline void prefetch_session(const Table *table, uint64_t h) noexcept nogil:
+cdef inline void prefetch_bucket(const Table *table, const Packet *packet) noexcept nogil:
+    prefetch(&table.buckets[packet.hash & table.mask])
+
+
+cdef inline void prefetch_session(const Table *table, Packet *packet) noexcept nogil:
     # Reads the bucket that prefetch_bucket() asked for and asks for the session that it probably names.
-    cdef const Bucket *bucket = &table.buckets[h & table.mask]
-    cdef uint32_t candidates = matching_tags(bucket.tag, tag_of(h))
+    cdef const Bucket *bucket = &table.buckets[packet.hash & table.mask]
+    cdef uint32_t candidates = matching_tags(bucket.tag, tag_of(packet.hash))
     cdef uint32_t number
     if candidates:
         number = bucket.flow[lowest(candidates)]
+        packet.guess = number
         prefetch(flow_at(table, number))
         prefetch(&table.sessions[number >> 1].expires)
+
+
+cdef inline uint32_t flow_of(const Table *table, const Packet *packet) noexcept nogil:
+    # The flow number of a packet's session, or NONE.  A guess is right if that session lives and has the key: both keys
+    # of every live session are in the index, and no key is there twice.
+    cdef uint32_t number = packet.guess
+    cdef const Session *session
+    if likely(number != NONE):
+        session = &table.sessions[number >> 1]
+        if likely(session.live and same_key(&session.flow[number & 1].key, &packet.key)):
+            return number
+    return lookup(table, &packet.key, packet.hash)
 
 
 cdef inline void key_reversed(const Key *key, uint8_t side, Key *out) noexcept nogil:
