@@ -24,6 +24,7 @@ from native.packet cimport PARSED, Key, Packet, parse, set_side
 from native.pipeline cimport pipeline
 from native.neighbour cimport NeighbourTable
 from native.port cimport ARRIVALS, LINGER, Arrival, Ports, load_flag
+from native.port_blocks cimport port_blocks_free
 from native.program cimport Program, ProgramData, side_of
 from native.rebind cimport rebind_sessions, renumber_fragments
 from native.record cimport NO_PORT, Recorder
@@ -90,6 +91,8 @@ cdef class Engine:
         turn_free(&self.turn)
         table_free(&self.state.table)
         table_free(&self.state.mappings.table)
+        port_blocks_free(&self.state.taken)
+        port_blocks_free(&self.state.mappings.taken)
         addresses_free(&self.state.mappings.holders)
         addresses_free(&self.state.sources)
         fragments_free(&self.state.fragments)
@@ -582,6 +585,12 @@ cdef class Engine:
         return refused
 
     # -------------------------------------------------------------- what is known
+
+    @property
+    def port_blocks(self) -> tuple:
+        """How many blocks of 4,096 ports are known to hold many taken ones: towards remote endpoints, and of those that
+        endpoint-independent mappings have."""
+        return self.state.taken.count, self.state.mappings.taken.count
 
     def usage(self, uint32_t slot) -> int:
         """How many sessions hold the external address of a usage slot; none hold one there is no room for yet."""

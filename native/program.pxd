@@ -53,7 +53,7 @@ ctypedef struct ProgramData:
     uint32_t *firewall_at   # number of the firewall rule with a counter slot, NO_RULE: none is in force
     uint32_t *nat_at        # the same of NAT rules
     uint64_t timers[TIMERS]     # ns
-    uint8_t *blocked[2]     # provider filter, 65,536 bits each: TCP, UDP
+    uint64_t *blocked[2]    # provider filter, 65,536 bits each: TCP, UDP
     bint provider_filter
     bint tcp_strict
     bint east_west_firewall
@@ -81,10 +81,17 @@ cdef inline uint8_t side_of(const ProgramData *program, uint16_t port) noexcept 
 
 cdef inline bint is_blocked(const ProgramData *program, uint8_t proto, uint16_t port) noexcept nogil:
     if proto == 6:
-        return program.blocked[0][port >> 3] >> (port & 7) & 1
+        return program.blocked[0][port >> 6] >> (port & 63) & 1
     if proto == 17:
-        return program.blocked[1][port >> 3] >> (port & 7) & 1
+        return program.blocked[1][port >> 6] >> (port & 63) & 1
     return False
+
+
+cdef inline uint64_t open_ports(const ProgramData *program, uint8_t proto, uint32_t word) noexcept nogil:
+    # Those of the ports 64 * word .. 64 * word + 63 that are not blocked, a bit each.
+    if proto == 6:
+        return ~program.blocked[0][word]
+    return ~program.blocked[1][word] if proto == 17 else 0xffffffffffffffffULL
 
 
 cdef class Program:

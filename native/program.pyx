@@ -198,15 +198,15 @@ cdef class Program:
 
     cdef int _take_options(self, options) except -1:
         cdef int i
-        cdef unsigned char *bits
+        cdef uint64_t *bits
         for i in range(TIMERS):
             self.data.timers[i] = options.timers_ns[i]
         for i in range(2):
-            bits = <unsigned char *>block(self.parts, 8192)
+            bits = <uint64_t *>block(self.parts, 8192)
             self.data.blocked[i] = bits
             for first, last in options.blocked[i]:
                 for port in range(first, last + 1):
-                    bits[<int>port >> 3] |= 1 << (<int>port & 7)
+                    bits[<int>port >> 6] |= <uint64_t>1 << (<int>port & 63)
         self.data.provider_filter = options.provider_filter
         self.data.tcp_strict = options.tcp_strict
         self.data.east_west_firewall = options.east_west_firewall

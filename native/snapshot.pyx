@@ -11,6 +11,7 @@ from native.expect cimport (
 )
 from native.fragment cimport CHUNK, Chunk, Datagram, Fragments
 from native.memory cimport MADV_HUGEPAGE, madvise, reserve
+from native.port_blocks cimport PortBlock, PortBlocks
 from native.session cimport ORIGINAL, RW_ALG, Bucket, Session, Table, table_free
 from native.stats cimport RuleCounter
 
@@ -46,6 +47,16 @@ cdef int copy_table(Table *to, const Table *source) noexcept nogil:
     if source.sessions != NULL:
         to.sessions = <Session *>duplicate(source.sessions, <size_t>source.top * sizeof(Session), source.reserved)
         if to.sessions == NULL:
+            return -1
+    return 0
+
+
+cdef int copy_port_blocks(PortBlocks *to, const PortBlocks *source) noexcept nogil:
+    to[0] = source[0]
+    if source.blocks != NULL:
+        to.blocks = <PortBlock *>duplicate(
+            source.blocks, (<size_t>source.top + 1) * sizeof(PortBlock), source.reserved)
+        if to.blocks == NULL:
             return -1
     return 0
 
@@ -117,6 +128,8 @@ cdef int copy_state(State *to, const State *source) noexcept nogil:
     # Of the events only which limits are known to be reached: what has happened has not happened to the copy.
     table_free(&to.table)
     if (copy_table(&to.table, &source.table) != 0 or copy_table(&to.mappings.table, &source.mappings.table) != 0
+            or copy_port_blocks(&to.taken, &source.taken) != 0
+            or copy_port_blocks(&to.mappings.taken, &source.mappings.taken) != 0
             or copy_addresses(&to.mappings.holders, &source.mappings.holders) != 0
             or copy_addresses(&to.sources, &source.sources) != 0
             or copy_expectations(&to.expectations, &source.expectations, &source.table) != 0
