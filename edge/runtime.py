@@ -22,7 +22,7 @@ from edge.raw import (
     RawEvent,
     RawMatch,
     Running,
-    SessionEvent,
+    SessionRun,
     endpoints,
     runtime_events,
     session_info,
@@ -427,10 +427,16 @@ class Edge:
         """What happened since the last call, oldest first, and how many events were lost behind that because nobody
         asked in time: 65,536 are kept."""
         found, lost = self.take_raw_events()
-        return [event.told() if isinstance(event, SessionEvent) else event for event in found], lost
+        told: list[RuntimeEvent] = []
+        for event in found:
+            if isinstance(event, SessionRun):
+                told.extend(event.told())
+            else:
+                told.append(event)
+        return told, lost
 
     def take_raw_events(self) -> tuple[list[RawEvent], int]:
-        """The same, with those of sessions still to be told."""
+        """The same, with those of sessions together, and still to be told."""
         found: list[RawEvent] = []
         lost_at_all = 0
         for _ in range(CALLS_A_TAKE):
