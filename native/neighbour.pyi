@@ -47,7 +47,8 @@ class LinkCount(IntEnum):
     LC_TABLE_FULL = 18
     LC_EVICTED = 19
     LC_OUTBOX_FULL = 20
-    LINK_COUNTS = 21
+    LC_TOO_BIG = 21
+    LINK_COUNTS = 22
 
 @disjoint_base
 class NeighbourTable:
