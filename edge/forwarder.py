@@ -24,8 +24,9 @@ from edge.ports import (
     find_device,
     made_mac,
 )
-from edge.routing.neighbour_table import NeighbourState
+from edge.routing.neighbour_table import LinkCount, NeighbourState
 from edge.runtime import Edge
+from edge.state import LINK_DROPS, LinkCounters
 from edge.verdicts import Processed
 from native.neighbour import NeighbourTable
 from native.port import Ports
@@ -229,6 +230,22 @@ class Forwarder:
         """Every port of the configuration or of the command line, by name."""
         with self._edge.turn():
             return {name: port.status(self._table.counters(port.slot)) for name, port in self._ports.items()}
+
+    def link_counters(self) -> dict[str, LinkCounters]:
+        """What was lost at every port of the configuration, by name."""
+        with self._edge.turn():
+            return {
+                name: self._link_counters(port, port.number)
+                for name, port in self._ports.items()
+                if port.number is not None
+            }
+
+    def _link_counters(self, port: _Port, number: int) -> LinkCounters:
+        counts = self._neighbours.counts(number)
+        drops = {what.name: counts[what] for what in LinkCount if what.name in LINK_DROPS}
+        device = DeviceCounters(*self._table.counters(port.slot))
+        drops |= {"DEVICE_RECEIVE": device.rx_dropped, "DEVICE_SEND": device.tx_dropped}
+        return LinkCounters(drops, counts[LinkCount.DUPLICATES])
 
     @property
     def unbound(self) -> list[str]:

@@ -195,6 +195,7 @@ class _Source:
 def _tell_service_manager(state: str) -> None:
     """sd_notify(3), where a service manager asked for it."""
     path = os.environ.get("NOTIFY_SOCKET")
+            links=self._forwarder.link_counters(),
     if not path:
         return
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from edge.state import LINK_DROPS
 from edge.v1 import config_pb2, event_pb2, packet_pb2, session_pb2, stats_pb2, trace_pb2
 
 if TYPE_CHECKING:
     from edge.diff import Change
     from edge.errors import Problem
     from edge.gateway import RevisionInfo
-    from edge.state import PortCounters, RuleCounters, SessionInfo, Stats
+    from edge.state import LinkCounters, PortCounters, RuleCounters, SessionInfo, Stats
     from edge.trace import TraceResult, TraceSession, TraceStep
     from edge.verdicts import Endpoints, Output, Reason, Stage, StepResult, Verdict
 
@@ -206,12 +207,25 @@ def rule_stats(rule_id: str, name: str, counters: RuleCounters) -> stats_pb2.Rul
     )
 
 
-def port_stats(name: str, counters: PortCounters) -> stats_pb2.PortStats:
-    """Counters of a port."""
+def port_stats(name: str, counters: PortCounters, link: LinkCounters | None) -> stats_pb2.PortStats:
+    """Counters of a port, and of its link if there is one."""
     return stats_pb2.PortStats(
         port=name,
         received=traffic(counters.received_packets, counters.received_bytes),
         sent=traffic(counters.sent_packets, counters.sent_bytes),
+        link=None if link is None else link_stats(link),
+    )
+
+
+def link_stats(counters: LinkCounters) -> stats_pb2.LinkStats:
+    """What was lost at a port, in the order of LINK_DROPS."""
+    return stats_pb2.LinkStats(
+        drops=(
+            stats_pb2.LinkDrops(reason=f"LINK_DROP_REASON_{reason}", frames=counters.drops[reason])
+            for reason in LINK_DROPS
+            if counters.drops.get(reason)
+        ),
+        address_conflicts=counters.address_conflicts,
     )
 
 

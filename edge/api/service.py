@@ -222,7 +222,9 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
             time=convert.timestamp(snapshot.time_ns),
             since=convert.timestamp(gateway.since_ns),
             revision=snapshot.revision,
-            ports=(convert.port_stats(name, counters) for name, counters in stats.ports.items()),
+            ports=(
+                convert.port_stats(name, counters, snapshot.links.get(name)) for name, counters in stats.ports.items()
+            ),
             drops=convert.drop_stats(stats.drops),
             sessions=convert.session_stats(stats),
             nat_addresses=convert.address_stats(stats.nat_addresses),

@@ -64,6 +64,7 @@ class Gateway(Lifecycle):
                 self.edge.config,
                 self.edge.stats(),
                 self.edge.rule_counters() if rules else {},
+                {} if self.forwarding is None else self.forwarding.link_counters(),
             )
 
     def rule_name(self, rule_id: str) -> str:

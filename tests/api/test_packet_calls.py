@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from edge.errors import ResourceError
+from edge.state import LinkCounters
 from edge.v1 import edge_service_pb2 as pb
 from edge.v1 import packet_pb2, trace_pb2
 from edge.verdicts import Reason, Verdict
@@ -243,6 +244,9 @@ def test_the_forwarder_is_asked_where_there_is_one(served: ServedEdge) -> None:
 
     class Forwarder:
         def rebind(self, config: object) -> None: ...
+
+        def link_counters(self) -> dict[str, LinkCounters]:
+            return {}
 
         def inject(self, frames: list[tuple[str, bytes]], now_ns: int, outputs: bool) -> list[object]:
             asked.append((frames, outputs))
