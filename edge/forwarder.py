@@ -24,9 +24,11 @@ from edge.ports import (
     find_device,
     made_mac,
 )
+from edge.raw import make_address
 from edge.routing.neighbour_table import LinkCount, NeighbourState
 from edge.runtime import Edge
 from edge.state import LINK_DROPS, LinkCounters
+from edge.trace import TraceNeighbour
 from edge.verdicts import Processed
 from native.neighbour import NeighbourTable
 from native.port import Ports
@@ -256,6 +258,22 @@ class Forwarder:
     def neighbours(self) -> NeighbourTable:
         """Who is on the links; to be asked in a turn."""
         return self._neighbours
+
+    def neighbour_of(self, port: str, frame: bytes) -> TraceNeighbour | None:
+        """Whom a frame with an IP packet that leaves by a port is given to; None for a group, and for a port that the
+        configuration does not have any more."""
+        with self._edge.turn():
+            known = self._ports.get(port)
+            if known is None or known.number is None:
+                return None
+            found = self._edge.next_hop(self._neighbours, known.number, frame)
+        if found is None:
+            return None
+        family, address, mac, state = found
+        if family == 0:
+            return TraceNeighbour("", "", "NO_NEXT_HOP")
+        name = "UNKNOWN" if state is None else NeighbourState(state).name
+        return TraceNeighbour(str(make_address(family, address)), "" if mac is None else mac.hex(":"), name)
 
     def neighbour_states(self) -> dict[str, int]:
         """How many neighbours are in each state; all states are named."""

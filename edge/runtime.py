@@ -92,6 +92,7 @@ class Edge:
         self._engine = engine
         self._bindings = bindings
         self._running = running
+        self._program: Program | None = None
         self._prepared: WeakSet[Prepared] = WeakSet()
         self._turn = engine
         self._waiting: list[tuple[Running, bytes]] = []
@@ -125,6 +126,14 @@ class Edge:
             self._engine.attach(neighbours)
         except MemoryError as error:
             raise ResourceError(str(error)) from error
+
+    def next_hop(
+        self, neighbours: NeighbourTable, port: int, frame: bytes
+    ) -> tuple[int, int, bytes | None, int | None] | None:
+        """Whom a frame that leaves by the port with that number is given to, of those who are on the links."""
+        with self._turn:
+            assert self._program is not None, "a snapshot has no links"
+            return neighbours.next_hop(self._program, port, frame)
 
     def forward(self, ports: Ports) -> None:
         """Forward between ports until somebody stops them, by the clock CLOCK_MONOTONIC; in a thread of its own."""
@@ -206,6 +215,7 @@ class Edge:
             if old is not None:
                 counted.update(zip(old.ports, control.port_counters(self._engine), strict=True))
             self._engine.swap(prepared.program, port_map, flush, limited)
+            self._program = prepared.program
             self._running = new
             control.set_port_counters(self._engine, [counted.get(name, (0, 0, 0, 0)) for name in new.ports])
             if old is not None:

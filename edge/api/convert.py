@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edge.errors import Problem
     from edge.gateway import RevisionInfo
     from edge.state import LinkCounters, PortCounters, RuleCounters, SessionInfo, Stats
-    from edge.trace import TraceResult, TraceSession, TraceStep
+    from edge.trace import TraceNeighbour, TraceResult, TraceSession, TraceStep
     from edge.verdicts import Endpoints, Output, Reason, Stage, StepResult, Verdict
 
 SECOND_NS = 1_000_000_000
@@ -161,12 +161,27 @@ def trace(result: TraceResult) -> trace_pb2.PacketTrace:
         reason=reason_number(result.reason),  # type: ignore[arg-type]
         steps=map(step, result.steps),
         outputs=(
-            trace_pb2.TraceOutput(port=output.port, packet=output.packet, data=output.frame, fragments=output.fragments)
+            trace_pb2.TraceOutput(
+                port=output.port,
+                packet=output.packet,
+                data=output.frame,
+                fragments=output.fragments,
+                neighbour=None if output.neighbour is None else neighbour(output.neighbour),
+            )
             for output in result.outputs
         ),
         hairpin=result.hairpin,
         explanation=result.explanation,
         session=None if result.session is None else trace_session(result.session),
+    )
+
+
+def neighbour(item: TraceNeighbour) -> trace_pb2.TraceNeighbour:
+    """Whom a packet is given to."""
+    return trace_pb2.TraceNeighbour(
+        address=item.address,
+        mac_address=item.mac,
+        state=f"NEIGHBOUR_STATE_{item.state}",
     )
 
 

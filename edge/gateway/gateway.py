@@ -122,6 +122,7 @@ class Gateway(Lifecycle):
             tables=tables,
             ignore_sessions=ignore_sessions,
             names=self._names_of,
+            neighbour_of=None if self.forwarding is None or config is not None else self.forwarding.neighbour_of,
         )
         if config is not None:
             self._retire(config)

@@ -11,7 +11,7 @@ from edge.errors import Problem
 from edge.model import EdgeConfig
 from edge.state import LinkCounters, RuleCounters, Stats
 from edge.store import RevisionInfo
-from edge.trace import TraceResult
+from edge.trace import TraceNeighbour, TraceResult
 from edge.verdicts import Processed
 
 
@@ -58,6 +58,9 @@ class Forwarding(Protocol):
 
     def link_counters(self) -> Mapping[str, LinkCounters]:
         """What was lost at each port and on its link."""
+
+    def neighbour_of(self, port: str, frame: bytes) -> TraceNeighbour | None:
+        """Whom a frame with an IP packet that leaves by a port is given to; None for a group."""
 
     def inject(self, frames: Sequence[tuple[str, bytes]], now_ns: int, *, outputs: bool) -> list[Processed]:
         """Send frames into ports; what leaves the edge leaves by its ports."""

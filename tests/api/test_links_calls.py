@@ -1,4 +1,4 @@
-"""What a client hears of the links of an edge that forwards: what is lost."""
+"""What a client hears of the links of an edge that forwards: neighbours in traces, what is lost in the counters."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
+from edge.api import answers
 from edge.forwarder import Forwarder
 from edge.state import LINK_DROPS
+from edge.trace import TraceNeighbour
 from edge.v1 import edge_service_pb2 as pb
 from edge.v1 import stats_pb2
 from tests.api.served import ServedEdge, serving
+from tests.gateways import WEB
 from tests.links import reply
 from tests.serve.process import wait_for
+from tests.support import SAMPLE
 
 
 @pytest.fixture
@@ -28,6 +32,18 @@ def link_of(edge: ServedEdge, port: str) -> stats_pb2.LinkStats:
     ports = edge.stub.GetStats(pb.GetStatsRequest(omit_rules=True)).stats.ports
     (found,) = (item.link for item in ports if item.port == port)
     return found
+
+
+def test_a_trace_names_the_neighbour(forwarding: tuple[ServedEdge, Forwarder]) -> None:
+    served, _ = forwarding
+    (traced,) = served.stub.Trace(pb.TraceRequest(packets=[{"text": WEB}])).packets
+    assert answers.trace(traced).outputs[0].neighbour == TraceNeighbour("10.20.0.10", "", "UNKNOWN")
+
+
+def test_a_candidate_has_no_neighbours(forwarding: tuple[ServedEdge, Forwarder]) -> None:
+    served, _ = forwarding
+    request = pb.TraceRequest(packets=[{"text": WEB}], candidate_document=SAMPLE)
+    assert not served.stub.Trace(request).packets[0].outputs[0].HasField("neighbour")
 
 
 def test_what_is_lost_at_a_port_is_counted(forwarding: tuple[ServedEdge, Forwarder]) -> None:

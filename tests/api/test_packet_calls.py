@@ -248,6 +248,9 @@ def test_the_forwarder_is_asked_where_there_is_one(served: ServedEdge) -> None:
         def link_counters(self) -> dict[str, LinkCounters]:
             return {}
 
+        def neighbour_of(self, port: str, frame: bytes) -> None:
+            """Nobody."""
+
         def inject(self, frames: list[tuple[str, bytes]], now_ns: int, outputs: bool) -> list[object]:
             asked.append((frames, outputs))
             if not outputs:
