@@ -8,11 +8,11 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from edge.errors import PortError
+from edge.errors import ForwardingError, PortError
 from edge.model import EdgeConfig
 from edge.ports import (
     Device,
@@ -112,6 +112,11 @@ class Forwarder:
         self._stopping = threading.Event()
         self._ready = threading.Event()
         self._failures: list[PortError] = []
+        self._ending = False
+        self._failed_with: BaseException | None = None
+        self.on_failure: Callable[[], object] = lambda: None
+        """Called once, by a thread of the forwarder's, when it can go on no longer.  :attr:`failure` tells why;
+        :meth:`stop` still puts the interfaces back."""
 
     # ------------------------------------------------------------------ life
 
@@ -123,6 +128,7 @@ class Forwarder:
         self._stopping.clear()
         self._ready.clear()
         self._failures.clear()
+        self._ending, self._failed_with = False, None
         self._table.start()
         with self._edge.turn():
             self._edge.attach(self._neighbours)
@@ -145,13 +151,29 @@ class Forwarder:
         """The thread that forwards."""
         try:
             self._edge.forward(self._table)
-        except (MemoryError, RuntimeError):
-            LOG.exception("the edge has stopped forwarding")
-            raise
+            if self._ending:
+                return
+            raise ForwardingError("it was not told to stop")
+        except BaseException as error:  # noqa: BLE001 - whatever it is, nothing passes any more
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        LOG.error("the edge has stopped forwarding", exc_info=error)
+        if self._failed_with is None:
+            self._failed_with = error
+            self.on_failure()
+
+    @property
+    def failure(self) -> ForwardingError | None:
+        """Why nothing is forwarded any more, though nobody has stopped it; else None."""
+        if self._failed_with is None:
+            return None
+        return ForwardingError(f"the edge has stopped forwarding: {self._failed_with!r}")
 
     def stop(self) -> None:
         """End the worker, close the ports and leave the interfaces as they were found."""
         atexit.unregister(self.stop)
+        self._ending = True
         self._table.stop()
         if self._worker is not None:
             self._worker.join()
@@ -299,6 +321,8 @@ class Forwarder:
                     self._ready.set()
                 while not self._stopping.wait(WATCH_SECONDS):
                     self._watch(route)
+            except BaseException as error:  # noqa: BLE001 - without this thread the ports are closed
+                self._fail(error)
             finally:
                 self._release(route)
 

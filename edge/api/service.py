@@ -77,10 +77,13 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
         self._gateway = gateway
         self._streams = 0
         self._stopping = asyncio.Event()
+        self._waiting: set[asyncio.Task[Any]] = set()  # streams of packets, for the next batch
 
     def stop(self) -> None:
         """End the streams: each tells its reader that the edge stops."""
         self._stopping.set()
+        for task in self._waiting:
+            task.cancel()
 
     # ------------------------------------------------------------------ configuration
 
@@ -165,10 +168,31 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
     ) -> AsyncIterator[pb.InjectPacketsResponse]:
         """Packets into the edge's ports, a burst at a time."""
         try:
-            async for request in request_iterator:
+            async for request in self._until_stop(request_iterator):
                 yield self._injected(request)
         except Exception as error:  # noqa: BLE001 - every exception ends the call with a status
             await abort(context, error)
+
+    async def _until_stop(self, requests: AsyncIterator[Request]) -> AsyncIterator[Request]:
+        """The requests of a stream; raises StoppingError as soon as the edge stops, but for none that has come."""
+        task = asyncio.current_task()
+        assert task is not None, "gRPC runs each call in a task"
+        coming = aiter(requests)
+        while not self._stopping.is_set():
+            self._waiting.add(task)
+            try:
+                request = await anext(coming)
+            except StopAsyncIteration:
+                return
+            except asyncio.CancelledError:
+                if not self._stopping.is_set():
+                    raise
+                task.uncancel()
+                break
+            finally:
+                self._waiting.discard(task)
+            yield request
+        raise StoppingError("the edge stops")
 
     def _injected(self, request: pb.InjectPacketsRequest) -> pb.InjectPacketsResponse:
         if len(request.frames) > MAX_BATCH:
