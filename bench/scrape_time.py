@@ -22,6 +22,7 @@ from edge.document import from_data
 from edge.metrics import Exposition, Reading
 from edge.metrics_server import MetricsServer, parse_address
 from edge.runtime import Edge
+from edge.state import LinkCounters
 
 NETWORK = 10 << 24 | 20 << 16  # 10.20.0.0/16, behind the edge
 REMOTE = 198 << 24 | 18 << 16  # 198.18.0.0/15, RFC 2544's range for benchmarks
@@ -40,6 +41,7 @@ class Source:
             applies={"applied": 1},
             neighbours={"REACHABLE": 1},
             ports_up=dict.fromkeys(self.edge.config.ports, True),
+            links=dict.fromkeys(self.edge.config.ports, LinkCounters()),
             events_lost=0,
             pending_confirmation=False,
         )

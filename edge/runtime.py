@@ -23,7 +23,7 @@ from edge.raw import (
     RawEvent,
     RawMatch,
     Running,
-    SessionEvent,
+    SessionRun,
     endpoints,
     runtime_events,
     session_info,
@@ -93,6 +93,7 @@ class Edge:
         self._engine = engine
         self._bindings = bindings
         self._running = running
+        self._program: Program | None = None
         self._prepared: WeakSet[Prepared] = WeakSet()
         self._turn = engine
         self._waiting: list[tuple[Running, bytes]] = []
@@ -126,6 +127,14 @@ class Edge:
             self._engine.attach(neighbours)
         except MemoryError as error:
             raise ResourceError(str(error)) from error
+
+    def next_hop(
+        self, neighbours: NeighbourTable, port: int, frame: bytes
+    ) -> tuple[int, int, bytes | None, int | None] | None:
+        """Whom a frame that leaves by the port with that number is given to, of those who are on the links."""
+        with self._turn:
+            assert self._program is not None, "a snapshot has no links"
+            return neighbours.next_hop(self._program, port, frame)
 
     def forward(self, ports: Ports) -> None:
         """Forward between ports until somebody stops them, by the clock CLOCK_MONOTONIC; in a thread of its own."""
@@ -208,6 +217,7 @@ class Edge:
             if old is not None:
                 counted.update(zip(old.ports, control.port_counters(self._engine), strict=True))
             self._engine.swap(prepared.program, port_map, flush, limited)
+            self._program = prepared.program
             self._running = new
             control.set_port_counters(self._engine, [counted.get(name, (0, 0, 0, 0)) for name in new.ports])
             if old is not None:
@@ -436,10 +446,16 @@ class Edge:
         """What happened since the last call, oldest first, and how many events were lost behind that because nobody
         asked in time: 65,536 are kept."""
         found, lost = self.take_raw_events()
-        return [event.told() if isinstance(event, SessionEvent) else event for event in found], lost
+        told: list[RuntimeEvent] = []
+        for event in found:
+            if isinstance(event, SessionRun):
+                told.extend(event.told())
+            else:
+                told.append(event)
+        return told, lost
 
     def take_raw_events(self) -> tuple[list[RawEvent], int]:
-        """The same, with those of sessions still to be told."""
+        """The same, with those of sessions together, and still to be told."""
         found: list[RawEvent] = []
         lost_at_all = 0
         for _ in range(CALLS_A_TAKE):

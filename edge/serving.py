@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +49,8 @@ class ServeSettings:
 async def serve(settings: ServeSettings) -> None:
     """Serve until SIGTERM or SIGINT.
 
-    Raises EdgeErrors for whatever keeps it from starting; nothing is left behind then.
+    Raises EdgeErrors for whatever keeps it from starting, and ForwardingError when it can forward no longer; nothing
+    is left behind then.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     address, specs = _checked(settings)
@@ -61,6 +63,9 @@ async def serve(settings: ServeSettings) -> None:
     async with AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(_gateway(settings))
         forwarder = await stack.enter_async_context(_forwarding(gateway, specs))
+        forwarder.on_failure = partial(loop.call_soon_threadsafe, stopping.set)
+        if forwarder.failure is not None:
+            stopping.set()
         if settings.metrics is not None:
             exposition = Exposition(_Source(gateway, forwarder), version=version("t1edge"))
             metrics = MetricsServer(exposition.page, settings.metrics)
@@ -77,6 +82,9 @@ async def serve(settings: ServeSettings) -> None:
         await stopping.wait()
         _log.info("stopping")
         _tell_service_manager("STOPPING=1")
+        failure = forwarder.failure
+    if failure is not None:
+        raise failure
 
 
 def _checked(settings: ServeSettings) -> tuple[Address, list[PortSpec]]:
@@ -187,6 +195,7 @@ class _Source:
             applies={str(result): count for result, count in dict(gateway.applies).items()},
             neighbours=self._forwarder.neighbour_states(),
             ports_up={name: status.up for name, status in self._forwarder.ports.items()},
+            links=self._forwarder.link_counters(),
             events_lost=gateway.events.lost,
             pending_confirmation=gateway.running.confirm_deadline_ns is not None,
         )

@@ -13,7 +13,7 @@ from native.cut cimport is_cuttable, next_piece
 from native.engine cimport BURST, Result, State, Work
 from native.events cimport EVENT_ENTRIES, Event, watch_nothing
 from native.expect cimport expectations_free, expectations_init
-from native.forward cimport ARENA_SIZE, empty_outbox, flush_all, forward_round, to_link
+from native.forward cimport ARENA_SIZE, empty_outbox, flush_all, forward_round, put_out
 from native.fragment cimport Pieces, fragments_free, fragments_init, set_limits, set_pieces
 from native.limits cimport watch_limits
 from native.link cimport MAX_FRAME
@@ -447,17 +447,20 @@ cdef class Engine:
     def emit(self, Ports ports not None, list frames not None) -> None:
         """Send frames that :meth:`process` gave out, as (port, frame): Ethernet headers with IP packets."""
         cdef Work work
+        cdef Result result
         cdef const unsigned char[::1] frame
-        cdef uint16_t port
         self._idle()
+        memset(&result, 0, sizeof(result))
         prepare(self, &work, ports)
         try:
             for number, frame in frames:
-                port = self._port(number)
+                result.out_port = self._port(number)
                 if not 34 <= frame.shape[0] <= FRAME_MAX:
                     raise ValueError("this frame holds no IP packet")
                 memcpy(work.cut, &frame[0], frame.shape[0])
-                to_link(&work, port, work.cut, <uint32_t>frame.shape[0], NULL, NULL)
+                result.frame = work.cut
+                result.length = <uint32_t>frame.shape[0]
+                put_out(&work, &result, NULL, NULL)
                 empty_outbox(&work)
             flush_all(&work)
         finally:

@@ -17,10 +17,10 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from edge.api.service import MAX_DOCUMENT, EdgeService
+from edge.api.service import MAX_DOCUMENT, EdgeService, register
 from edge.api.tls import ReloadedCredentials, TlsFiles
 from edge.errors import EdgeError
-from edge.v1 import edge_service_pb2, edge_service_pb2_grpc
+from edge.v1 import edge_service_pb2
 
 if TYPE_CHECKING:
     from edge.gateway import Gateway
@@ -114,7 +114,7 @@ class Server:
         checks: Any = health  # whose stubs lack aio
         self._health = checks.aio.HealthServicer()
         self._server = grpc.aio.server(options=_OPTIONS)
-        edge_service_pb2_grpc.add_EdgeServiceServicer_to_server(self._service, self._server)  # type: ignore[no-untyped-call]
+        register(self._service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)

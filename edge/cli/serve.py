@@ -7,15 +7,15 @@ import click
 from edge.cli.common import EdgeCommand, ExitCode, allow_unsupported_option, edge_argument
 from edge.errors import EdgeError
 
-_START_FAILURES = frozenset({"CANNOT_LISTEN", "PORT_FAILED", "STORAGE_FAILED"})
+_FAILURES = frozenset({"CANNOT_LISTEN", "FORWARDING_FAILED", "PORT_FAILED", "STORAGE_FAILED"})
 
 
 class ServeCommand(EdgeCommand):
-    """A service that cannot take its place exits 3, one that is told wrong 2."""
+    """A service that cannot take its place, or hold it, exits 3, one that is told wrong 2."""
 
     def exit_code(self, error: EdgeError) -> ExitCode:
         """How the command ends because of ``error``."""
-        return ExitCode.UNREACHABLE if error.reason in _START_FAILURES else ExitCode.USAGE
+        return ExitCode.UNREACHABLE if error.reason in _FAILURES else ExitCode.USAGE
 
 
 @click.command(

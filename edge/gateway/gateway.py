@@ -64,6 +64,7 @@ class Gateway(Lifecycle):
                 self.edge.config,
                 self.edge.stats(),
                 self.edge.rule_counters() if rules else {},
+                {} if self.forwarding is None else self.forwarding.link_counters(),
             )
 
     def rule_name(self, rule_id: str) -> str:
@@ -121,6 +122,7 @@ class Gateway(Lifecycle):
             tables=tables,
             ignore_sessions=ignore_sessions,
             names=self._names_of,
+            neighbour_of=None if self.forwarding is None or config is not None else self.forwarding.neighbour_of,
         )
         if config is not None:
             self._retire(config)

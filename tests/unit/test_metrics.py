@@ -14,7 +14,7 @@ from edge import metrics
 from edge.metrics import Exposition, Reading, escaped, shared
 from edge.model import EdgeConfig
 from edge.runtime import Edge
-from edge.state import Stats
+from edge.state import LINK_DROPS, LinkCounters, Stats
 from edge.verdicts import Reason, Stage
 from tests.observability.scene import Served, edge_part
 from tests.support import acme, default_rule, nat, rule, with_options
@@ -72,6 +72,7 @@ def test_what_the_service_knows_is_shown() -> None:
         applies={"applied": 3, "failed": 1},
         neighbours={"STALE": 2, "REACHABLE": 1},
         ports_up={"LAN": True, "INTERNET": False},
+        links={"LAN": LinkCounters({"DEVICE_SEND": 4, "TOO_BIG": 2}, 1)},
         events_lost=7,
         pending=True,
     )
@@ -82,6 +83,9 @@ def test_what_the_service_knows_is_shown() -> None:
     assert value(page, "neighbours", state="STALE") == 2
     assert [value(page, "port_up", port=port) for port in ("LAN", "INTERNET")] == [1, 0]
     assert value(page, "events_lost_total") == 7
+    lost = {reason: value(page, "link_drops_total", port="LAN", reason=reason) for reason in LINK_DROPS}
+    assert {reason: count for reason, count in lost.items() if count} == {"DEVICE_SEND": 4, "TOO_BIG": 2}
+    assert value(page, "address_conflicts_total", port="LAN") == 1
 
 
 def test_the_process_is_shown() -> None:
