@@ -248,15 +248,14 @@ def report(found: Found) -> list[str]:
     say(f"changes     {found.changes}; connections that broke {found.broken}")
     probed = ", ".join(f"{NAMES[which]}-{NAMES[which]} {found.passed[which]:,}" for which in (FIRST, SECOND))
     say(f"probes      injected: {probed}, mixed or lost {found.illegal}, of another revision {found.foreign}")
-    say(
-        f"on the wire {found.wire}; not exactly once {len(found.wire_wrong)} {found.wire_wrong[:10]}; met a rule for mixtures {found.rejected}"
-    )
+    say(f"on the wire {found.wire}")
+    say(f"            not exactly once {len(found.wire_wrong)} {found.wire_wrong[:10]}")
+    say(f"            met a rule for mixtures {found.rejected}")
     if len(found.samples) > 1:
         line = trend(found.samples)
         first, last = found.samples[0].size, found.samples[-1].size
-        say(
-            f"memory      {len(found.samples)} samples after {found.warm_s:.0f} s of warming up: {mib(first)} to {mib(last)}"
-        )
+        say(f"memory      {mib(first)} to {mib(last)} in {len(found.samples)} samples")
+        say(f"            after {found.warm_s:.0f} s of warming up")
         say(f"            slope {mib(line.slope)} a minute, first tenth to last {mib(line.growth)}")
         if line.growth > MOST_GROWTH * first:
             problems.append("memory grows")
