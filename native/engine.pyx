@@ -23,7 +23,7 @@ from native.memory cimport release, reserve
 from native.packet cimport PARSED, Key, Packet, parse, set_side
 from native.pipeline cimport pipeline
 from native.neighbour cimport NeighbourTable
-from native.port cimport ARRIVALS, LINGER, Arrival, Ports, load_flag
+from native.port cimport ARRIVALS, Arrival, Ports, load_flag
 from native.port_blocks cimport port_blocks_free
 from native.program cimport Program, ProgramData, side_of
 from native.rebind cimport rebind_sessions, renumber_fragments
@@ -31,7 +31,7 @@ from native.record cimport NO_PORT, Recorder
 from native.room cimport make_room
 from native.route cimport NOWHERE, map_lookup
 from native.session cimport WAVE, prefetch_bucket, prefetch_session, set_hash, table_free, table_init
-from native.rest cimport rest
+from native.rest cimport between_rounds
 from native.stats cimport R_FRAGMENT_HELD, V_ALLOW, V_HELD
 from native.stream cimport C_FRAME
 from native.traffic cimport count_received, count_sent
@@ -469,7 +469,7 @@ cdef class Engine:
     def forward(self, Ports ports not None) -> None:
         """Forward between ports until Ports.stop() is called, by the clock CLOCK_MONOTONIC.  One thread at a time."""
         cdef Work work
-        cdef uint32_t idle = 0
+        cdef uint64_t heard = 0
         cdef int begun
         if turn_mine(&self.turn):
             raise RuntimeError("a thread that has the turn cannot forward: it would wait for itself")
@@ -485,12 +485,7 @@ cdef class Engine:
             with nogil:
                 while not load_flag(&ports.table.stop):
                     work.program = &self.program.data
-                    if forward_round(&work):
-                        idle = 0
-                    elif idle < LINGER:
-                        idle += 1
-                    else:
-                        rest(&work, &self.turn)
+                    between_rounds(&work, &self.turn, forward_round(&work), &heard)
                     turn_let_in(&self.turn)
         finally:
             free(work.room)

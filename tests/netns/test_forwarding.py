@@ -219,6 +219,36 @@ def test_segments_larger_than_a_device_carries(discover: int) -> None:
         assert bad_checksums(narrow.server) == bad_checksums(narrow.client) == 0
 
 
+@pytest.mark.parametrize(("mtu", "burst", "count"), [(1500, 64, 4800), (9000, 8, 1200), (65535, 1, 200)])
+def test_every_slot_of_the_rings_in_order(mtu: int, burst: int, count: int) -> None:
+    """More datagrams than there are slots, of all sizes, in bursts that the server's socket has room for: each arrives,
+    as it was, behind the one before."""
+    with Lab() as made:
+        for space, device in (
+            (made.client, "c0"), (made.middle, "e0"), (made.middle, "e1"), (made.server, "s0"),
+        ):  # fmt: skip
+            space.run("ip", "link", "set", device, "mtu", str(mtu))
+        edge = made.start(mtu=mtu)
+        assert " 0% packet loss" in made.client.run("ping", "-c", "1", "-W", "5", INTERNET)  # all neighbours are known
+        server = made.server.socket(socket.AF_INET, socket.SOCK_DGRAM, (INTERNET, 5355))
+        client = made.client.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        data = PATTERN * (mtu // len(PATTERN) + 1)
+        with server, client:
+            for first in range(0, count, burst):
+                wanted = [
+                    number.to_bytes(4, "big") + data[: number * 997 % (mtu - 28 - 4 + 1)]
+                    for number in range(first, first + burst)
+                ]
+                for datagram in wanted:
+                    client.sendto(datagram, (INTERNET, 5355))
+                assert [server.recv(65536) for _ in wanted] == wanted
+        assert all(
+            port["counters"][dropped] == 0
+            for port in edge.ask()["ports"].values()
+            for dropped in ("rx_dropped", "tx_dropped")
+        )
+
+
 def test_fragments_pass_both_ways(lab: Lab) -> None:
     server = lab.server.socket(socket.AF_INET, socket.SOCK_DGRAM, (INTERNET, 5354))
     client = lab.client.socket(socket.AF_INET, socket.SOCK_DGRAM)
