@@ -17,7 +17,8 @@ import sys
 import time
 from collections.abc import Callable
 
-from edge.benchmarks import snat_document, udp_frame
+from edge.bench.documents import snat_document
+from edge.bench.frames import udp_frame
 from edge.document import from_data
 from edge.metrics import Exposition, Reading
 from edge.metrics_server import MetricsServer, parse_address

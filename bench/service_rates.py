@@ -28,7 +28,8 @@ from typing import Any
 import grpc
 
 from edge.api.server import Server, parse_address
-from edge.benchmarks import snat_document, udp_frame
+from edge.bench.documents import snat_document
+from edge.bench.frames import udp_frame
 from edge.document import from_data
 from edge.gateway import Gateway
 from edge.state import SessionMatch

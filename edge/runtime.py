@@ -321,11 +321,19 @@ class Edge:
             raise ValueError(f"no port {port!r}; there are {', '.join(self._now.ports)}") from None
 
     def time_bursts(
-        self, frames: Sequence[bytes], ports: Sequence[str], order: Sequence[int], *, trials: int, bursts: int
+        self,
+        frames: Sequence[bytes],
+        ports: Sequence[str],
+        order: Sequence[int],
+        *,
+        trials: int,
+        bursts: int,
+        step_ns: int = 50_000,
     ) -> list[int]:
-        """Clocks of each trial of so many bursts of 256 packets; ``order`` says which frame each packet is."""
+        """Clocks of each trial of so many bursts of 256 packets, between which the edge's clock moves; ``order`` says
+        which frame each packet is."""
         numbers = array("H", [self.port_number(port) for port in ports])
-        return self._engine.time_bursts(list(frames), numbers, array("I", order), trials, bursts)
+        return self._engine.time_bursts(list(frames), numbers, array("I", order), trials, bursts, step_ns)
 
     # ------------------------------------------------------------------ what is known
 

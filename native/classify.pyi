@@ -1,6 +1,7 @@
+from array import array
 from typing import Self
 
-from typing_extensions import disjoint_base
+from typing_extensions import Buffer, disjoint_base
 
 from edge.flat import FlatRules
 
@@ -19,3 +20,10 @@ class RuleTable:
         icmp_code: int = 0,
         direction: int = 0,
     ) -> int | None: ...
+    def lookup_many(
+        self,
+        keys: Buffer,
+        out: array[int] | memoryview,
+        icmp: array[int] | memoryview | None = None,
+        direction: int = 0,
+    ) -> None: ...

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from native.classify cimport ANY, NO_RULE, FamilyRules, Ranges, Service, first_match
+from native.classify cimport ANY, NO_RULE, FamilyRules, Ranges, Rules, Service, first_match
 from native.memory cimport block
 from native.packet cimport Key, make_meta
 
@@ -112,6 +112,37 @@ cdef class RuleTable:
         key.dst_lo = dst & 0xffffffffffffffff
         found = first_match(&self.rules, &key, icmp_type, icmp_code, direction)
         return None if found == NO_RULE else found
+
+    def lookup_many(self, keys, uint32_t[::1] out not None, const uint16_t[::1] icmp=None, uint8_t direction=0):
+        """Like :meth:`lookup` for every packed ``Key``, without the GIL; 0xffffffff in ``out`` where no rule matches.
+
+        ``keys`` are bytes-like, 40 bytes a key: five unsigned 64-bit numbers in the machine's byte order, which are
+        source port << 48 | destination port << 32 | protocol << 24 | family << 16, the low words of source and
+        destination, and their high words. ``icmp`` gives each its ICMP type << 8 | code; without it they are 0.
+
+        Raises ValueError where the three do not fit each other.
+        """
+        cdef const uint8_t[::1] octets = memoryview(keys).cast("B")
+        cdef Py_ssize_t count = out.shape[0]
+        if octets.shape[0] != count * <Py_ssize_t>sizeof(Key):
+            raise ValueError(f"{octets.shape[0]} bytes of keys for {count} answers, each of which takes {sizeof(Key)}")
+        if icmp is not None and icmp.shape[0] != count:
+            raise ValueError(f"{icmp.shape[0]} ICMP types for {count} answers")
+        if count:
+            with nogil:
+                match_many(&self.rules, <const Key *>&octets[0], NULL if icmp is None else &icmp[0], direction, count,
+                           &out[0])
+
+
+cdef void match_many(
+    const Rules *rules, const Key *keys, const uint16_t *icmp, uint8_t direction, Py_ssize_t count, uint32_t *out
+) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef uint16_t message = 0
+    for i in range(count):
+        if icmp != NULL:
+            message = icmp[i]
+        out[i] = first_match(rules, &keys[i], <uint8_t>(message >> 8), <uint8_t>message, direction)
 
 
 cdef bint box(

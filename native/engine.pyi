@@ -62,7 +62,13 @@ class Engine:
     def emit(self, ports: Ports, frames: list[tuple[int, bytes]]) -> None: ...
     def forward(self, ports: Ports) -> None: ...
     def time_bursts(
-        self, frames: list[bytes], ports: array[int], order: array[int], trials: int, bursts: int
+        self,
+        frames: list[bytes],
+        ports: array[int],
+        order: array[int],
+        trials: int,
+        bursts: int,
+        step_ns: int = 50_000,
     ) -> list[int]: ...
     @property
     def port_blocks(self) -> tuple[int, int]: ...

@@ -493,12 +493,13 @@ cdef class Engine:
 
     # -------------------------------------------------------------- measuring
 
-    def time_bursts(self, list frames, const uint16_t[::1] ports, const uint32_t[::1] order, int trials, int bursts):
+    def time_bursts(self, list frames, const uint16_t[::1] ports, const uint32_t[::1] order, int trials, int bursts,
+                    uint64_t step_ns=50_000):
         """Clocks of each of ``trials`` runs of ``bursts`` bursts of 256 frames.
 
         ``order`` names the frame (and port) of each packet and is walked round and round; copying frames into the
-        burst is not timed.  Raises ValueError when a packet is neither allowed nor held.  The clock moves 50 us a
-        burst.
+        burst is not timed.  Raises ValueError when a packet is neither allowed nor held.  The clock moves ``step_ns``
+        a burst.
         """
         cdef const ProgramData *program
         cdef Result result
@@ -546,7 +547,7 @@ cdef class Engine:
                             self.in_ports[i] = ports[which]
                             memcpy(self.arena + used, all_frames + begin[which], self.lengths[i])
                             used += (self.lengths[i] + 63) & ~<uint32_t>63
-                        self.state.now += 50_000
+                        self.state.now += step_ns
                         start = ticks()
                         refused += self._burst(program, &result)
                         spent += ticks() - start

@@ -16,7 +16,7 @@ from grpc_status import rpc_status
 
 from edge.api.server import Address, Server, parse_address
 from edge.api.tls import TlsFiles
-from edge.benchmarks import udp_frame
+from edge.bench.frames import udp_frame
 from edge.gateway import Gateway
 from edge.gateway.workshop import Workshop
 from edge.store import MemoryStore

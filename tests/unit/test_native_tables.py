@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import struct
+from array import array
 from dataclasses import fields
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
@@ -72,6 +74,11 @@ def test_native_and_python_number_states_of_sessions_alike() -> None:
     assert numbers(native.session.UdpState) == {name: number for number, name in UDP_STATES.items()}
 
 
+NO_RULE = 0xFFFFFFFF
+LOW = 0xFFFFFFFFFFFFFFFF
+
+Question = tuple[int, int, int, int, int, int, int, int, int]
+"""Family, source, destination, protocol, ports, ICMP type and code, directions."""
 Entry = tuple[int, int, int, PortRange, PortRange]
 Rule = tuple[list[AddressRange] | None, list[AddressRange] | None, tuple[Entry, ...] | None, int, int]
 
@@ -107,7 +114,14 @@ def draw_services(rng: random.Random) -> tuple[Entry, ...] | None:
     return tuple(entries)
 
 
-def matches(rule: Rule, packet: tuple[int, int, int, int, int, int, int, int, int]) -> bool:
+def packed_key(packet: Question) -> bytes:
+    """As RuleTable.lookup_many reads them."""
+    version, src, dst, protocol, sport, dport, *_ = packet
+    meta = sport << 48 | dport << 32 | protocol << 24 | version << 16
+    return struct.pack("=5Q", meta, src & LOW, dst & LOW, src >> 64, dst >> 64)
+
+
+def matches(rule: Rule, packet: Question) -> bool:
     """One rule, one packet, as slowly and plainly as possible."""
     sources, destinations, services, direction, families = rule
     version, src, dst, protocol, sport, dport, icmp_type, icmp_code, bits = packet
@@ -151,6 +165,8 @@ def test_classifier_finds_the_first_match(seed: int) -> None:
         )
     table = RuleTable(flat)
     hits = 0
+    packets: list[Question] = []
+    answers: list[int] = []
     for _ in range(500):
         version = rng.choice((4, 6))
         bases = (0, 0x0A000000, 2**32 - 16) if version == 4 else (0, 1 << 64, (1 << 64) - 8, 2**128 - 16)
@@ -170,4 +186,27 @@ def test_classifier_finds_the_first_match(seed: int) -> None:
         expected = next((number for number, rule in enumerate(rules) if matches(rule, packet)), None)
         assert table.lookup(*packet) == expected, (seed, packet)
         hits += expected is not None
+        packets.append(packet)
+        answers.append(NO_RULE if expected is None else expected)
     assert hits or len(rules) < 2
+    for direction in range(4):
+        asked = [number for number, packet in enumerate(packets) if packet[-1] == direction]
+        found = array("I", bytes(4 * len(asked)))
+        icmp = array("H", (packets[number][6] << 8 | packets[number][7] for number in asked))
+        table.lookup_many(b"".join(packed_key(packets[number]) for number in asked), found, icmp, direction)
+        assert list(found) == [answers[number] for number in asked], (seed, direction)
+
+
+def test_a_batch_has_room_for_its_answers() -> None:
+    table = RuleTable(FlatRules())
+    none = array("I")
+    table.lookup_many(b"", none)
+    assert not none
+    key = packed_key((4, 1, 2, 6, 3, 4, 0, 0, 0))
+    found = array("I", [0])
+    table.lookup_many(key, found)
+    assert list(found) == [NO_RULE]
+    with pytest.raises(ValueError, match="80 bytes of keys for 1 answers, each of which takes 40"):
+        table.lookup_many(key * 2, found)
+    with pytest.raises(ValueError, match="2 ICMP types for 1 answers"):
+        table.lookup_many(key, found, array("H", [0, 0]))
