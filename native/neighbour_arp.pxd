@@ -100,8 +100,8 @@ cdef inline int answer_arp(
     Neighbours *table, const ProgramData *program, uint16_t port, const uint8_t *mac, const uint8_t *arp,
     uint64_t now, Outbox *outbox
 ) noexcept nogil:
-    # A request for an address of the edge's, from a station of the link, be it by an address that is none of the link's,
-    # of which nothing is learned, or from one that has no address yet.
+    # A request for an address of the edge's, from a station of the link, be it by an address of another network, of
+    # which nothing is learned, or from one that has no address yet.
     cdef LinkPort *state = &table.ports[port]
     cdef uint32_t sender = be32(arp + 14)
     if not may_ask(program, port, sender):

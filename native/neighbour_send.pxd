@@ -6,8 +6,8 @@ from libc.string cimport memcpy
 from native.answer cimport ANSWER_SIZE, answerable, icmp_error
 from native.neighbour cimport (
     HELD_SIZE, L_DROPPED, L_HELD, L_SEND, LC_HELD_DROPPED, LC_LIMITED, LC_NO_NEXT_HOP, LC_OUTBOX_FULL, LC_TOO_BIG,
-    LC_UNREACHABLE, N_DELAY, N_FAILED, N_INCOMPLETE, N_STALE, NO_NEIGHBOUR, OUT_ERROR, OUTBOX_FRAMES, LinkPort, Neighbour, Neighbours,
-    Outbox,
+    LC_UNREACHABLE, N_DELAY, N_FAILED, N_INCOMPLETE, N_STALE, NO_NEIGHBOUR, OUT_ERROR, OUTBOX_FRAMES, LinkPort,
+    Neighbour, Neighbours, Outbox,
 )
 from native.neighbour_arp cimport ask_by_arp
 from native.neighbour_learn cimport REQUEST_RATE
