@@ -17,7 +17,10 @@ import statistics
 import sys
 from collections.abc import Iterable
 
-from edge.benchmarks import INSIDE, REMOTE, REMOTE_PORT, SEED, snat_document, udp_frame
+from edge.bench.documents import snat_document
+from edge.bench.established import INSIDE, REMOTE, REMOTE_PORT
+from edge.bench.frames import udp_frame
+from edge.bench.measurement import SEED
 from edge.document import from_data
 from edge.runtime import Edge
 from native.machine import clock_ticks

@@ -20,8 +20,9 @@ from collections.abc import Callable
 from edge.bench.documents import snat_document
 from edge.bench.frames import udp_frame
 from edge.document import from_data
+from edge.listening import metrics_address
 from edge.metrics import Exposition, Reading
-from edge.metrics_server import MetricsServer, parse_address
+from edge.metrics_server import MetricsServer
 from edge.runtime import Edge
 from edge.state import LinkCounters
 
@@ -119,7 +120,7 @@ def main() -> int:
     exposition = Exposition(source, version="0", max_rule_series=options.rules + options.nat_rules)
     page = exposition.page()
     server = MetricsServer(exposition.page, "127.0.0.1:0")
-    address = parse_address(server.start())
+    address = metrics_address(server.start())
     compressed = scrape(address)
     of_page = timed(exposition.page, options.trials)
     result = {

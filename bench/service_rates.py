@@ -27,11 +27,12 @@ from typing import Any
 
 import grpc
 
-from edge.api.server import Server, parse_address
+from edge.api.server import Server
 from edge.bench.documents import snat_document
 from edge.bench.frames import udp_frame
 from edge.document import from_data
 from edge.gateway import Gateway
+from edge.listening import parse_address
 from edge.state import SessionMatch
 from edge.store import MemoryStore
 from edge.v1 import edge_service_pb2 as pb

@@ -73,17 +73,19 @@ class Reading:
         events_lost: int,
         pending_confirmation: bool,
     ) -> Reading:
-        """What an edge tells, and what only those around it know.
-
-        One turn for all of it would keep packets waiting while objects are made: each counter takes its own, and all is
-        read again if another configuration came in between.
-        """
-        while True:
-            config, revision, stats, rules = edge.config, edge.revision, edge.stats(), edge.rule_counters()
-            if edge.config is config:
-                break
+        """What an edge tells, and what only those around it know."""
+        found = edge.counted(rules=True)
         return cls(
-            config, revision, stats, rules, applies, neighbours, ports_up, links, events_lost, pending_confirmation
+            found.config,
+            found.revision,
+            found.stats,
+            found.rules,
+            applies,
+            neighbours,
+            ports_up,
+            links,
+            events_lost,
+            pending_confirmation,
         )
 
 

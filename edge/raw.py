@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from ipaddress import IPv4Address, IPv6Address
@@ -134,7 +134,7 @@ def endpoints(raw: RawEndpoints) -> Endpoints:
     return Endpoints(make_address(family, src), sport, make_address(family, dst), dport)
 
 
-def wanted(match: SessionMatch, running: Running, slots: dict[str, int]) -> RawMatch | None:
+def wanted(match: SessionMatch, running: Running, slots: Mapping[str, int]) -> RawMatch | None:
     """What the engine compares sessions with; None for a port or rule that it has never heard of."""
     given = match.address
     if given is not None and not isinstance(given, AddressRange):

@@ -1,25 +1,24 @@
 """Builds classifier tables from flat rules (:class:`edge.flat.FlatRules`)."""
 
 from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from native.classify cimport ANY, NO_RULE, FamilyRules, Ranges, Rules, Service, first_match
-from native.memory cimport block
+from native.memory cimport block, breathe
 from native.packet cimport Key, make_meta
 
 
 cdef uint32_t *words(list keep, const uint32_t[::1] column) except NULL:
     cdef uint32_t *copy = <uint32_t *>block(keep, 4 * (column.shape[0] + 1))
-    cdef Py_ssize_t i
-    for i in range(column.shape[0]):
-        copy[i] = column[i]
+    if column.shape[0]:
+        memcpy(copy, &column[0], 4 * column.shape[0])
     return copy
 
 
 cdef uint64_t *longs(list keep, const uint64_t[::1] column) except NULL:
     cdef uint64_t *copy = <uint64_t *>block(keep, 8 * (column.shape[0] + 1))
-    cdef Py_ssize_t i
-    for i in range(column.shape[0]):
-        copy[i] = column[i]
+    if column.shape[0]:
+        memcpy(copy, &column[0], 8 * column.shape[0])
     return copy
 
 
@@ -44,6 +43,7 @@ cdef class RuleTable:
             return 0
         numbers = flat.services
         for i in range(count):
+            breathe(i)
             service = &self.rules.services[i]
             service.protocol = <uint8_t>numbers[7 * i]
             service.families = 1 if service.protocol == 1 else 2 if service.protocol == 58 else 3
@@ -64,12 +64,20 @@ cdef class RuleTable:
         return 0
 
     cdef int _take_family(self, FamilyRules *family, const Ranges *ranges, int which, flat) except -1:
-        cdef const uint8_t[::1] families = flat.families if len(flat.families) else None
+        cdef const uint8_t[::1] families
+        cdef const uint8_t[::1] direction
+        cdef const uint32_t[::1] sources
+        cdef const uint32_t[::1] destinations
+        cdef const uint32_t[::1] services
+        cdef const uint32_t[::1] numbers
         cdef uint32_t count = 0
         cdef uint32_t at = 0
         cdef uint32_t padded
         cdef Py_ssize_t i
         cdef Py_ssize_t rules = len(flat.families)
+        if rules:
+            families, direction, numbers = flat.families, flat.direction, flat.rule
+            sources, destinations, services = flat.source_set, flat.destination_set, flat.service_list
         for i in range(rules):
             if families[i] >> which & 1:
                 count += 1
@@ -83,16 +91,17 @@ cdef class RuleTable:
         family.service_list = <uint32_t *>block(self.blocks, 4 * padded + 4)
         family.direction = <uint8_t *>block(self.blocks, padded + 1)
         family.rule = <uint32_t *>block(self.blocks, 4 * padded + 4)
-        for i in range(rules):
-            if not families[i] >> which & 1:
-                continue
-            if (box(ranges, which, flat.source_set[i], &family.src_set[at], &family.src_first[at], &family.src_last[at])
-                    and box(ranges, which, flat.destination_set[i], &family.dst_set[at],
-                            &family.dst_first[at], &family.dst_last[at])):
-                family.service_list[at] = flat.service_list[i]
-                family.direction[at] = flat.direction[i]
-                family.rule[at] = flat.rule[i]
-                at += 1
+        with nogil:
+            for i in range(rules):
+                if not families[i] >> which & 1:
+                    continue
+                if (box(ranges, which, sources[i], &family.src_set[at], &family.src_first[at], &family.src_last[at])
+                        and box(ranges, which, destinations[i], &family.dst_set[at],
+                                &family.dst_first[at], &family.dst_last[at])):
+                    family.service_list[at] = services[i]
+                    family.direction[at] = direction[i]
+                    family.rule[at] = numbers[i]
+                    at += 1
         family.count = at
         while at < padded:
             family.src_first[at] = 1
@@ -147,13 +156,13 @@ cdef void match_many(
 
 cdef bint box(
     const Ranges *ranges, int which, uint32_t number, uint32_t *verify, uint64_t *first, uint64_t *last
-) noexcept:
+) noexcept nogil:
     # The bounding box of a set on one axis; `verify` becomes ANY where the box is the set.  False: the set is empty.
     cdef uint32_t low
     cdef uint32_t high
     verify[0] = ANY
     first[0] = 0
-    last[0] = 0xffffffffffffffff
+    last[0] = 0xffffffffffffffffULL
     if number == ANY:
         return True
     low = ranges.offset[number]
@@ -168,6 +177,6 @@ cdef bint box(
     else:
         first[0] = ranges.first_hi[low]
         last[0] = ranges.last_hi[high - 1]
-        if high - low > 1 or ranges.first_lo[low] != 0 or ranges.last_lo[low] != 0xffffffffffffffff:
+        if high - low > 1 or ranges.first_lo[low] != 0 or ranges.last_lo[low] != 0xffffffffffffffffULL:
             verify[0] = number
     return True

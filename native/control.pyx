@@ -38,11 +38,6 @@ cdef int read_match(Match *match, tuple wanted) except -1:
     return 0
 
 
-def is_vacant(Engine engine not None, uint32_t slot):
-    """Does no session hold the external address of a usage slot, and has it not been said to have no port to give?"""
-    return slot >= engine.state.usage_count or not (engine.state.usage[slot] or engine.state.exhausted[slot])
-
-
 def exhausted_unheld(Engine engine not None):
     """The usage slots whose external address has been said to have no port to give, though no session holds it."""
     return [slot for slot in range(engine.state.usage_count)

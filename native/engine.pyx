@@ -1,5 +1,7 @@
 """The engine: owns what outlives programs, takes packets through the pipeline one, a burst or a capture at a time."""
 
+from array import array
+
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
@@ -32,7 +34,7 @@ from native.room cimport make_room
 from native.route cimport NOWHERE, map_lookup
 from native.session cimport WAVE, prefetch_bucket, prefetch_session, set_hash, table_free, table_init
 from native.rest cimport between_rounds
-from native.stats cimport R_FRAGMENT_HELD, V_ALLOW, V_HELD
+from native.stats cimport R_FRAGMENT_HELD, V_ALLOW, V_HELD, RuleCounter
 from native.stream cimport C_FRAME
 from native.traffic cimport count_received, count_sent
 from native.turn cimport (
@@ -124,14 +126,15 @@ cdef class Engine:
             self._idle()
         make_room(&self.state, slots, usage, sessions, fragments, mappings, sources, ports)
 
-    def swap(self, Program program not None, list port_map, bint flush, bint sources=False) -> None:
-        """Run ``program`` from the next packet on.
+    def swap(self, Program program not None, list port_map, bint flush, bint sources=False) -> Program | None:
+        """Run ``program`` from the next packet on; the one that ran until now, which takes a while to let go of.
 
         ``port_map[old port]`` is the port's number in the new program, None where it is gone or of another kind;
         ``flush`` ends every session, otherwise those end that lost a port, their route or an external address.
         Datagrams that wait for pieces go with their port only.  ``sources``: count sessions by source in any case.
         """
         cdef Program old = self.program
+        cdef uint16_t[:] numbers
         if program.data.port_count > self.state.port_count:
             raise ValueError("there is no room for the counters of the program's ports")
         if old is not None:
@@ -140,9 +143,11 @@ cdef class Engine:
                 self.links.reserve(program)
             if len(port_map) != old.data.port_count:
                 raise ValueError("port_map has to name every port of the program that runs")
-            watch_nothing(&self.state.limits)
-            rebind_sessions(&self.state, &old.data, &program.data, port_map, flush)
-            renumber_fragments(&self.state.fragments, port_map)
+            numbers = array("H", [NO_PORT if port is None else port for port in port_map] + [NO_PORT])
+            with nogil:
+                watch_nothing(&self.state.limits)
+                rebind_sessions(&self.state, &old.data, &program.data, &numbers[0], flush)
+                renumber_fragments(&self.state.fragments, &numbers[0])
         if not (sources or program.data.max_sessions_per_source):
             addresses_free(&self.state.sources)
         self.program = program
@@ -151,6 +156,7 @@ cdef class Engine:
         set_limits(&self.state.fragments, program.data.max_fragments, program.data.fragment_timeout)
         watch_fragments(&self.state)
         watch_limits(&self.state, &program.data)
+        return old
 
     # -------------------------------------------------------------- packets
 
@@ -595,17 +601,22 @@ cdef class Engine:
         """How many sessions hold the external address of a usage slot; none hold one there is no room for yet."""
         return self.state.usage[slot] if slot < self.state.usage_count else 0
 
-    def counters(self) -> list:
-        """(hits, packets, bytes) by slot, exact as of the last packet."""
+    def usages(self) -> bytes:
+        """The same of all slots, 32-bit numbers."""
+        if self.program is not None:
+            self._idle()
+        return PyBytes_FromStringAndSize(<char *>self.state.usage, <Py_ssize_t>self.state.usage_count * 4)
+
+    def counters(self) -> bytes:
+        """Hits, packets and bytes by slot, three 64-bit numbers each, exact as of the last packet."""
         cdef uint32_t number
         self._idle()
-        for number in range(self.state.table.top):
-            if self.state.table.sessions[number].live:
-                fold_session(&self.state, &self.state.table.sessions[number])
-        return [
-            (self.state.counters[i].hits, self.state.counters[i].packets, self.state.counters[i].bytes)
-            for i in range(self.state.slot_count)
-        ]
+        with nogil:
+            for number in range(self.state.table.top):
+                if self.state.table.sessions[number].live:
+                    fold_session(&self.state, &self.state.table.sessions[number])
+        return PyBytes_FromStringAndSize(
+            <char *>self.state.counters, <Py_ssize_t>(self.state.slot_count * sizeof(RuleCounter)))
 
 
 cdef int prepare(Engine engine, Work *work, Ports ports) except -1:

@@ -43,3 +43,11 @@ cdef inline void *enlarge(void *memory, size_t size, size_t wanted) noexcept nog
 cdef inline void release(void *memory, size_t size) noexcept nogil:
     if memory != NULL:
         munmap(memory, size)
+
+
+cdef inline int breathe(size_t number) except -1:
+    # In a loop over Python objects, with its count: other threads have the interpreter now and then.
+    if number & 255 == 255:
+        with nogil:
+            pass
+    return 0

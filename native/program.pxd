@@ -103,7 +103,7 @@ cdef class Program:
     cdef int _take_routes(self, routing) except -1
     cdef int _take_links(self, links) except -1
     cdef Reach *_reaches(self, list rows) except NULL
-    cdef uint32_t *_by_slot(self, list ids, slots) except NULL
+    cdef uint32_t *_by_slot(self, const uint32_t[::1] slots) except NULL
     cdef int _take_firewall(self, firewall, slots) except -1
     cdef int _take_nat(self, nat, slots, usage) except -1
     cdef int _take_options(self, options) except -1

@@ -45,6 +45,7 @@ _AT_ONCE = 250
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 Item = TypeVar("Item")
+Told = TypeVar("Told", pb.ApplyConfigResponse, pb.PatchConfigResponse, pb.RollbackResponse)
 
 
 def _guarded(
@@ -90,12 +91,11 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
     @_guarded
     async def ApplyConfig(self, request: pb.ApplyConfigRequest, context: Context) -> pb.ApplyConfigResponse:  # noqa: ARG002, N802
         """Replace the configuration."""
-        if len(request.document) > MAX_DOCUMENT:
-            raise MessageTooLargeError(f"the document has more than {MAX_DOCUMENT >> 20} MiB")
+        _check_size(request.document)
         applied = await self._gateway.apply(
             request.document, etag=request.etag, allow_unsupported=request.allow_unsupported, **_conditions(request)
         )
-        return pb.ApplyConfigResponse(**await self._applied(applied))
+        return await _told(pb.ApplyConfigResponse(), applied)
 
     @_guarded
     async def PatchConfig(self, request: pb.PatchConfigRequest, context: Context) -> pb.PatchConfigResponse:  # noqa: ARG002, N802
@@ -106,7 +106,7 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
             allow_unsupported=request.allow_unsupported,
             **_conditions(request),
         )
-        return pb.PatchConfigResponse(**await self._applied(applied))
+        return await _told(pb.PatchConfigResponse(), applied)
 
     @_guarded
     async def ConfirmConfig(self, request: pb.ConfirmConfigRequest, context: Context) -> pb.ConfirmConfigResponse:  # noqa: ARG002, N802
@@ -117,7 +117,7 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
     async def Rollback(self, request: pb.RollbackRequest, context: Context) -> pb.RollbackResponse:  # noqa: ARG002, N802
         """Apply an earlier revision again."""
         applied = await self._gateway.rollback(request.revision, etag=request.etag, **_conditions(request))
-        return pb.RollbackResponse(**await self._applied(applied))
+        return await _told(pb.RollbackResponse(), applied)
 
     @_guarded
     async def GetConfig(self, request: pb.GetConfigRequest, context: Context) -> pb.GetConfigResponse:  # noqa: ARG002, N802
@@ -134,13 +134,6 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
         token = requests.page_token("revisions", found[limit - 1].number) if len(found) > limit else ""
         return pb.ListRevisionsResponse(revisions=map(convert.revision, found[:limit]), next_page_token=token)
 
-    async def _applied(self, applied: Applied) -> dict[str, Any]:
-        return {
-            "revision": convert.revision(applied.revision),
-            "warnings": [convert.problem(item) async for item in _in_turns(applied.warnings)],
-            "changes": [convert.change(item) async for item in _in_turns(applied.changes)],
-        }
-
     # ------------------------------------------------------------------ packets
 
     @_guarded
@@ -151,6 +144,7 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
                 f"{len(request.packets):,} packets; at most {MAX_TRACED:,} can be traced at once",
                 [("packets", f"expected at most {MAX_TRACED:,}")],
             )
+        _check_size(request.candidate_document)
         traced = await self._gateway.trace(
             [_packet(item) for item in request.packets],
             candidate=request.candidate_document or None,
@@ -331,6 +325,22 @@ def _conditions(request: Any) -> dict[str, Any]:
         "comment": requests.comment(request.comment),
         "leader_epoch": request.leader_epoch,
     }
+
+
+async def _told(response: Told, applied: Applied) -> Told:
+    """What a change did.  Each message is put where it belongs at once: copying all of them would be one long call."""
+    response.revision.CopyFrom(convert.revision(applied.revision))
+    async for problem in _in_turns(applied.warnings):
+        response.warnings.append(convert.problem(problem))
+    async for change in _in_turns(applied.changes):
+        response.changes.append(convert.change(change))
+    return response
+
+
+def _check_size(document: str) -> None:
+    """Raises MessageTooLargeError for a document of more characters than can be taken."""
+    if len(document) > MAX_DOCUMENT:
+        raise MessageTooLargeError(f"the document has more than {MAX_DOCUMENT >> 20} MiB")
 
 
 def _packet(given: packet_pb2.PacketInput) -> str | tuple[str, bytes]:

@@ -67,13 +67,16 @@ def command(
     import asyncio
     from pathlib import Path
 
-    from edge.api.client import tls_files
     from edge.serving import ServeSettings, serve
 
-    try:
-        tls = tls_files(tls_cert, tls_key, tls_ca)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
+    tls = None
+    if tls_cert or tls_key or tls_ca:
+        from edge.api.client import tls_files
+
+        try:
+            tls = tls_files(tls_cert, tls_key, tls_ca)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
     settings = ServeSettings(
         file=edge,
         listen=listen,

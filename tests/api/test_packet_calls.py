@@ -89,6 +89,14 @@ def test_a_candidate_is_traced_under_without_being_applied(served: ServedEdge) -
     expect(found, "INVALID_ARGUMENT", "INVALID_DOCUMENT", "dns")
 
 
+def test_a_candidate_beyond_the_limit_is_refused(served: ServedEdge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.api.service.MAX_DOCUMENT", 1 << 20)
+    request = pb.TraceRequest(packets=[{"text": WEB}], candidate_document=" " * ((1 << 20) + 1))
+    found = refused(served.stub.Trace, request)
+    expect(found, "RESOURCE_EXHAUSTED", "MESSAGE_TOO_LARGE")
+    assert found.text == "the document has more than 1 MiB"
+
+
 def test_rules_are_told_by_the_names_that_they_have_now(served: ServedEdge) -> None:
     request = pb.TraceRequest(packets=[{"text": WEB}])
 

@@ -38,5 +38,9 @@ def test_there_may_be_nothing_to_roll_back_to() -> None:
         async with served() as gateway:
             with pytest.raises(RevisionUnknownError, match="none before revision 1"):
                 await gateway.rollback()
+            assert gateway.applies == {"refused": 1}
+            with pytest.raises(RevisionUnknownError, match="none before revision 1"):
+                await gateway.rollback(validate_only=True)
+            assert gateway.applies == {"refused": 1}
 
     run(test)

@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from edge import metrics
 from edge.metrics import Exposition, Reading, escaped, shared
 from edge.model import EdgeConfig
-from edge.runtime import Edge
-from edge.state import LINK_DROPS, LinkCounters, Stats
+from edge.runtime import Counted, Edge
+from edge.state import LINK_DROPS, LinkCounters
 from edge.verdicts import Reason, Stage
 from tests.observability.scene import Served, edge_part
 from tests.support import acme, default_rule, nat, rule, with_options
@@ -261,20 +261,19 @@ def test_scrapes_at_once_do_not_mix() -> None:
 
 
 def test_a_reading_is_of_one_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    served = Served(Edge(acme()))
-    other = many(7, 2)
-    count = Edge.stats
+    first = many(7, 2)
+    served = Served(Edge(first))
+    count = Edge.counted
 
-    def stats(edge: Edge) -> Stats:
-        counted = count(edge)
-        if edge.config is not other:  # somebody applies it between two counters
-            edge.apply(other)
-        return counted
+    def counted(edge: Edge, *, rules: bool) -> Counted:
+        found = count(edge, rules=rules)
+        edge.apply(acme())  # somebody does while the page is being made
+        return found
 
-    monkeypatch.setattr(Edge, "stats", stats)
+    monkeypatch.setattr(Edge, "counted", counted)
     reading = served.reading()
-    assert (reading.config, reading.revision) == (other, 2)
-    assert reading.rules.keys() == {item.id for item in (*other.firewall.rules, *other.nat.rules)}
+    assert (reading.config, reading.revision) == (first, 1)
+    assert reading.rules.keys() == {item.id for item in (*first.firewall.rules, *first.nat.rules)}
 
 
 def test_a_source_that_cannot_be_read_leaves_the_next_scrape_alone() -> None:

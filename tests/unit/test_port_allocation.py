@@ -13,7 +13,7 @@ from ipaddress import ip_network
 import pytest
 
 from edge.addresses import PortRange
-from edge.benchmarks import udp_frame
+from edge.bench.frames import udp_frame
 from edge.model import BlockedPorts, EdgeConfig, Profile, SessionsOnChange, Timers
 from edge.nat.config import NatRule
 from edge.packets import build_frame, format_frame, parse_packet
