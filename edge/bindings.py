@@ -19,7 +19,7 @@ class Bindings:
     """
 
     slots: Mapping[str, int] = field(default_factory=dict)
-    slot_ids: Sequence[str] = ()
+    slot_ids: list[str] = field(default_factory=list)
     usage: Mapping[Address, int] = field(default_factory=dict)
     free_usage: tuple[int, ...] = ()
 

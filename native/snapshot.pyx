@@ -90,10 +90,13 @@ cdef int copy_table(Table *to, const Table *source, Spare *buckets, Spare *sessi
 
 
 cdef int copy_port_blocks(PortBlocks *to, const PortBlocks *source) noexcept nogil:
+    cdef Spare none
+    none.memory = NULL
+    none.size = 0
     to[0] = source[0]
     if source.blocks != NULL:
         to.blocks = <PortBlock *>duplicate(
-            source.blocks, (<size_t>source.top + 1) * sizeof(PortBlock), source.reserved)
+            &none, source.blocks, (<size_t>source.top + 1) * sizeof(PortBlock), source.reserved)
         if to.blocks == NULL:
             return -1
     return 0
