@@ -9,7 +9,7 @@ from native.hop cimport Link, LinkSubnet, NextHop, Reach
 from native.kinds cimport TIMERS
 from native.memory cimport block, breathe
 from native.nat cimport NatRule
-from native.program cimport FirewallRule, OwnAddress, Port
+from native.program cimport FirewallRule, OwnAddress, Port, RuleAt
 from native.route cimport RangeMap, Route
 
 
@@ -153,20 +153,19 @@ cdef class Program:
             reaches[i].hop_hi, reaches[i].hop_lo = halves(rows[i].hop)
         return reaches
 
-    cdef uint32_t *_by_slot(self, const uint32_t[::1] slots) except NULL:
-        # The number of each rule by its counter slot.
+    cdef int _take_slots(self, RuleAt *at, const uint32_t[::1] slots) except -1:
+        # `slots` are those of the rules, in their order, and one entry more.
         cdef uint32_t i
-        cdef uint32_t count = <uint32_t>(slots.shape[0] - 1)
-        cdef uint32_t size = 1
-        cdef uint32_t *numbers
-        for i in range(count):
-            size = max(size, slots[i] + 1)
-        numbers = <uint32_t *>block(self.parts, 4 * <size_t>size)
-        for i in range(size):
-            numbers[i] = NO_RULE
-        for i in range(count):
-            numbers[slots[i]] = i
-        return numbers
+        cdef uint32_t rules = <uint32_t>(slots.shape[0] - 1)
+        at.count = 0
+        for i in range(rules):
+            at.count = max(at.count, slots[i] + 1)
+        at.rule = <uint32_t *>block(self.parts, 4 * (<size_t>at.count + 1))
+        for i in range(at.count):
+            at.rule[i] = NO_RULE
+        for i in range(rules):
+            at.rule[slots[i]] = i
+        return 0
 
     cdef int _take_firewall(self, firewall, slots) except -1:
         cdef uint32_t i
@@ -181,7 +180,7 @@ cdef class Program:
         self.parts.append(table)
         self.data.firewall = table.rules
         self.data.firewall_rules = <FirewallRule *>block(self.parts, sizeof(FirewallRule) * (len(firewall.ids) + 1))
-        self.data.firewall_at = self._by_slot(slot)
+        self._take_slots(&self.data.firewall_at, slot)
         if not firewall.ids:
             return 0
         verdict, reason, logging = firewall.verdict, firewall.reason, firewall.logging
@@ -230,7 +229,7 @@ cdef class Program:
                 breathe(j)
                 self.data.nat.pool_slots[j] = usage[row.family, address]
                 j += 1
-        self.data.nat_at = self._by_slot(slots_of([row.id for row in nat.rules], slots))
+        self._take_slots(&self.data.nat_at, slots_of([row.id for row in nat.rules], slots))
         return 0
 
     cdef int _take_options(self, options) except -1:
