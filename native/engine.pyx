@@ -626,10 +626,10 @@ cdef int prepare(Engine engine, Work *work, Ports ports) except -1:
     work.room = <uint8_t *>malloc(ARENA_SIZE + 2 * ANSWER_ROOM + ARRIVALS * sizeof(Arrival))
     if work.room == NULL:
         raise MemoryError("no memory for forwarding")
-    work.arena = work.room
+    work.arrivals = <Arrival *>work.room        # first: rooms of odd sizes would leave it unaligned
+    work.arena = work.room + ARRIVALS * sizeof(Arrival)
     work.spare = work.arena + ARENA_SIZE
     work.cut = work.spare + ANSWER_ROOM
-    work.arrivals = <Arrival *>(work.cut + ANSWER_ROOM)
     work.state = &engine.state
     work.program = &engine.program.data
     work.table = &ports.table

@@ -78,7 +78,7 @@ cdef inline void to_port(
 cdef inline void empty_outbox(Work *work) noexcept nogil:
     # What the link layer wants sent.  Errors about what it held may add to it; they are judged behind the others.
     cdef OutFrame *out
-    cdef Vnet *vnet
+    cdef Vnet vnet
     cdef uint32_t i = 0
     while i < work.outbox.count:
         out = &work.outbox.frames[i]
@@ -87,8 +87,8 @@ cdef inline void empty_outbox(Work *work) noexcept nogil:
                 memcpy(work.cut, work.outbox.bytes + out.at, out.length)
                 through(work, out.port, work.cut, out.length)
         else:
-            vnet = <Vnet *>out.offload
-            to_port(work, out.port, work.outbox.bytes + out.at, out.length, NULL, vnet if vnet.gso_type else NULL)
+            memcpy(&vnet, out.offload, sizeof(Vnet))        # where it stands it is not aligned
+            to_port(work, out.port, work.outbox.bytes + out.at, out.length, NULL, &vnet if vnet.gso_type else NULL)
         i += 1
     work.outbox.count = 0
     work.outbox.used = 0

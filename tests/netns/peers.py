@@ -8,9 +8,8 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
+from tests.closing import Closing
 from tests.netns.lab import Space
 
 REACHED, REFUSED, SILENT = "reached", "refused", "silent"
@@ -73,7 +72,7 @@ def plainly(_: bytes, __: socket.SocketKind, text: str) -> bytes:
     return text.encode()
 
 
-class Answerer:
+class Answerer(Closing):
     """Answers on each of the addresses and ports of a namespace, TCP and UDP, by saying whom it sees.
 
     ``speak`` puts that into an answer to what came: request, kind of socket, text.
@@ -133,12 +132,8 @@ class Answerer:
             data = near.recv(4096)
             near.sendall(self._speak(data, socket.SOCK_STREAM, seen(peer, near.getsockname())))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """No more answers."""
         self._stop.close()
         self._thread.join()
         for key in list(self._selector.get_map().values()):

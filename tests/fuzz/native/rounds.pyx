@@ -114,10 +114,10 @@ cdef class Rounds:
         self.work.room = <uint8_t *>calloc(1, ARENA_SIZE + 2 * ANSWER_ROOM + ARRIVALS * sizeof(Arrival))
         if self.work.room == NULL:
             raise MemoryError
-        self.work.arena = self.work.room
+        self.work.arrivals = <Arrival *>self.work.room      # as native/engine.pyx has them
+        self.work.arena = self.work.room + ARRIVALS * sizeof(Arrival)
         self.work.spare = self.work.arena + ARENA_SIZE
         self.work.cut = self.work.spare + ANSWER_ROOM
-        self.work.arrivals = <Arrival *>(self.work.cut + ANSWER_ROOM)
         self.work.state = &engine.state
         self.work.program = &engine.program.data
         self.work.table = &ports.table
