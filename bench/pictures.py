@@ -56,7 +56,8 @@ def finish(figure: Figure, axes: Axes, title: str, across: str, up: str, path: P
     axes.yaxis.set_major_formatter("{x:g}")
     axes.grid(visible=True, which="major", linewidth=0.5, alpha=0.6)
     axes.grid(visible=True, which="minor", linewidth=0.3, alpha=0.25)
-    axes.legend(fontsize=8, frameon=False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8, frameon=False)
     figure.savefig(path, metadata={"Date": None})
     print(path)
 

@@ -41,8 +41,8 @@ PUBLISHED = {
 
 
 def measure(pattern: str) -> list[str]:
-    """Run the case called ``pattern`` or those with it in their names, one after the other, and keep what each prints as soon as it is
-    there; the names of those that failed.
+    """Run the case called ``pattern`` or those with it in their names, one after the other, and keep what each prints
+    as soon as it is there; the names of those that failed.
 
     With a pattern, other cases of the result stay as they are if they were measured in the same place.
     """

@@ -153,8 +153,8 @@ def test_the_page_has_a_place_for_every_table(root: Path, tmp_path: Path, monkey
     assert "the sets" in text
 
 
+@pytest.mark.needs("matplotlib")
 def test_pictures_are_drawn(root: Path, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
     names = ["classify_acl1_1k", "classify_acl1_10k", "new_sessions_10_rules", "new_sessions_1k_rules", "established_1"]
     path = written(tmp_path / "result.json", result({name: [1e6 * sample for sample in STEADY] for name in names}))
     command = [sys.executable, "-W", "ignore", str(root / "bench" / "pictures.py"), path, str(tmp_path / "pictures")]
