@@ -67,7 +67,7 @@ def finish(
     axes.grid(visible=True, which="major", linewidth=0.5, alpha=0.6)
     axes.grid(visible=True, which="minor", linewidth=0.3, alpha=0.25)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=8, frameon=False)
+        axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))  # beside the curves
     figure.savefig(path, metadata={"Date": None})
     print(path)
 
