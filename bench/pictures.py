@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator
 
 OURS, THEIRS = "t1edge", "rte_acl"
 KINDS = ("acl1", "fw1", "ipc1")
@@ -46,17 +47,27 @@ def beside(found: list[Point]) -> list[Point]:
     return [(size, peer) for size, case in found for peer in case.get("peers", ()) if peer["name"] == THEIRS]
 
 
-def finish(figure: Figure, axes: Axes, title: str, across: str, up: str, path: Path) -> None:
-    """Labels and file."""
+def finish(
+    figure: Figure, axes: Axes, title: str, across: str, up: str, path: Path, *, from_zero: bool = False
+) -> None:
+    """Scales, labels and file."""
     axes.set_xscale("log")
-    axes.set_yscale("log")
+    axes.set_xticks([size for size in SIZES.values() if axes.get_xlim()[0] <= size <= axes.get_xlim()[1]])
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    if from_zero:
+        axes.set_ylim(bottom=0)
+    else:
+        axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_title(title, fontsize=11)
     axes.set_xlabel(across)
     axes.set_ylabel(up)
     axes.yaxis.set_major_formatter("{x:g}")
     axes.grid(visible=True, which="major", linewidth=0.5, alpha=0.6)
     axes.grid(visible=True, which="minor", linewidth=0.3, alpha=0.25)
-    axes.legend(fontsize=8, frameon=False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))  # beside the curves
     figure.savefig(path, metadata={"Date": None})
     print(path)
 
@@ -83,7 +94,7 @@ def opened(cases: dict[str, dict[str, Any]], path: Path) -> None:
     draw(axes, points(cases, "new_sessions_", "_rules"), "firewall, SNAT and routing", "#0072b2")
     draw(axes, points(cases, "nat_rules_"), "so many NAT rules, ten firewall rules", "#d55e00", "D")
     title = "New sessions while a million are live, one processor"
-    finish(figure, axes, title, "rules", "million sessions a second", path)
+    finish(figure, axes, title, "rules", "million sessions a second", path, from_zero=True)
 
 
 def established(cases: dict[str, dict[str, Any]], path: Path) -> None:
@@ -93,7 +104,7 @@ def established(cases: dict[str, dict[str, Any]], path: Path) -> None:
     draw(axes, points(cases, "established_tcp_"), "TCP with SNAT", "#d55e00", "D")
     draw(axes, points(cases, "established_ipv6_"), "UDP over IPv6", "#009e73", "s")
     title = "Packets of established sessions, 64 bytes, one processor"
-    finish(figure, axes, title, "sessions", "million packets a second", path)
+    finish(figure, axes, title, "sessions", "million packets a second", path, from_zero=True)
 
 
 def main() -> None:

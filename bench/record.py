@@ -2,9 +2,10 @@
 
     python bench/record.py [--result FILE] [--filter TEXT]
 
-Without ``--result`` all cases are measured, beside the peers that are installed, and the result is written to
-``docs/performance/result.json``; with it, tables and pictures are made of that file.  The page's tables stand between
-markers; the rest of it is written by hand.
+Without ``--result`` all cases are measured, beside the peers that are installed, each in a process of its own, and the
+result is written to ``docs/performance/result.json``; with ``--filter`` only those with TEXT in their names, the others
+stay.  With ``--result``, tables and pictures are made of that file.  The page's tables stand between markers; the rest
+of it is written by hand.
 """
 
 from __future__ import annotations
@@ -19,8 +20,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from edge.bench.classify import Peer, RuleSet, classify
+from edge.bench.compare import SAME_MACHINE
+from edge.bench.machine import pinned
+from edge.bench.measurement import SEED, TRIALS
 from edge.bench.profiles import PROFILES, draw_rules
 from edge.bench.rules import data_folder, read_classbench, statistics_of
+from edge.bench.suite import cases, choose, find_peer
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "performance.md"
@@ -34,14 +40,54 @@ PUBLISHED = {
 }
 
 
-def measure(pattern: str) -> None:
-    """Run the benchmarks and keep what they print."""
-    command = [str(Path(sys.executable).parent / "t1edge"), "bench", "--peers", "--json", "--filter", pattern]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"t1edge bench ended with {done.returncode}")
+def measure(pattern: str) -> list[str]:
+    """Run the case called ``pattern`` or those with it in their names, one after the other, and keep what each prints
+    as soon as it is there; the names of those that failed.
+
+    With a pattern, other cases of the result stay as they are if they were measured in the same place.
+    """
+    document: dict[str, Any] = {"env": {}, "cases": [], "drawn": [], "peers": []}
+    if pattern and RESULT.exists():
+        document = json.loads(RESULT.read_text(encoding="utf-8"))
+    failed = []
+    for name in [case.name for case in choose(pattern, cases(Peer()))]:
+        command = [str(Path(sys.executable).parent / "t1edge"), "bench", "--peers", "--json", "--filter", name]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+        if done.returncode == 0:
+            keep(document, json.loads(done.stdout))
+        else:
+            failed.append(name)
+    return failed
+
+
+def keep(document: dict[str, Any], new: dict[str, Any]) -> None:
+    """Take the cases of another run into the result, and write it.  Raises SystemExit when they do not belong to it."""
+    for what in SAME_MACHINE:
+        if document["env"] and document["env"][what] != new["env"][what]:
+            raise SystemExit(f"{RESULT.name} was measured with another {what}: measure all cases anew")
+    document["env"] = document["env"] or new["env"]
+    measured = {case["name"]: case for case in (*document["cases"], *new["cases"])}
+    document["cases"] = [measured[case.name] for case in cases(Peer()) if case.name in measured]
+    for case in new["cases"]:
+        document["drawn"] = [*(old for old in document["drawn"] if old["name"] != case["name"]), *drawn_set(case)]
+    document["peers"] = [
+        old if old["status"] == "MEASURED" else peer
+        for old, peer in zip(document["peers"] or new["peers"], new["peers"], strict=True)
+    ]
     RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_bytes(done.stdout)
+    RESULT.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def drawn_set(case: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of a case with public rules, the same with drawn ones of that kind and size: are they as hard?"""
+    match = re.fullmatch(r"classify_([a-z]+1)_(\d+)k", case["name"])
+    if match is None or case["details"]["origin"] != "classbench":
+        return []
+    kind, size = match[1], int(match[2])
+    rules = RuleSet(f"{kind}_{size}k", draw_rules(kind, 1000 * size, SEED), "generated")
+    print(f"measuring {case['name']}, drawn", file=sys.stderr)
+    with pinned():
+        return [classify(rules, TRIALS, find_peer()).to_json()]
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -100,6 +146,23 @@ def ratios(document: dict[str, Any]) -> str:
     return f"{beside}\n\n{told}".strip()
 
 
+def hardness(document: dict[str, Any]) -> str:
+    """Lookups in public and in drawn sets of the same kind, and by how much larger ones are slower."""
+    public = {case["name"]: case for case in document["cases"]}
+    drawn = {case["name"]: case for case in document.get("drawn", ())}
+    rows = []
+    for kind in PROFILES:
+        for size in (1, 10, 100):
+            for where in (public, drawn):
+                case = where.get(f"classify_{kind}_{size}k")
+                if case is None:
+                    continue
+                origin = "ClassBench" if case["details"]["origin"] == "classbench" else "drawn"
+                beside = [f"{number(peer['median'])}" for peer in case.get("peers", ())] or [""]
+                rows.append((f"{origin} {kind}, {size} k", number(case["median"]), *beside))
+    return table(("set", "t1edge, lookups/s", "rte_acl, lookups/s"), rows)
+
+
 def environment(document: dict[str, Any]) -> str:
     """Where it was measured."""
     env = document["env"]
@@ -122,7 +185,7 @@ def sets() -> str:
             path = data_folder() / "classbench" / f"{kind}_{thousands}k.gz"
             if path.exists():
                 rows.append(_statistics(f"ClassBench {kind}, {thousands} k", statistics_of(read_classbench(path))))
-            drawn = draw_rules(kind, 1000 * thousands, 1)
+            drawn = draw_rules(kind, 1000 * thousands, SEED)
             rows.append(_statistics(f"drawn {kind}, {thousands} k", statistics_of(drawn)))
         pairs, masks, ports, wide = PUBLISHED[kind.rstrip("1")]
         rows.append((f"ClassBench, seeds of {kind.rstrip('1')}, 100 k", pairs, masks, ports, "", "", wide))
@@ -150,8 +213,9 @@ def main() -> None:
     parser.add_argument("--result", type=Path, help="do not measure: this is what was measured")
     parser.add_argument("--filter", default="", help="measure only these cases, as t1edge bench does")
     options = parser.parse_args()
+    failed: list[str] = []
     if options.result is None:
-        measure(options.filter)
+        failed = measure(options.filter)
     elif options.result.resolve() != RESULT:
         RESULT.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(options.result, RESULT)
@@ -162,11 +226,14 @@ def main() -> None:
         ("results", results(document)),
         ("peers", ratios(document)),
         ("sets", sets()),
+        ("hardness", hardness(document)),
     ):
         page = fill(page, name, text)
     PAGE.write_text(page, encoding="utf-8")
     print(PAGE)
     subprocess.run([sys.executable, str(ROOT / "bench" / "pictures.py"), str(RESULT), str(FOLDER)], check=True)
+    if failed:
+        raise SystemExit(f"not measured: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

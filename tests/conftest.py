@@ -112,8 +112,16 @@ def _missing_programs() -> str | None:
     return None
 
 
+def _missing_dpdk() -> str | None:
+    from edge.bench.peers import rte_acl_missing
+
+    return rte_acl_missing() or None
+
+
 CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "data": _missing_data,
+    "dpdk": _missing_dpdk,
+    "matplotlib": functools.partial(_missing_module, "matplotlib"),
     "netns": _missing_netns,
     "nft": _missing_nft,
     "programs": _missing_programs,

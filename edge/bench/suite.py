@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edge.bench import changes, classify, established, new_sessions, peers
 from edge.bench.machine import pinned
@@ -44,17 +44,21 @@ def run(
 
     Raises BenchmarkError when no case has such a name, or one cannot be measured.
     """
-    known = cases(peer or classify.Peer())
-    chosen = [case for case in known if case.name == pattern] or [case for case in known if pattern in case.name]
-    if not chosen:
-        raise BenchmarkError(f"no case has {pattern!r} in its name; there are {', '.join(case.name for case in known)}")
     results = []
     with pinned():
-        for case in chosen:
+        for case in choose(pattern, cases(peer or classify.Peer())):
             if started is not None:
                 started(case.name)
             results.append(case.measure(trials))
     return results
+
+
+def choose(pattern: str, known: Sequence[Case]) -> list[Case]:
+    """The case called ``pattern``, or those whose names contain it.  Raises BenchmarkError when there is none."""
+    chosen = [case for case in known if case.name == pattern] or [case for case in known if pattern in case.name]
+    if not chosen:
+        raise BenchmarkError(f"no case has {pattern!r} in its name; there are {', '.join(case.name for case in known)}")
+    return chosen
 
 
 def find_peer() -> classify.Peer:

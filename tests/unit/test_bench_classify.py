@@ -166,7 +166,7 @@ def test_rules_are_packed_for_the_peer() -> None:
     assert packed[44:48] == bytes(4)
 
 
-@pytest.mark.skipif(bool(peers.rte_acl_missing()), reason="rte_acl cannot be built here")
+@pytest.mark.needs("dpdk")
 @pytest.mark.parametrize("rules", [small(), ip_set(1000)], ids=["rules", "set"])
 def test_rte_acl_finds_the_same_rules(rules: RuleSet) -> None:
     peer = Peer(peers.compile_rte_acl())
@@ -180,7 +180,7 @@ def test_rte_acl_finds_the_same_rules(rules: RuleSet) -> None:
     assert built.peers[0].samples == (peer.built[rules.name][0],)
 
 
-@pytest.mark.skipif(bool(peers.rte_acl_missing()), reason="rte_acl cannot be built here")
+@pytest.mark.needs("dpdk")
 def test_a_peer_that_ends_says_why() -> None:
     with pytest.raises(BenchmarkError, match="rte_acl ended: rte_acl_build"):
         peers.RteAcl(peers.compile_rte_acl(), b"", array("Q", [0] * 5))

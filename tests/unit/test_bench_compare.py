@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -116,8 +117,44 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert "none.json: No such file" in done.stderr
 
 
+def test_the_page_has_a_place_for_every_table(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = importlib.util.spec_from_file_location("record", root / "bench" / "record.py")
+    assert spec is not None
+    assert spec.loader is not None
+    record = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(record)
+    page = tmp_path / "page.md"
+    page.write_text(record.PAGE.read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setattr(record, "PAGE", page)
+    monkeypatch.setattr(record, "FOLDER", tmp_path)
+    monkeypatch.setattr(record, "RESULT", tmp_path / "result.json")
+    monkeypatch.setattr(record, "sets", lambda: "the sets")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: None)
+    peer = PeerMeasurement("rte_acl", tuple(2 * sample for sample in STEADY))
+    origin = {"origin": "classbench"}
+    cases = [
+        Measurement("classify_fw1_10k", tuple(STEADY), (9.0,) * 11, unit="lookups/s", details=origin, peers=(peer,)),
+        Measurement("build_fw1_10k", (0.25,) * 11, unit="s"),
+    ]
+    environment = {"cpu": "some", "cpus": 2, "ticksPerSecond": 2_000_000_000, "kernel": "6", "python": "3"}
+    environment |= {"compiler": "gcc", "date": "today", "loadAverage": [1, 2, 3]}
+    drawn = Measurement("classify_fw1_10k", tuple(STEADY), unit="lookups/s", details={"origin": "generated"})
+    document = {"env": environment, "cases": [case.to_json() for case in cases], "drawn": [drawn.to_json()]}
+    document["peers"] = [{"name": "VPP", "status": "ABSENT", "detail": "not here"}]
+    monkeypatch.setattr(sys, "argv", ["record.py", "--result", written(tmp_path / "given.json", document)])
+    record.main()
+    text = page.read_text(encoding="utf-8")
+    assert "- some, 2 processors; clocks are those of a counter of 2.000 G a second" in text
+    assert "| `classify_fw1_10k` | 100 lookups/s | 9 |" in text
+    assert "| `classify_fw1_10k` | rte_acl | 100 lookups/s | 200 lookups/s | 0.5 |" in text
+    assert "| `build_fw1_10k` | 0.25 s |  |" in text
+    assert "- VPP: absent (not here)" in text
+    assert "| ClassBench fw1, 10 k | 100 | 200 |\n| drawn fw1, 10 k | 100 |  |" in text
+    assert "the sets" in text
+
+
+@pytest.mark.needs("matplotlib")
 def test_pictures_are_drawn(root: Path, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
     names = ["classify_acl1_1k", "classify_acl1_10k", "new_sessions_10_rules", "new_sessions_1k_rules", "established_1"]
     path = written(tmp_path / "result.json", result({name: [1e6 * sample for sample in STEADY] for name in names}))
     command = [sys.executable, "-W", "ignore", str(root / "bench" / "pictures.py"), path, str(tmp_path / "pictures")]
