@@ -10,18 +10,16 @@ from native.expect cimport (
     EXPECT_BUCKETS, EXPECTATIONS, Control, Expectation, Expectations, expectations_reserve,
 )
 from native.fragment cimport CHUNK, Chunk, Datagram, Fragments
-from native.memory cimport MADV_HUGEPAGE, madvise, reserve
+from native.memory cimport reserve, reserve_huge
 from native.session cimport ORIGINAL, RW_ALG, Bucket, Session, Table, table_free
 from native.stats cimport RuleCounter
 
 
 cdef void *duplicate(const void *source, size_t used, size_t size) noexcept nogil:
     # A reservation of `size` bytes that begins with the first `used` ones of another; NULL: no memory.
-    cdef void *memory = reserve(size)
+    cdef void *memory = reserve_huge(size)
     if memory == NULL:
         return NULL
-    if size >= 2 << 20:
-        madvise(memory, size, MADV_HUGEPAGE)
     memcpy(memory, source, used)
     return memory
 
@@ -39,9 +37,16 @@ cdef int copy_table(Table *to, const Table *source) noexcept nogil:
     to[0] = source[0]
     to.sessions = NULL
     to.buckets = NULL
+    to.old = NULL
+    to.prepared = NULL
     if source.buckets != NULL:
         to.buckets = <Bucket *>duplicate(source.buckets, source.bucket_bytes, source.bucket_bytes)
         if to.buckets == NULL:
+            return -1
+    if source.old != NULL:
+        to.old = <Bucket *>duplicate(
+            source.old, (source.old_mask + 1) * sizeof(Bucket), (source.old_mask + 1) * sizeof(Bucket))
+        if to.old == NULL:
             return -1
     if source.sessions != NULL:
         to.sessions = <Session *>duplicate(source.sessions, <size_t>source.top * sizeof(Session), source.reserved)
