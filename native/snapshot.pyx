@@ -10,14 +10,13 @@ from native.expect cimport (
     EXPECT_BUCKETS, Control, Expectation, Expectations, expectations_reserve,
 )
 from native.fragment cimport CHUNK, Chunk, Datagram, Fragments
-from native.memory cimport MADV_HUGEPAGE, madvise, release, reserve
+from native.memory cimport PAGE, release, reserve, reserve_huge
 from native.port_blocks cimport PortBlock, PortBlocks
 from native.session cimport ORIGINAL, RW_ALG, Bucket, Session, Table, table_free
 from native.stats cimport RuleCounter
 
 
 cdef enum:
-    PAGE = 4096
     CHUNK_SESSIONS = 64         # 16 KiB: what has just been copied is looked at while it is in the cache
 
 
@@ -35,12 +34,10 @@ cdef int make_spare(Spare *spare, size_t used, size_t size) noexcept nogil:
     spare.size = 0
     if size == 0:
         return 0
-    spare.memory = reserve(size)
+    spare.memory = reserve_huge(size)
     if spare.memory == NULL:
         return -1
     spare.size = size
-    if size >= 2 << 20:
-        madvise(spare.memory, size, MADV_HUGEPAGE)
     used += used >> 4           # packets pass meanwhile
     while at < used and at < size:
         (<volatile uint8_t *>spare.memory)[at] = 0
@@ -52,7 +49,7 @@ cdef void *take_spare(Spare *spare, size_t size) noexcept nogil:
     # A reservation of `size` bytes: the spare one if that is as large, else a new one; NULL: no memory.
     cdef void *memory = spare.memory
     if memory == NULL or spare.size != size:
-        return reserve(size)
+        return reserve_huge(size)
     spare.memory = NULL
     return memory
 
@@ -75,12 +72,22 @@ cdef void *duplicate_array(const void *source, size_t size) noexcept nogil:
 
 cdef int copy_table(Table *to, const Table *source, Spare *buckets, Spare *sessions) noexcept nogil:
     # `to` has no memory of its own; -1: no memory.
+    cdef Spare none
+    none.memory = NULL
+    none.size = 0
     to[0] = source[0]
     to.sessions = NULL
     to.buckets = NULL
+    to.old = NULL
+    to.prepared = NULL
     if source.buckets != NULL:
         to.buckets = <Bucket *>duplicate(buckets, source.buckets, source.bucket_bytes, source.bucket_bytes)
         if to.buckets == NULL:
+            return -1
+    if source.old != NULL:
+        to.old = <Bucket *>duplicate(
+            &none, source.old, (source.old_mask + 1) * sizeof(Bucket), (source.old_mask + 1) * sizeof(Bucket))
+        if to.old == NULL:
             return -1
     if source.sessions != NULL:
         to.sessions = <Session *>take_spare(sessions, source.reserved)
