@@ -311,10 +311,11 @@ cdef inline void expected_destination(
     # session.
     cdef Key *key = &decision.key
     cdef bint passive = decision.expected.mode == EXPECT_PASSIVE
+    cdef uint32_t slot = decision.control.dnat_slot if passive else decision.control.snat_slot
     key.dst_hi = decision.expected.target_hi
     key.dst_lo = decision.expected.target_lo
     set_ports(key, key_sport(key), decision.expected.target_port)
-    decision.dnat = rule_in_force(&program.nat_at, decision.control.dnat_slot if passive else decision.control.snat_slot)
+    decision.dnat = rule_in_force(&program.nat_at, slot)
     note_expected(program, T_DNAT, decision.dnat, key, recorder)
 
 

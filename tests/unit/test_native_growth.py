@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge.benchmarks import udp_frame
+from edge.bench.frames import udp_frame
 from edge.compiler import compile_tables
 from edge.verdicts import Reason
 from native.engine import Engine
