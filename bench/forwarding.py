@@ -10,7 +10,9 @@ The policy: 1,000 firewall rules that do not match before one that does, and SNA
 flows, sent as fast as the client can; what arrives at the sink is counted.  Trials of both routers take turns.  TCP is
 one connection of iperf3 (a Debian package; without it that figure is missing), latency the median of pings every 2 ms.
 
-Prints one JSON document; needs root.  Other load on the machine changes the figures of both.
+Prints one JSON document, medians and the least and the most of the trials; needs root.  Other load on the machine
+changes the figures of both.  `--realtime` keeps it from those of packets, but not from the router that is steered: a
+thread of the kernel works for it.  What the edge spends includes waiting for more frames.
 """
 
 from __future__ import annotations
@@ -107,9 +109,16 @@ class Road:
         """Packets that have arrived at the sink."""
         return int(self.sink.run("cat", "/sys/class/net/s0/statistics/rx_packets"))
 
+    def threads(self) -> list[int]:
+        """The router's, as far as it is a process."""
+        return []
+
     def spent(self) -> float:
-        """Seconds of processor that the router has had, as far as it is a process."""
-        return 0.0
+        """Seconds of processor that these have had."""
+        return sum(
+            int(Path(f"/proc/{thread}/schedstat").read_text(encoding="ascii").split()[0]) / 1e9
+            for thread in self.threads()
+        )
 
     def reach(self) -> None:
         """Until pings come back: everybody knows everybody."""
@@ -151,10 +160,9 @@ class EdgeRoad(Road):
             raise SystemExit("the edge did not start")
         self.reach()
 
-    def spent(self) -> float:
-        """Of all its threads."""
-        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
-        return sum(int(task.read_text(encoding="ascii").split()[0]) for task in tasks) / 1e9
+    def threads(self) -> list[int]:
+        """All of the edge's."""
+        return [int(task.name) for task in Path(f"/proc/{self.process.pid}/task").iterdir()]
 
     def remove(self) -> None:
         """The edge first."""
@@ -236,7 +244,7 @@ def stream_rate(road: Road, seconds: float) -> float:
     assert server.stdout is not None
     while "listening" not in server.stdout.readline():
         pass
-    answer = road.client.run("iperf3", "-c", SERVER, "-t", str(seconds), "-J")
+    answer = road.client.run("iperf3", "-c", SERVER, "-t", str(max(1, round(seconds))), "-J")  # 0 would be for ever
     server.communicate()
     return float(json.loads(answer)["end"]["sum_received"]["bits_per_second"])
 
@@ -264,12 +272,24 @@ def middle(found: list[tuple[float, ...]], place: int) -> int:
     return round(statistics.median(sample[place] for sample in found))
 
 
+def spread(found: list[float]) -> list[int]:
+    """The least and the most."""
+    return [round(min(found)), round(max(found))]
+
+
+def prefer(roads: dict[str, Road]) -> None:
+    """Let the sender and the routers run before all other programs: they wait for as long as a trial lasts."""
+    for thread in (0, *(thread for road in roads.values() for thread in road.threads())):
+        os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(1))
+
+
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--rules", type=int, default=1000)
     parser.add_argument("--trials", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0, help="of a trial (1)")
+    parser.add_argument("--realtime", action="store_true", help="measure packets before all else that runs here")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve is not None:
@@ -286,10 +306,14 @@ def main() -> int:
         if shutil.which("iperf3"):
             streams = trial(roads, lambda road: stream_rate(road, options.seconds), options.trials)
             result["tcpBitsPerSecond"] = {name: round(statistics.median(found)) for name, found in streams.items()}
+            result["tcpSpread"] = {name: spread(found) for name, found in streams.items()}
         os.sched_setaffinity(0, {cpus[0]})
+        if options.realtime:
+            prefer(roads)
         packets = trial(roads, lambda road: packet_rate(road, options.seconds), options.trials)
         result["offeredPerSecond"] = {name: middle(found, 0) for name, found in packets.items()}
         result["packetsPerSecond"] = {name: middle(found, 1) for name, found in packets.items()}
+        result["packetsSpread"] = {name: spread([sample[1] for sample in found]) for name, found in packets.items()}
         result["edgeNanosecondsPerPacket"] = round(statistics.median(cost for _, _, cost in packets["edge"]) * 1e9)
         rates = result["packetsPerSecond"]
         result["ratio"] = round(rates["edge"] / max(rates["nftables"], rates["nftablesSteered"]), 2)

@@ -17,11 +17,14 @@ import sys
 import time
 from collections.abc import Callable
 
-from edge.benchmarks import snat_document, udp_frame
+from edge.bench.documents import snat_document
+from edge.bench.frames import udp_frame
 from edge.document import from_data
+from edge.listening import metrics_address
 from edge.metrics import Exposition, Reading
-from edge.metrics_server import MetricsServer, parse_address
+from edge.metrics_server import MetricsServer
 from edge.runtime import Edge
+from edge.state import LinkCounters
 
 NETWORK = 10 << 24 | 20 << 16  # 10.20.0.0/16, behind the edge
 REMOTE = 198 << 24 | 18 << 16  # 198.18.0.0/15, RFC 2544's range for benchmarks
@@ -40,6 +43,7 @@ class Source:
             applies={"applied": 1},
             neighbours={"REACHABLE": 1},
             ports_up=dict.fromkeys(self.edge.config.ports, True),
+            links=dict.fromkeys(self.edge.config.ports, LinkCounters()),
             events_lost=0,
             pending_confirmation=False,
         )
@@ -116,7 +120,7 @@ def main() -> int:
     exposition = Exposition(source, version="0", max_rule_series=options.rules + options.nat_rules)
     page = exposition.page()
     server = MetricsServer(exposition.page, "127.0.0.1:0")
-    address = parse_address(server.start())
+    address = metrics_address(server.start())
     compressed = scrape(address)
     of_page = timed(exposition.page, options.trials)
     result = {

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from edge.benchmarks import snat_document, udp_frame
+from edge.bench.documents import snat_document
+from edge.bench.frames import udp_frame
 
 NETWORK = 10 << 24 | 20 << 16  # 10.20.0.0/16, behind the edge
 REMOTE = 198 << 24 | 18 << 16  # 198.18.0.0/15, RFC 2544's range for benchmarks

@@ -2,56 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 Address = tuple[int, int]
 """Family and number."""
 
 
+@dataclass(frozen=True, slots=True)
 class Bindings:
-    """Counter slots of rules, usage slots of external addresses, and what ports had counted when the configuration last
-    changed.
+    """Counter slots of rules and usage slots of external addresses.  Nothing in it is ever changed: whoever has one may
+    read it while the next is made.
 
     Counter slots are kept for good, so that counters survive a rule that goes and comes back.  The slot of an address
-    that no pool has any more is given to another once no session holds the address.
+    that no pool has any more is given to another once no session holds the address and no event is owed about it.
     """
 
-    def __init__(self) -> None:
-        self.slots: dict[str, int] = {}
-        self.slot_ids: list[str] = []
-        self.usage: dict[Address, int] = {}
-        self.free_usage: list[int] = []
-        self.port_counters: dict[str, tuple[int, int, int, int]] = {}
-
-    def copy(self) -> Bindings:
-        """The same, to go on by itself."""
-        copy = Bindings()
-        copy.slots, copy.slot_ids = dict(self.slots), list(self.slot_ids)
-        copy.usage, copy.free_usage = dict(self.usage), list(self.free_usage)
-        copy.port_counters = dict(self.port_counters)
-        return copy
+    slots: Mapping[str, int] = field(default_factory=dict)
+    slot_ids: list[str] = field(default_factory=list)
+    usage: Mapping[Address, int] = field(default_factory=dict)
+    free_usage: tuple[int, ...] = ()
 
     @property
     def usage_slots(self) -> int:
         """How many of them there have ever been at once."""
         return len(self.usage) + len(self.free_usage)
 
-    def bind(
-        self,
-        rule_ids: Iterable[str],
-        addresses: Iterable[Address],
-        needed: set[Address],
-        holders: Callable[[int], int],
-    ) -> None:
-        """Give every rule and every external address a slot; ``needed`` are the addresses that others want to keep,
-        ``holders`` tells how many sessions hold that of a slot."""
-        for rule_id in rule_ids:
-            if self.slots.setdefault(rule_id, len(self.slot_ids)) == len(self.slot_ids):
-                self.slot_ids.append(rule_id)
-        wanted = set(addresses)
-        for address in [known for known in self.usage if known not in wanted and known not in needed]:
-            if holders(self.usage[address]) == 0:
-                self.free_usage.append(self.usage.pop(address))
-        for address in sorted(wanted - self.usage.keys()):
-            fresh = self.usage_slots
-            self.usage[address] = self.free_usage.pop() if self.free_usage else fresh
+    def unused(self, wanted: set[Address], needed: Sequence[set[Address]], holders: Sequence[int]) -> list[Address]:
+        """The addresses whose slots others can have: neither wanted nor in one of the sets of those that others want to
+        keep, and held by no session; ``holders`` are the numbers of those by slot."""
+        return [
+            address
+            for address, slot in self.usage.items()
+            if address not in wanted
+            and not any(address in others for others in needed)
+            and (slot >= len(holders) or holders[slot] == 0)
+        ]
+
+    def bound(self, rule_ids: Iterable[str], addresses: set[Address], unused: Collection[Address]) -> Bindings:
+        """These, with a slot for every rule and every external address, and without those of the unused ones."""
+        slots, slot_ids = self.slots, self.slot_ids
+        fresh = [rule_id for rule_id in dict.fromkeys(rule_ids) if rule_id not in slots]
+        if fresh:
+            slots = {**slots, **{rule_id: len(slot_ids) + number for number, rule_id in enumerate(fresh)}}
+            slot_ids = [*slot_ids, *fresh]
+        usage, free = dict(self.usage), list(self.free_usage)
+        free += [usage.pop(address) for address in unused]
+        for address in sorted(addresses - usage.keys()):
+            usage[address] = free.pop() if free else len(usage)
+        return Bindings(slots, slot_ids, usage, tuple(free))

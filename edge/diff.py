@@ -10,27 +10,17 @@ compared too, as it stands in the documents; :mod:`edge.diff_objects` has both k
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from edge.diff_objects import Object, Side, Value
+from edge.diff_objects import REFERENCES, Object, Side, Value
 from edge.document import LoadedDocument
 from edge.document.context import generated_id
 from edge.document.problems import quoted
 from edge.model import EdgeConfig
-
-_REFERENCES = {
-    "sourceFirewallGroups": "firewallGroups",
-    "destinationFirewallGroups": "firewallGroups",
-    "applicationPortProfiles": "applicationPortProfiles",
-    "applicationPortProfile": "applicationPortProfiles",
-    "members": "orgVdcNetworks",
-}
-"""Fields that name other objects, and the section these are in."""
-
 
 Sections = Mapping[str, Sequence[Object]]
 
@@ -212,8 +202,9 @@ def _differences(old: Object, new: Object, renamed: Mapping[tuple[str, str], str
     if new.is_made_like(old):
         return ()
     different = []
-    for key in dict.fromkeys((*old.fields, *new.fields)):
-        one, other = old.fields.get(key, _NOT_GIVEN), new.fields.get(key, _NOT_GIVEN)
+    before, after = old.fields_beside(new)
+    for key in dict.fromkeys((*before, *after)):
+        one, other = before.get(key, _NOT_GIVEN), after.get(key, _NOT_GIVEN)
         if _current(key, one.meaning, renamed) != other.meaning:
             different.append(FieldChange(key, one.shown, other.shown))
     return tuple(different)
@@ -225,7 +216,7 @@ def _is_ordered(section: str) -> bool:
 
 def _current(key: str, value: Any, renamed: Mapping[tuple[str, str], str]) -> Any:
     """An old value with the new names of what it refers to."""
-    section = _REFERENCES.get(key)
+    section = REFERENCES.get(key)
     if section is None or not renamed:
         return value
     if isinstance(value, list):
@@ -257,8 +248,13 @@ def _paired(section: str, before: Sequence[Object], after: Sequence[Object]) -> 
     own = [_own_ids(section, *side) for side in ((before, old_left), (after, new_left))]
     common = own[0] & own[1]
     pair_by(lambda item, position: item.id if item.id in common else (position, id(item)))
-    names = {before[position].name for position in old_left} & {after[position].name for position in new_left}
-    pair_by(lambda item, _: (item.name, repr(item.meanings) if item.name in names else ""))
+    # Content is looked at only among several of one name: what is the only one on both sides is paired by name alone.
+    counts = [
+        Counter(side[position].name for position in left) for side, left in ((before, old_left), (after, new_left))
+    ]
+    several = {name for name in counts[0].keys() & counts[1].keys() if counts[0][name] > 1 or counts[1][name] > 1}
+    if several:
+        pair_by(lambda item, _: (item.name, repr(item.meanings) if item.name in several else ""))
     pair_by(lambda item, _: item.name)
     return pairs
 

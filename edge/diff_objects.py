@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from functools import partial
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 from pydantic.alias_generators import to_camel
 
@@ -41,6 +43,15 @@ VOLATILE = frozenset(
 
 _COMPARED = ("securityTags", "ssl/certificateLibrary", "loadBalancer/serviceEngineGroups")
 """Carried sections that say what was set; the others say how things stand."""
+
+REFERENCES = {
+    "sourceFirewallGroups": "firewallGroups",
+    "destinationFirewallGroups": "firewallGroups",
+    "applicationPortProfiles": "applicationPortProfiles",
+    "applicationPortProfile": "applicationPortProfiles",
+    "members": "orgVdcNetworks",
+}
+"""Fields that name other objects, and the section these are in."""
 
 _PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
 _NAMES = ("name", "displayName", "neighborAddress", "ipAddress", "tag")
@@ -87,7 +98,8 @@ class Object:
     """One object of a section; fields of objects inside it have dotted names.
 
     ``source`` is what it was made of, a value of the model and plain data: two objects of the same sources are equal,
-    and what nobody asks for, be it all their fields, is not made.
+    and what nobody asks for, be it all their fields, is not made.  ``make`` makes the fields, without those that it is
+    given the names of.
     """
 
     __slots__ = ("_fields", "_make", "id", "name", "source")
@@ -96,8 +108,8 @@ class Object:
         self,
         id: str,
         name: str,
-        make: Callable[[], dict[str, Value]],
-        source: tuple[object, object] | None = None,
+        make: Callable[[AbstractSet[str]], dict[str, Value]],
+        source: tuple[Any, object] | None = None,
     ) -> None:
         self.id = id
         self.name = name
@@ -109,8 +121,16 @@ class Object:
     def fields(self) -> dict[str, Value]:
         """Field → value."""
         if self._fields is None:
-            self._fields = self._make()
+            self._fields = self._make(frozenset())
         return self._fields
+
+    def fields_beside(self, other: Object) -> tuple[dict[str, Value], dict[str, Value]]:
+        """The fields of both, where both are rules without those that the model has alike: most rules of two documents
+        differ in little."""
+        if self.source is None or other.source is None or type(self.source[0]) is not type(other.source[0]):
+            return self.fields, other.fields
+        alike = _alike(self.source[0], other.source[0])
+        return (self._make(alike), other._make(alike)) if alike else (self.fields, other.fields)
 
     @property
     def asks(self) -> bool:
@@ -175,10 +195,10 @@ class Side:
             ("orgVdcNetworks", config.routing.networks, _network),
             ("firewallGroups", config.firewall.groups, _group),
             ("applicationPortProfiles", config.firewall.profiles, _profile),
-            ("systemRules", [], _rule),
-            ("userDefinedRules", [rule for rule in rules if rule.section is Section.USER], _rule),
-            ("defaultRules", [rule for rule in rules if rule.section is Section.DEFAULT], _rule),
-            ("natRules", config.nat.rules, _nat_rule),
+            ("systemRules", [], _words),
+            ("userDefinedRules", [rule for rule in rules if rule.section is Section.USER], _words),
+            ("defaultRules", [rule for rule in rules if rule.section is Section.DEFAULT], _words),
+            ("natRules", config.nat.rules, _words),
             ("staticRoutes", config.routing.static_routes, _static_route),
             ("options", [config.options], _options),
         ]
@@ -206,11 +226,18 @@ class Side:
         return objects
 
     def _fields(
-        self, section: str, describe: Callable[[Any], dict[str, Any]], item: Any, raw: Any, shape: services.Shape
+        self,
+        section: str,
+        describe: Callable[[Any], dict[str, Any]],
+        item: Any,
+        raw: Any,
+        shape: services.Shape,
+        without: AbstractSet[str],
     ) -> dict[str, Value]:
-        fields = {key: Value(meaning, meaning) for key, meaning in describe(item).items()}
+        words = _words(item, without) if without else describe(item)
+        fields = {key: Value(meaning, meaning) for key, meaning in words.items()}
         if isinstance(raw, dict):
-            self._add_document(section, raw, fields, shape)
+            self._add_document(section, raw, fields, shape, without)
         return fields
 
     def _raw(self, section: str) -> Any:
@@ -238,7 +265,14 @@ class Side:
 
     # What the document says beside the model
 
-    def _add_document(self, section: str, raw: dict[str, Any], found: dict[str, Value], shape: services.Shape) -> None:
+    def _add_document(
+        self,
+        section: str,
+        raw: dict[str, Any],
+        found: dict[str, Value],
+        shape: services.Shape,
+        without: AbstractSet[str],
+    ) -> None:
         """The document's own words for what the model holds, and the fields that it does not hold."""
         for key in _AS_WRITTEN & found.keys() & raw.keys():
             written = _unwrapped(raw[key])
@@ -252,8 +286,10 @@ class Side:
             rest = {k: v for k, v in raw["connection"].items() if k not in ("connectionType", "connectionTypeValue")}
             found.update(self._flat({"connection": rest}, {"connection": {"connected": True}}))
         modelled = _MODELLED.get(section, frozenset())
-        rest = {key: value for key, value in raw.items() if key not in modelled and key not in found}
-        found.update(self._flat(rest, shape))
+        known = found.keys() | without
+        rest = {key: value for key, value in raw.items() if key not in modelled and key not in known}
+        if rest:
+            found.update(self._flat(rest, shape))
 
     def _add_to_entries(self, value: Value, written: list[Any]) -> None:
         entries = []
@@ -284,7 +320,7 @@ class Side:
             else:
                 rest[key] = inner
         given = self._flat(rest, shape)
-        return {label: [Object(label, label, lambda: given)] if given else [], **found}
+        return {label: [Object(label, label, lambda _: given)] if given else [], **found}
 
     def _listed(self, section: str, value: Any, shape: services.Shape) -> list[Object]:
         seen: Counter[str] = Counter()
@@ -297,8 +333,11 @@ class Side:
             if not isinstance(id, str) or not id:
                 id = generated_id(section, name, seen[name])
             seen[name] += 1
-            objects.append(Object(id, name, partial(self._flat, raw, shape)))
+            objects.append(Object(id, name, partial(self._whole, raw, shape)))
         return objects
+
+    def _whole(self, value: Mapping[str, Any], shape: services.Shape, _without: AbstractSet[str]) -> dict[str, Value]:
+        return self._flat(value, shape)
 
     def _flat(self, value: Mapping[str, Any], shape: services.Shape, prefix: str = "") -> dict[str, Value]:
         """The fields that are given; those of objects inside under dotted names."""
@@ -425,36 +464,79 @@ def _profile(item: ApplicationPortProfile) -> dict[str, Any]:
     return {"name": item.name, "scope": item.scope, "applicationPorts": [_service(s) for s in item.services]}
 
 
-def _rule(item: FirewallRule) -> dict[str, Any]:
-    return {
-        "name": item.name,
-        "actionValue": item.action.value,
-        "direction": item.direction.value,
-        "ipProtocol": item.ip_protocol.value,
-        "enabled": item.enabled,
-        "logging": item.logging,
-        "sourceFirewallGroups": [group.name for group in item.source_groups],
-        "sourceFirewallIpAddresses": _texts(item.source_addresses),
-        "destinationFirewallGroups": [group.name for group in item.destination_groups],
-        "destinationFirewallIpAddresses": _texts(item.destination_addresses),
-        "applicationPortProfiles": [profile.name for profile in item.profiles],
-        "rawPortProtocols": [_service(service) for service in item.services],
-    }
+def _value(item: StrEnum) -> str:
+    return item.value
 
 
-def _nat_rule(item: NatRule) -> dict[str, Any]:
+def _names(items: Iterable[FirewallGroup | ApplicationPortProfile]) -> list[str]:
+    return [item.name for item in items]
+
+
+def _services(items: Iterable[Service]) -> list[dict[str, Any]]:
+    return [_service(item) for item in items]
+
+
+def _text(item: object) -> str | None:
+    return str(item) if item else None
+
+
+def _itself(item: Any) -> Any:
+    return item
+
+
+_RULE_FIELDS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
+    "name": ("name", _itself),
+    "actionValue": ("action", _value),
+    "direction": ("direction", _value),
+    "ipProtocol": ("ip_protocol", _value),
+    "enabled": ("enabled", _itself),
+    "logging": ("logging", _itself),
+    "sourceFirewallGroups": ("source_groups", _names),
+    "sourceFirewallIpAddresses": ("source_addresses", _texts),
+    "destinationFirewallGroups": ("destination_groups", _names),
+    "destinationFirewallIpAddresses": ("destination_addresses", _texts),
+    "applicationPortProfiles": ("profiles", _names),
+    "rawPortProtocols": ("services", _services),
+}
+"""Field of a document -> attribute of the model's rule, and its words."""
+
+_NAT_RULE_FIELDS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
+    "name": ("name", _itself),
+    "type": ("type", _value),
+    "externalAddresses": ("external", _text),
+    "internalAddresses": ("internal", _text),
+    "dnatExternalPort": ("external_port", _text),
+    "snatDestinationAddresses": ("snat_destination", _text),
+    "applicationPortProfile": ("profile", lambda item: item.name if item else None),
+    "firewallMatch": ("firewall_match", _value),
+    "priority": ("priority", _itself),
+    "enabled": ("enabled", _itself),
+    "logging": ("logging", _itself),
+}
+_RULES: Final[Mapping[type[Any], Mapping[str, tuple[str, Callable[[Any], Any]]]]] = {
+    FirewallRule: _RULE_FIELDS,
+    NatRule: _NAT_RULE_FIELDS,
+}
+
+
+_READ: Final = {kind: attrgetter(*(name for name, _ in fields.values())) for kind, fields in _RULES.items()}
+
+
+def _words(item: FirewallRule | NatRule, without: AbstractSet[str] = frozenset()) -> dict[str, Any]:
+    """A rule in the words of a document."""
+    fields = _RULES[type(item)]
+    return {key: words(getattr(item, name)) for key, (name, words) in fields.items() if key not in without}
+
+
+def _alike(one: object, other: object) -> AbstractSet[str]:
+    """The fields that two rules have alike, whatever their documents call what they refer to."""
+    if type(one) not in _READ:
+        return frozenset()
+    read = _READ[type(one)]
     return {
-        "name": item.name,
-        "type": item.type.value,
-        "externalAddresses": str(item.external) if item.external else None,
-        "internalAddresses": str(item.internal) if item.internal else None,
-        "dnatExternalPort": str(item.external_port) if item.external_port else None,
-        "snatDestinationAddresses": str(item.snat_destination) if item.snat_destination else None,
-        "applicationPortProfile": item.profile.name if item.profile else None,
-        "firewallMatch": item.firewall_match.value,
-        "priority": item.priority,
-        "enabled": item.enabled,
-        "logging": item.logging,
+        key
+        for key, mine, others in zip(_RULES[type(one)], read(one), read(other), strict=True)
+        if (not mine and not others if key in REFERENCES else mine is others or mine == others)
     }
 
 

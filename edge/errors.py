@@ -188,6 +188,12 @@ class PortError(EdgeError):
     reason = "PORT_FAILED"
 
 
+class ForwardingError(EdgeError):
+    """An edge forwards no longer, and nobody has told it to stop."""
+
+    reason = "FORWARDING_FAILED"
+
+
 class PacketSyntaxError(EdgeError):
     """A packet in text form that cannot be read; ``position`` is the offending offset in the text."""
 

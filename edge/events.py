@@ -12,6 +12,7 @@ import contextlib
 import logging
 import time
 import uuid
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from edge.errors import InvalidResumeTokenError
+from edge.raw import SessionRun
 from edge.store import RevisionInfo
 
 _log = logging.getLogger(__name__)
@@ -65,13 +67,13 @@ class Gap:
     lost: int
 
 
-LoggedEvent = ConfigChanged | Gap | Any
-"""One of these, or one of the runtime's own events."""
+LoggedEvent = ConfigChanged | Gap | SessionRun | Any
+"""One of these, or another of the runtime's own events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events in order, none after a quiet time, and the token that resumes behind them."""
+    """Events in order, alone or as runs, none after a quiet time, and the token that resumes behind them."""
 
     events: Sequence[LoggedEvent]
     token: str
@@ -83,7 +85,8 @@ class EventSource(Protocol):
     watch_sessions: bool
 
     def take_raw_events(self) -> tuple[list[Any], int]:
-        """Events since the last call, oldest first, and how many were lost behind them.  From any thread."""
+        """Events and runs of events since the last call, oldest first, and how many were lost behind them.  From any
+        thread."""
 
     def sessions_begun(self) -> int:
         """Sessions made so far."""
@@ -96,7 +99,9 @@ class EventLog:
         self._source = source
         self._size = size
         self._ring: list[LoggedEvent] = []
+        self._places: list[int] = []  # for each, the number of its first event
         self._first = 0
+        self._end = 0
         self._id = uuid.uuid4().hex
         self._readers = 0
         self._left = -LINGER_S  # when the last reader went
@@ -110,7 +115,7 @@ class EventLog:
     @property
     def end(self) -> int:
         """The number that the next event gets."""
-        return self._first + len(self._ring)
+        return self._end
 
     def start(self) -> None:
         """Take events from the edge from now on."""
@@ -128,12 +133,15 @@ class EventLog:
         self._extend([event])
 
     def _extend(self, events: Sequence[LoggedEvent]) -> None:
-        self._ring.extend(events)
+        for event in events:
+            self._ring.append(event)
+            self._places.append(self._end)
+            self._end += _size(event)
         # Twice the size, then cut to it: taking one off the front of a long list for each event would be slow.
-        if len(self._ring) >= 2 * self._size:
-            surplus = len(self._ring) - self._size
-            del self._ring[:surplus]
-            self._first += surplus
+        if self._end - self._first >= 2 * self._size:
+            surplus = bisect_right(self._places, self._end - self._size) - 1
+            del self._ring[:surplus], self._places[:surplus]
+            self._first = self._places[0]
         self._news.set()
         self._news = asyncio.Event()
 
@@ -218,8 +226,14 @@ class EventLog:
         if at < self._first:
             found.append(Gap(time.time_ns(), self._first - at))
             at = self._first
-        events = self._ring[at - self._first : at - self._first + MAX_BATCH]
-        return found + events, at + len(events)
+        place, most = bisect_right(self._places, at) - 1, at + MAX_BATCH
+        while at < min(most, self._end):
+            event, begin = self._ring[place], self._places[place]
+            size = _size(event)
+            found.append(event.part(at - begin, most - begin) if isinstance(event, SessionRun) else event)
+            at = min(begin + size, most)
+            place += 1
+        return found, at
 
     def token(self, at: int) -> str:
         """The token of a place."""
@@ -229,6 +243,10 @@ class EventLog:
         """Until there is an event at a place."""
         while self.end <= at:
             await self._news.wait()
+
+
+def _size(event: LoggedEvent) -> int:
+    return len(event) if isinstance(event, SessionRun) else 1
 
 
 class EventReader:

@@ -8,11 +8,11 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from edge.errors import PortError
+from edge.errors import ForwardingError, PortError
 from edge.model import EdgeConfig
 from edge.ports import (
     Device,
@@ -24,8 +24,11 @@ from edge.ports import (
     find_device,
     made_mac,
 )
-from edge.routing.neighbour_table import NeighbourState
+from edge.raw import make_address
+from edge.routing.neighbour_table import LinkCount, NeighbourState
 from edge.runtime import Edge
+from edge.state import LINK_DROPS, LinkCounters
+from edge.trace import TraceNeighbour
 from edge.verdicts import Processed
 from native.neighbour import NeighbourTable
 from native.port import Ports
@@ -109,6 +112,11 @@ class Forwarder:
         self._stopping = threading.Event()
         self._ready = threading.Event()
         self._failures: list[PortError] = []
+        self._ending = False
+        self._failed_with: BaseException | None = None
+        self.on_failure: Callable[[], object] = lambda: None
+        """Called once, by a thread of the forwarder's, when it can go on no longer.  :attr:`failure` tells why;
+        :meth:`stop` still puts the interfaces back."""
 
     # ------------------------------------------------------------------ life
 
@@ -120,6 +128,7 @@ class Forwarder:
         self._stopping.clear()
         self._ready.clear()
         self._failures.clear()
+        self._ending, self._failed_with = False, None
         self._table.start()
         with self._edge.turn():
             self._edge.attach(self._neighbours)
@@ -142,13 +151,29 @@ class Forwarder:
         """The thread that forwards."""
         try:
             self._edge.forward(self._table)
-        except (MemoryError, RuntimeError):
-            LOG.exception("the edge has stopped forwarding")
-            raise
+            if self._ending:
+                return
+            raise ForwardingError("it was not told to stop")
+        except BaseException as error:  # noqa: BLE001 - whatever it is, nothing passes any more
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        LOG.error("the edge has stopped forwarding", exc_info=error)
+        if self._failed_with is None:
+            self._failed_with = error
+            self.on_failure()
+
+    @property
+    def failure(self) -> ForwardingError | None:
+        """Why nothing is forwarded any more, though nobody has stopped it; else None."""
+        if self._failed_with is None:
+            return None
+        return ForwardingError(f"the edge has stopped forwarding: {self._failed_with!r}")
 
     def stop(self) -> None:
         """End the worker, close the ports and leave the interfaces as they were found."""
         atexit.unregister(self.stop)
+        self._ending = True
         self._table.stop()
         if self._worker is not None:
             self._worker.join()
@@ -230,6 +255,22 @@ class Forwarder:
         with self._edge.turn():
             return {name: port.status(self._table.counters(port.slot)) for name, port in self._ports.items()}
 
+    def link_counters(self) -> dict[str, LinkCounters]:
+        """What was lost at every port of the configuration, by name."""
+        with self._edge.turn():
+            return {
+                name: self._link_counters(port, port.number)
+                for name, port in self._ports.items()
+                if port.number is not None
+            }
+
+    def _link_counters(self, port: _Port, number: int) -> LinkCounters:
+        counts = self._neighbours.counts(number)
+        drops = {what.name: counts[what] for what in LinkCount if what.name in LINK_DROPS}
+        device = DeviceCounters(*self._table.counters(port.slot))
+        drops |= {"DEVICE_RECEIVE": device.rx_dropped, "DEVICE_SEND": device.tx_dropped}
+        return LinkCounters(drops, counts[LinkCount.DUPLICATES])
+
     @property
     def unbound(self) -> list[str]:
         """Ports of the command line that the configuration does not have."""
@@ -239,6 +280,22 @@ class Forwarder:
     def neighbours(self) -> NeighbourTable:
         """Who is on the links; to be asked in a turn."""
         return self._neighbours
+
+    def neighbour_of(self, port: str, frame: bytes) -> TraceNeighbour | None:
+        """Whom a frame with an IP packet that leaves by a port is given to; None for a group, and for a port that the
+        configuration does not have any more."""
+        with self._edge.turn():
+            known = self._ports.get(port)
+            if known is None or known.number is None:
+                return None
+            found = self._edge.next_hop(self._neighbours, known.number, frame)
+        if found is None:
+            return None
+        family, address, mac, state = found
+        if family == 0:
+            return TraceNeighbour("", "", "NO_NEXT_HOP")
+        name = "UNKNOWN" if state is None else NeighbourState(state).name
+        return TraceNeighbour(str(make_address(family, address)), "" if mac is None else mac.hex(":"), name)
 
     def neighbour_states(self) -> dict[str, int]:
         """How many neighbours are in each state; all states are named."""
@@ -264,6 +321,8 @@ class Forwarder:
                     self._ready.set()
                 while not self._stopping.wait(WATCH_SECONDS):
                     self._watch(route)
+            except BaseException as error:  # noqa: BLE001 - without this thread the ports are closed
+                self._fail(error)
             finally:
                 self._release(route)
 

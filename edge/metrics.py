@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
 
 from edge.raw import DROPPED_AT
+from edge.state import LINK_DROPS
 from edge.verdicts import Reason, Stage
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from edge.model import EdgeConfig
     from edge.nat.config import NatRule
     from edge.runtime import Edge
-    from edge.state import RuleCounters, Stats
+    from edge.state import LinkCounters, RuleCounters, Stats
 
 MAX_RULE_SERIES = 2_000
 """Rules of an edge, firewall and NAT together, that have series of their own."""
@@ -46,7 +47,7 @@ class Reading:
     """Everything that one scrape tells of an edge, all under one configuration.
 
     ``applies`` counts changes of the configuration by result, see APPLY_RESULTS; ``neighbours`` entries by state;
-    ``ports_up`` says which ports can carry packets; the rest is totals.
+    ``ports_up`` says which ports can carry packets, ``links`` what was lost at them; the rest is totals.
     """
 
     config: EdgeConfig
@@ -56,6 +57,7 @@ class Reading:
     applies: Mapping[str, int] = field(default_factory=dict)
     neighbours: Mapping[str, int] = field(default_factory=dict)
     ports_up: Mapping[str, bool] = field(default_factory=dict)
+    links: Mapping[str, LinkCounters] = field(default_factory=dict)
     events_lost: int = 0
     pending_confirmation: bool = False
 
@@ -67,19 +69,24 @@ class Reading:
         applies: Mapping[str, int],
         neighbours: Mapping[str, int],
         ports_up: Mapping[str, bool],
+        links: Mapping[str, LinkCounters],
         events_lost: int,
         pending_confirmation: bool,
     ) -> Reading:
-        """What an edge tells, and what only those around it know.
-
-        One turn for all of it would keep packets waiting while objects are made: each counter takes its own, and all is
-        read again if another configuration came in between.
-        """
-        while True:
-            config, revision, stats, rules = edge.config, edge.revision, edge.stats(), edge.rule_counters()
-            if edge.config is config:
-                break
-        return cls(config, revision, stats, rules, applies, neighbours, ports_up, events_lost, pending_confirmation)
+        """What an edge tells, and what only those around it know."""
+        found = edge.counted(rules=True)
+        return cls(
+            found.config,
+            found.revision,
+            found.stats,
+            found.rules,
+            applies,
+            neighbours,
+            ports_up,
+            links,
+            events_lost,
+            pending_confirmation,
+        )
 
 
 class Source(Protocol):
@@ -249,6 +256,18 @@ def _traffic(edge: tuple[str, str], reading: Reading) -> Iterator[str]:
     yield from family(
         "t1edge_port_up", "gauge", "1 where a port can carry packets, 0 where it cannot.",
         (([edge, ("port", port)], up) for port, up in reading.ports_up.items()),
+    )  # fmt: skip
+    yield from family(
+        "t1edge_link_drops_total", "counter", "Frames and packets that were lost at a port or on its link, by why.",
+        (
+            ([edge, ("port", port), ("reason", reason)], counters.drops.get(reason, 0))
+            for port, counters in reading.links.items()
+            for reason in LINK_DROPS
+        ),
+    )  # fmt: skip
+    yield from family(
+        "t1edge_address_conflicts_total", "counter", "How often another station claimed an address of the edge's.",
+        (([edge, ("port", port)], counters.address_conflicts) for port, counters in reading.links.items()),
     )  # fmt: skip
     yield from family(
         "t1edge_drops_total", "counter", "Packets that were dropped or rejected, by where and why.",

@@ -19,7 +19,8 @@ from socketserver import TCPServer
 from threading import BoundedSemaphore, Lock, Thread
 from typing import Any
 
-from edge.errors import MetricsAddressError, MetricsListenError
+from edge.errors import MetricsListenError
+from edge.listening import metrics_address
 from edge.metrics import CONTENT_TYPE
 
 MAX_CONNECTIONS = 16
@@ -28,20 +29,6 @@ CONNECTION_S = 10.0
 
 _POLL_S = 0.1
 _log = logging.getLogger(__name__)
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """Host and port of ``127.0.0.1:9744``, ``[::1]:9744`` or ``localhost:9744``.
-
-    Raises MetricsAddressError saying what was expected.
-    """
-    host, _, port = text.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    host = host[1:-1] if bracketed else host
-    number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else -1
-    if not host or not 0 <= number <= 65_535 or (":" in host) != bracketed:
-        raise MetricsAddressError(f"{text!r}: expected HOST:PORT or [IPV6]:PORT")
-    return host, number
 
 
 def takes_gzip(header: str) -> bool:
@@ -57,9 +44,9 @@ class MetricsServer:
     """Answers ``/metrics`` with what ``page`` returns, and ``/healthz``, in threads of its own."""
 
     def __init__(self, page: Callable[[], bytes], address: str) -> None:
-        """``address`` as :func:`parse_address` reads it; port 0 takes a free one.  Raises MetricsListenError."""
+        """``address`` as :func:`metrics_address` reads it; port 0 takes a free one.  Raises MetricsListenError."""
         self._page = page
-        self._host, self._port = parse_address(address)
+        self._host, self._port = metrics_address(address)
         self._server: _Server | None = None
         self._thread: Thread | None = None
 

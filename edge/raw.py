@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, NamedTuple
+from typing import Any
 
 from edge.addresses import AddressRange, PortRange
 from edge.bindings import Address
@@ -88,7 +89,7 @@ class Running:
         self.revision = revision
         self.kinds = kinds
         self.addresses = addresses
-        self.ports = tuple(kinds)
+        self.ports = list(kinds)
         self.numbers = {name: number for number, name in enumerate(kinds)}
         self.known = {rule.id for rule in config.firewall.rules} | {rule.id for rule in config.nat.rules}
 
@@ -133,7 +134,7 @@ def endpoints(raw: RawEndpoints) -> Endpoints:
     return Endpoints(make_address(family, src), sport, make_address(family, dst), dport)
 
 
-def wanted(match: SessionMatch, running: Running, slots: dict[str, int]) -> RawMatch | None:
+def wanted(match: SessionMatch, running: Running, slots: Mapping[str, int]) -> RawMatch | None:
     """What the engine compares sessions with; None for a port or rule that it has never heard of."""
     given = match.address
     if given is not None and not isinstance(given, AddressRange):
@@ -184,39 +185,46 @@ def next_segment(raw: RawNext | None) -> NextSegment | None:
     return None if raw is None else NextSegment(*raw)
 
 
-class SessionEvent(NamedTuple):
-    """A session began, or ended for a cause, while ``running`` ran.  There may be very many: what is to be told of one
-    is made when somebody asks."""
+@dataclass(frozen=True, slots=True)
+class SessionRun:
+    """Sessions that began or ended one after the other while ``running`` ran: ``count`` of the engine's records, from
+    number ``first`` on.  There may be very many: what is to be told of each is made when somebody asks."""
 
-    now_ns: int
-    started: bool
-    cause: int
-    raw: RawSession
+    records: bytes
+    first: int
+    count: int
     running: Running
-    slot_ids: Sequence[str]
+    slot_ids: list[str]
 
-    def told(self) -> SessionStarted | SessionEnded:
-        """The event as everybody else knows it."""
-        info = session_info(self.raw, self.running, self.slot_ids)
-        if self.started:
-            return SessionStarted(self.now_ns, info)
-        return SessionEnded(self.now_ns, info, SessionEndCause(self.cause))
+    def __len__(self) -> int:
+        return self.count
+
+    def part(self, begin: int, end: int) -> SessionRun:
+        """Some of them."""
+        begin, end, _ = slice(begin, end).indices(self.count)
+        return replace(self, first=self.first + begin, count=max(end - begin, 0))
+
+    def told(self) -> Iterator[SessionStarted | SessionEnded]:
+        """The events as everybody else knows them."""
+        for started, now_ns, cause, raw in control.decode_session_events(self.records, self.first, self.count):
+            info = session_info(raw, self.running, self.slot_ids)
+            yield SessionStarted(now_ns, info) if started else SessionEnded(now_ns, info, SessionEndCause(cause))
 
 
-RawEvent = SessionEvent | PacketLogged | LimitReached
+RawEvent = SessionRun | PacketLogged | LimitReached
 
 
-def runtime_events(raw: bytes, running: Running, slot_ids: Sequence[str]) -> Iterator[RawEvent]:
+def runtime_events(raw: bytes, running: Running, slot_ids: list[str]) -> Iterator[RawEvent]:
     """Events that were taken while ``running`` ran."""
     for kind, now_ns, what in control.decode_events(raw):
-        if kind == control.LOGGED:
+        if kind == control.SESSIONS:
+            yield SessionRun(raw, what[0], what[1], running, slot_ids)
+        elif kind == control.LOGGED:
             yield packet_logged(now_ns, what, running, slot_ids)
-        elif kind == control.LIMIT:
+        else:
             limit, reached, family, number = what
             address = str(make_address(family, number)) if family else None
             yield LimitReached(now_ns, LIMIT_NAMES[limit], address, bool(reached))
-        else:
-            yield SessionEvent(now_ns, kind == control.STARTED, what[0], what[1], running, slot_ids)
 
 
 def packet_logged(now_ns: int, what: tuple[Any, ...], running: Running, slot_ids: Sequence[str]) -> PacketLogged:

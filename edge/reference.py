@@ -346,6 +346,7 @@ class ReferenceEdge:
     def commit(self, new: Policy) -> None:
         """Run what was prepared."""
         old, state = self._policy, self._state
+        state.look_at_addresses()
         state.limits.most = {}
         for session in state.sessions:
             ports = ports_under(session, old, new)

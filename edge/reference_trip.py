@@ -178,6 +178,11 @@ class State:
         """An external address had no port for a packet."""
         self.limits.exhaust(address, self.sessions.holders(address), self._tell)
 
+    def look_at_addresses(self) -> None:
+        """An address that had no port to give and that no session holds has room again: none will end to say so."""
+        for address in [known for known in self.limits.exhausted if not self.sessions.holders(known)]:
+            self.limits.give_back(address, 0, self._tell)
+
     def _tell(self, limit: str, address: str | None, reached: bool) -> None:
         self.events.append(LimitReached(self.clock_ns, limit, address, reached))
 

@@ -7,9 +7,10 @@ and is the specification of what they return.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 from weakref import WeakSet
 
 from edge.bindings import Address, Bindings
@@ -22,7 +23,7 @@ from edge.raw import (
     RawEvent,
     RawMatch,
     Running,
-    SessionEvent,
+    SessionRun,
     endpoints,
     runtime_events,
     session_info,
@@ -36,7 +37,7 @@ from native.engine import Engine
 from native.neighbour import NeighbourTable
 from native.port import Ports
 from native.program import Program
-from native.snapshot import copy_engine
+from native.snapshot import Blank, copy_engine
 
 SLOTS_A_TURN = 4096
 """How many slots of the session table are looked at before packets may pass again: less than a millisecond."""
@@ -50,10 +51,21 @@ CALLS_A_TAKE = EVENTS_KEPT // EVENTS_A_TURN
 
 VERDICTS, REASONS = tuple(Verdict), tuple(Reason)  # by number
 
+PortCount = tuple[int, int, int, int]
 RawOutput = tuple[int, bytes, bool, tuple[bytes, ...], tuple[int, int, int] | None]
 RawStep = tuple[
     int, int, int | None, int | None, RawEndpoints | None, RawEndpoints | None, bool, int | None, int | None
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Every counter at one moment; ``rules`` by rule id, empty if they were not asked for."""
+
+    config: EdgeConfig
+    revision: int
+    stats: Stats
+    rules: dict[str, RuleCounters]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +79,12 @@ class ReplayChunk:
 
 
 class Prepared:
-    """A configuration that an edge could run at once; see :meth:`Edge.prepare`."""
+    """A configuration that an edge could run at once; see :meth:`Edge.prepare`.  Once it does, ``replaced`` is what ran
+    before: to let go of that takes a while, and is no work for a turn."""
 
     program: Program
+    bindings: Bindings
+    replaced: tuple[Running | None, Program | None] | None = None
 
     def __init__(self, running: Running) -> None:
         self.running = running
@@ -85,13 +100,17 @@ class Edge:
 
     def __init__(self, config: EdgeConfig, *, seed: int | None = None, revision: int = 1) -> None:
         chosen = next((value for value in (seed, config.options.seed) if value is not None), DEFAULT_SEED)
-        self._begin(Engine(chosen), Bindings(), None)
+        self._begin(Engine(chosen), Bindings(), None, {})
         self.commit(self.prepare(config, revision=revision))
 
-    def _begin(self, engine: Engine, bindings: Bindings, running: Running | None) -> None:
+    def _begin(
+        self, engine: Engine, bindings: Bindings, running: Running | None, port_counters: dict[str, PortCount]
+    ) -> None:
         self._engine = engine
+        self._port_counters = port_counters  # as they were when the configuration last changed; never changed itself
         self._bindings = bindings
         self._running = running
+        self._program: Program | None = None
         self._prepared: WeakSet[Prepared] = WeakSet()
         self._turn = engine
         self._waiting: list[tuple[Running, bytes]] = []
@@ -125,6 +144,14 @@ class Edge:
             self._engine.attach(neighbours)
         except MemoryError as error:
             raise ResourceError(str(error)) from error
+
+    def next_hop(
+        self, neighbours: NeighbourTable, port: int, frame: bytes
+    ) -> tuple[int, int, bytes | None, int | None] | None:
+        """Whom a frame that leaves by the port with that number is given to, of those who are on the links."""
+        with self._turn:
+            assert self._program is not None, "a snapshot has no links"
+            return neighbours.next_hop(self._program, port, frame)
 
     def forward(self, ports: Ports) -> None:
         """Forward between ports until somebody stops them, by the clock CLOCK_MONOTONIC; in a thread of its own."""
@@ -160,25 +187,46 @@ class Edge:
         """
         if not config.ports:
             raise NoPortError(f"the edge {config.name!r} has neither uplinks nor networks: no packet can enter it")
-        options = config.options
         if tables is None:
             tables = compile_tables(config)
-        addresses = tables.pool_addresses()
+        kinds = dict(zip(config.ports, tables.routing.port_kinds, strict=True))
+        prepared = Prepared(Running(config, 0, kinds, tables.pool_addresses()))
+        rule_ids = tables.rule_ids()
+        # The work of a large configuration is done between turns; if somebody else prepared one meanwhile, once more.
+        while not self._bind(prepared, rule_ids, revision):
+            pass
+        bindings = prepared.bindings
+        try:
+            prepared.program = Program(tables, bindings.slots, bindings.usage, prepared.running.revision)
+            with self._turn:
+                self._engine.reserve_links(prepared.program)
+        except MemoryError as error:
+            raise no_memory(error) from error
+        return prepared
+
+    def _bind(self, prepared: Prepared, rule_ids: Sequence[str], revision: int | None) -> bool:
+        """Give slots to the rules and addresses of what is prepared, and make room for it; False if the bindings have
+        changed meanwhile."""
+        addresses = prepared.running.addresses
         with self._turn:
-            if revision is None:
-                revision = 1 if self._running is None else self._running.revision + 1
-            kinds = dict(zip(config.ports, tables.routing.port_kinds, strict=True))
-            prepared = Prepared(Running(config, revision, kinds, addresses))
-            needed = set[Address]().union(*(item.running.addresses for item in self._prepared))
+            before, holders = self._bindings, self._engine.usages()
+            owed = set(control.exhausted_unheld(self._engine))  # an event is, about the addresses of these slots
+            needed = [item.running.addresses for item in self._prepared]
             if self._running is not None:
-                needed |= self._running.addresses
-            self._bindings.bind(tables.rule_ids(), addresses, needed, self._engine.usage)
-            self._prepared.add(prepared)
-            slots = dict(self._bindings.slots), dict(self._bindings.usage)
+                needed.append(self._running.addresses)
+        # What no configuration needs and no session holds is not held again.
+        unheld = before.unused(addresses, needed, memoryview(holders).cast("I"))
+        unused = [address for address in unheld if before.usage[address] not in owed]
+        prepared.bindings = before.bound(rule_ids, addresses, unused)
+        config = prepared.running.config
+        options = config.options
+        with self._turn:
+            if self._bindings is not before:
+                return False
             try:
                 self._engine.reserve(
-                    len(self._bindings.slot_ids),
-                    self._bindings.usage_slots,
+                    len(prepared.bindings.slot_ids),
+                    prepared.bindings.usage_slots,
                     options.max_sessions,
                     options.max_fragments,
                     mappings=options.max_sessions if options.endpoint_independent else 0,
@@ -187,41 +235,51 @@ class Edge:
                 )
             except MemoryError as error:
                 raise no_memory(error) from error
-        try:
-            prepared.program = Program(tables, *slots, revision)
-            with self._turn:
-                self._engine.reserve_links(prepared.program)
-        except MemoryError as error:
-            raise no_memory(error) from error
-        return prepared
+            if revision is None:
+                revision = 1 if self._running is None else self._running.revision + 1
+            prepared.running.revision = revision
+            self._bindings = prepared.bindings
+            self._prepared.add(prepared)
+        return True
 
     def commit(self, prepared: Prepared) -> None:
         """Run what was prepared from the next packet on.  This cannot fail, in whichever order it is done."""
         with self._turn:
             self._prepared.discard(prepared)
-            old, new, counted = self._running, prepared.running, self._bindings.port_counters
+            self._look_at_addresses()
+            old, new = self._running, prepared.running
             port_map = [] if old is None else [new.number_of_kind(name, kind) for name, kind in old.kinds.items()]
             flush = new.config.options.sessions_on_change is SessionsOnChange.FLUSH
             limited = any(item.running.config.options.max_sessions_per_source for item in self._prepared)
             if old is not None:
-                counted.update(zip(old.ports, control.port_counters(self._engine), strict=True))
-            self._engine.swap(prepared.program, port_map, flush, limited)
+                counted = zip(old.ports, control.port_counters(self._engine), strict=True)
+                self._port_counters = {**self._port_counters, **dict(counted)}
+            prepared.replaced = old, self._engine.swap(prepared.program, port_map, flush, limited)
+            self._program = prepared.program
             self._running = new
-            control.set_port_counters(self._engine, [counted.get(name, (0, 0, 0, 0)) for name in new.ports])
+            control.set_port_counters(self._engine, [self._port_counters.get(name, (0, 0, 0, 0)) for name in new.ports])
             if old is not None:
                 self._collect_events(EVENTS_KEPT, old)  # in which ports have the numbers of the old configuration
+
+    def _look_at_addresses(self) -> None:
+        """An address that had no port to give and that no session holds has room again: none will end to say so."""
+        if slots := control.exhausted_unheld(self._engine):
+            address_at = {slot: address for address, slot in self._bindings.usage.items()}
+            for slot in slots:
+                control.has_room_again(self._engine, slot, *address_at[slot])
 
     def snapshot(self) -> Edge:
         """An edge of its own that would do with the next packets what this one would do: sessions, ports in use,
         fragments, counters, clock and randomness are those of this one, and it has heard of no events.  Raises
         ResourceError where there is no memory for that."""
         copy = Edge.__new__(Edge)
-        with self._turn:
-            try:
-                engine = copy_engine(self._engine)
-            except MemoryError as error:
-                raise ResourceError(str(error)) from error
-            copy._begin(engine, self._bindings.copy(), self._running)  # noqa: SLF001 - it is one of these
+        try:
+            blank = Blank(self._engine)
+            with self._turn:
+                engine = copy_engine(self._engine, blank)
+                copy._begin(engine, self._bindings, self._running, self._port_counters)  # noqa: SLF001 - it is one of these
+        except MemoryError as error:
+            raise ResourceError(str(error)) from error
         return copy
 
     # ------------------------------------------------------------------ packets
@@ -302,24 +360,27 @@ class Edge:
             raise ValueError(f"no port {port!r}; there are {', '.join(self._now.ports)}") from None
 
     def time_bursts(
-        self, frames: Sequence[bytes], ports: Sequence[str], order: Sequence[int], *, trials: int, bursts: int
+        self,
+        frames: Sequence[bytes],
+        ports: Sequence[str],
+        order: Sequence[int],
+        *,
+        trials: int,
+        bursts: int,
+        step_ns: int = 50_000,
     ) -> list[int]:
-        """Clocks of each trial of so many bursts of 256 packets; ``order`` says which frame each packet is."""
+        """Clocks of each trial of so many bursts of 256 packets, between which the edge's clock moves; ``order`` says
+        which frame each packet is."""
         numbers = array("H", [self.port_number(port) for port in ports])
-        return self._engine.time_bursts(list(frames), numbers, array("I", order), trials, bursts)
+        return self._engine.time_bursts(list(frames), numbers, array("I", order), trials, bursts, step_ns)
 
     # ------------------------------------------------------------------ what is known
 
     def rule_counters(self) -> dict[str, RuleCounters]:
         """Counters of every firewall and NAT rule of the configuration, disabled ones included."""
         with self._turn:
-            known, by_slot = self._now.known, self._engine.counters()
-        return {
-            rule_id: RuleCounters(*by_slot[self._bindings.slots[rule_id]])
-            if rule_id in self._bindings.slots
-            else RuleCounters()
-            for rule_id in known
-        }
+            known, slots, raw = self._now.known, self._bindings.slots, self._engine.counters()
+        return rule_counters(known, slots, raw)
 
     def sessions_begun(self) -> int:
         """Sessions made so far."""
@@ -327,38 +388,20 @@ class Edge:
 
     def stats(self) -> Stats:
         """Every counter but the rules', all at one moment."""
+        return self.counted(rules=False).stats
+
+    def counted(self, *, rules: bool) -> Counted:
+        """Every counter, those of rules on request, all at one moment, and what ran then."""
         with self._turn:
-            (
-                verdicts,
-                reasons,
-                drops,
-                drops_of_sessions,
-                created,
-                peak,
-                live,
-                half_open,
-                limited,
-                reassembled,
-                timed_out,
-                held,
-            ) = control.totals(self._engine)
-            now, ports = self._now, control.port_counters(self._engine)
-            used = {text: self._engine.usage(self._bindings.usage[key]) for text, key in now.address_texts}
-        return Stats(
-            verdicts={Verdict(number): count for number, count in enumerate(verdicts) if count},
-            reasons={Reason(number): count for number, count in enumerate(reasons) if count},
-            drops=drops_by_stage(drops, drops_of_sessions),
-            sessions_created=created,
-            sessions_peak=peak,
-            sessions_open=live,
-            half_open=half_open,
-            sessions_limit=now.config.options.max_sessions,
-            answers_limited=limited,
-            datagrams_reassembled=reassembled,
-            datagrams_timed_out=timed_out,
-            fragments_held=held,
-            ports={name: PortCounters(*counted) for name, counted in zip(now.ports, ports, strict=True)},
-            nat_addresses={text: (sessions, now.port_limit) for text, sessions in used.items()},
+            now, bindings, totals = self._now, self._bindings, control.totals(self._engine)
+            ports, usages = control.port_counters(self._engine), self._engine.usages()
+            raw = self._engine.counters() if rules else b""
+        # Packets pass again while objects are made.
+        return Counted(
+            now.config,
+            now.revision,
+            stats_of(totals, ports, memoryview(usages).cast("I"), now, bindings.usage),
+            rule_counters(now.known, bindings.slots, raw) if rules else {},
         )
 
     # ------------------------------------------------------------------ sessions
@@ -427,10 +470,16 @@ class Edge:
         """What happened since the last call, oldest first, and how many events were lost behind that because nobody
         asked in time: 65,536 are kept."""
         found, lost = self.take_raw_events()
-        return [event.told() if isinstance(event, SessionEvent) else event for event in found], lost
+        told: list[RuntimeEvent] = []
+        for event in found:
+            if isinstance(event, SessionRun):
+                told.extend(event.told())
+            else:
+                told.append(event)
+        return told, lost
 
     def take_raw_events(self) -> tuple[list[RawEvent], int]:
-        """The same, with those of sessions still to be told."""
+        """The same, with those of sessions together, and still to be told."""
         found: list[RawEvent] = []
         lost_at_all = 0
         for _ in range(CALLS_A_TAKE):
@@ -486,6 +535,57 @@ class Edge:
 def no_memory(error: MemoryError) -> ResourceError:
     """What a caller hears of it."""
     return ResourceError(f"no memory for this configuration: {str(error) or 'its tables'}")
+
+
+def rule_counters(known: Iterable[str], slots: Mapping[str, int], raw: bytes) -> dict[str, RuleCounters]:
+    """What :meth:`native.engine.Engine.counters` told, by rule."""
+    counters = memoryview(raw).cast("Q")
+    found = {}
+    for rule_id in known:
+        slot = slots.get(rule_id)
+        found[rule_id] = RuleCounters() if slot is None else RuleCounters(*counters[3 * slot : 3 * slot + 3])
+    return found
+
+
+def stats_of(
+    totals: tuple[Any, ...],
+    ports: Sequence[PortCount],
+    usages: Sequence[int],
+    now: Running,
+    slots: Mapping[Address, int],
+) -> Stats:
+    """What the engine counted, but for rules; ``usages`` are the sessions that hold an address, by its slot."""
+    (
+        verdicts,
+        reasons,
+        drops,
+        drops_of_sessions,
+        created,
+        peak,
+        live,
+        half_open,
+        limited,
+        reassembled,
+        timed_out,
+        held,
+    ) = totals
+    limit = now.port_limit if now.addresses else 0
+    return Stats(
+        verdicts={Verdict(number): count for number, count in enumerate(verdicts) if count},
+        reasons={Reason(number): count for number, count in enumerate(reasons) if count},
+        drops=drops_by_stage(drops, drops_of_sessions),
+        sessions_created=created,
+        sessions_peak=peak,
+        sessions_open=live,
+        half_open=half_open,
+        sessions_limit=now.config.options.max_sessions,
+        answers_limited=limited,
+        datagrams_reassembled=reassembled,
+        datagrams_timed_out=timed_out,
+        fragments_held=held,
+        ports={name: PortCounters(*counted) for name, counted in zip(now.ports, ports, strict=True)},
+        nat_addresses={text: (usages[slots[key]], limit) for text, key in now.address_texts},
+    )
 
 
 def drops_by_stage(drops: list[int], of_sessions: int) -> dict[tuple[Stage, Reason], int]:

@@ -11,23 +11,22 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.api.server import Address, Server, credentials_for, parse_address
-from edge.document.text import TextError, decode
-from edge.errors import DocumentError, EdgeError, Problem
+from edge.document import read_text
+from edge.errors import EdgeError
 from edge.forwarder import Forwarder
 from edge.gateway import Gateway
-from edge.metrics import Exposition, Reading
-from edge.metrics_server import MetricsServer
-from edge.metrics_server import parse_address as parse_metrics_address
+from edge.listening import Address, check_local, metrics_address, parse_address
 from edge.ports import PortSpec, check_specs
 from edge.store import MemoryStore, RevisionStore, Store
 
 if TYPE_CHECKING:
     from edge.api.tls import TlsFiles
+    from edge.metrics import Reading
 
 _log = logging.getLogger("t1edge")
 
@@ -48,7 +47,8 @@ class ServeSettings:
 async def serve(settings: ServeSettings) -> None:
     """Serve until SIGTERM or SIGINT.
 
-    Raises EdgeErrors for whatever keeps it from starting; nothing is left behind then.
+    Raises EdgeErrors for whatever keeps it from starting, and ForwardingError when it can forward no longer; nothing
+    is left behind then.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     address, specs = _checked(settings)
@@ -61,7 +61,16 @@ async def serve(settings: ServeSettings) -> None:
     async with AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(_gateway(settings))
         forwarder = await stack.enter_async_context(_forwarding(gateway, specs))
+        forwarder.on_failure = partial(loop.call_soon_threadsafe, stopping.set)
+        if forwarder.failure is not None:
+            stopping.set()
+        # gRPC and metrics are loaded while packets pass already.
+        from edge.api.server import Server
+
         if settings.metrics is not None:
+            from edge.metrics import Exposition
+            from edge.metrics_server import MetricsServer
+
             exposition = Exposition(_Source(gateway, forwarder), version=version("t1edge"))
             metrics = MetricsServer(exposition.page, settings.metrics)
             stack.callback(metrics.stop)
@@ -77,6 +86,9 @@ async def serve(settings: ServeSettings) -> None:
         await stopping.wait()
         _log.info("stopping")
         _tell_service_manager("STOPPING=1")
+        failure = forwarder.failure
+    if failure is not None:
+        raise failure
 
 
 def _checked(settings: ServeSettings) -> tuple[Address, list[PortSpec]]:
@@ -85,9 +97,14 @@ def _checked(settings: ServeSettings) -> tuple[Address, list[PortSpec]]:
     address = parse_address(settings.listen)
     specs = [PortSpec.parse(text) for text in settings.ports]
     check_specs(specs)
-    credentials_for(address, settings.tls)
+    if settings.tls is None:
+        check_local(address)
+    else:
+        from edge.api.server import credentials_for
+
+        credentials_for(address, settings.tls)
     if settings.metrics is not None:
-        parse_metrics_address(settings.metrics)
+        metrics_address(settings.metrics)
     return address, specs
 
 
@@ -98,7 +115,7 @@ async def _gateway(settings: ServeSettings) -> AsyncIterator[Gateway]:
         if settings.data is None:
             _log.warning("no --data: revisions are kept in memory and end with this process")
         known = store.latest_confirmed()
-        text = "" if known else await asyncio.to_thread(_read, settings.file)
+        text = "" if known else await asyncio.to_thread(read_text, settings.file)
         gateway = Gateway(store)
         await gateway.start(text, file=settings.file, allow_unsupported=settings.allow_unsupported)
         if known:
@@ -124,19 +141,6 @@ async def _forwarding(gateway: Gateway, specs: Sequence[PortSpec]) -> AsyncItera
         await asyncio.to_thread(forwarder.stop)
 
 
-def _read(file: str) -> str:
-    """The text of the edge file.  Raises DocumentError."""
-    try:
-        return decode(Path(file).read_bytes())
-    except OSError as error:
-        problem = Problem("UNREADABLE", "", f"cannot be read: {error.strerror or error}", file=file)
-        raise DocumentError([problem]) from None
-    except TextError as error:
-        from edge.document.problems import to_problems
-
-        raise DocumentError(to_problems(error.findings, file, error.places)) from None
-
-
 @asynccontextmanager
 async def _reloading(gateway: Gateway, settings: ServeSettings, wanted: asyncio.Queue[None]) -> AsyncIterator[None]:
     """Whoever puts something into the queue has the edge file applied, one after another."""
@@ -156,7 +160,7 @@ async def _reloading(gateway: Gateway, settings: ServeSettings, wanted: asyncio.
 
 async def _reload(gateway: Gateway, settings: ServeSettings) -> None:
     try:
-        text = await asyncio.to_thread(_read, settings.file)
+        text = await asyncio.to_thread(read_text, settings.file)
         applied = await gateway.apply(
             text, file=settings.file, allow_unsupported=settings.allow_unsupported, comment=f"SIGHUP: {settings.file}"
         )
@@ -181,12 +185,15 @@ class _Source:
 
     def reading(self) -> Reading:
         """From the thread that answers the scrape."""
+        from edge.metrics import Reading
+
         gateway = self._gateway
         return Reading.of(
             gateway.edge,
             applies={str(result): count for result, count in dict(gateway.applies).items()},
             neighbours=self._forwarder.neighbour_states(),
             ports_up={name: status.up for name, status in self._forwarder.ports.items()},
+            links=self._forwarder.link_counters(),
             events_lost=gateway.events.lost,
             pending_confirmation=gateway.running.confirm_deadline_ns is not None,
         )

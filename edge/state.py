@@ -127,6 +127,35 @@ class PortCounters:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkCounters:
+    """Of a port and the link behind it, around what the pipeline counts: ``drops`` are the frames that came or were to
+    leave and did not, by LINK_DROPS; ``address_conflicts`` is how often another station claimed an address of the
+    edge's."""
+
+    drops: Mapping[str, int] = field(default_factory=dict)
+    address_conflicts: int = 0
+
+
+LINK_DROPS = (
+    "DEVICE_RECEIVE",
+    "DEVICE_SEND",
+    "INVALID",
+    "LIMITED",
+    "OTHER_STATION",
+    "OTHER_VLAN",
+    "LOOPED",
+    "LINK_BROADCAST",
+    "HELD_DROPPED",
+    "UNREACHABLE",
+    "NO_NEXT_HOP",
+    "TABLE_FULL",
+    "OUTBOX_FULL",
+    "TOO_BIG",
+)
+"""Why a frame was lost at a port: two of the device, then some of :class:`edge.routing.neighbour_table.LinkCount`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """Packets by verdict and by reason, and those dropped or rejected by stage and reason (those that occurred);
     sessions: made so far, most at once, alive, of those in their handshake, and ``maxSessions``; the answers (ICMP

@@ -113,20 +113,56 @@ class TraceStep:
         return {key: value for key, value in fields.items() if value is not None}
 
 
+NEIGHBOUR_STATES = {
+    "UNKNOWN": "{} is to be asked for its MAC address, and the packet waits",
+    "INCOMPLETE": "{} is being asked for its MAC address, and the packet waits",
+    "REACHABLE": "",
+    "STALE": "",
+    "DELAY": "",
+    "PROBE": "",
+    "FAILED": "{} does not answer: unreachable goes back",
+    "NO_NEXT_HOP": "nobody there leads to its destination: unreachable goes back",
+}
+"""What becomes of a packet by what is known of the neighbour that it is given to; '': it is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceNeighbour:
+    """Whom a packet is given to: the address of the next hop, its MAC address, '' if it is not known, and one of
+    NEIGHBOUR_STATES."""
+
+    address: str
+    mac: str
+    state: str
+
+    def __str__(self) -> str:
+        return NEIGHBOUR_STATES[self.state].format(self.address) or f"to {self.address} at {self.mac}"
+
+    def to_json(self) -> dict[str, object]:
+        """The object that ``--json`` prints; what is not known is left out."""
+        fields = {"address": self.address, "mac": self.mac, "state": self.state}
+        return {key: value for key, value in fields.items() if value}
+
+
 @dataclass(frozen=True, slots=True)
 class TraceOutput:
     """A packet that left: as text, and the Ethernet frame itself.  ``fragments`` is how many it left in, 0 if it left
-    whole."""
+    whole; ``neighbour`` whom it is given to, None where nobody knows."""
 
     port: str
     packet: str
     frame: bytes
     fragments: int = 0
+    neighbour: TraceNeighbour | None = None
 
     def to_json(self) -> dict[str, object]:
         """The object that ``--json`` prints for this output."""
         fields: dict[str, object] = {"port": self.port, "packet": self.packet}
-        return fields | ({"fragments": self.fragments} if self.fragments else {})
+        if self.fragments:
+            fields["fragments"] = self.fragments
+        if self.neighbour is not None:
+            fields["neighbour"] = self.neighbour.to_json()
+        return fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +227,17 @@ class RuleNames:
 class Tracer:
     """Sends packets through one edge and keeps what a conversation needs: the clock, the ends of sessions, the last
     output.  The clock begins at ``now_ns`` and moves only when told to wait.  TCP sessions that the edge has when the
-    tracer is made go on with the numbers that they have come to."""
+    tracer is made go on with the numbers that they have come to.  ``neighbour_of``, where there are links, tells whom a
+    frame is given to that leaves by a port."""
 
-    def __init__(self, edge: TracedEdge, *, now_ns: int = 0, names: RuleNames | None = None) -> None:
+    def __init__(
+        self,
+        edge: TracedEdge,
+        *,
+        now_ns: int = 0,
+        names: RuleNames | None = None,
+        neighbour_of: Callable[[str, bytes], TraceNeighbour | None] | None = None,
+    ) -> None:
         self._edge = edge
         self._start_ns = self._now_ns = now_ns
         lookup = partial(known_of, edge) if edge.stats().sessions_open else None
@@ -201,6 +245,7 @@ class Tracer:
         self._pieces = Pieces()
         self._last_output: TraceOutput | None = None
         self._names = RuleNames(edge.config) if names is None else names
+        self._neighbour_of = neighbour_of
 
     def wait(self, seconds: float) -> None:
         """Let time pass.  Raises TraceError when that is more than the clock can hold."""
@@ -287,10 +332,7 @@ class Tracer:
             reason=outcome.reason,
             explanation=explain(outcome.verdict, outcome.reason, decided_by),
             steps=steps,
-            outputs=tuple(
-                TraceOutput(output.port, format_frame(output.frame, output_keys), output.frame, len(output.fragments))
-                for output in outcome.outputs
-            ),
+            outputs=tuple(self._output(output, output_keys) for output in outcome.outputs),
             session=self._session(entered.port, frame) if admitted else None,
             firewall_rule=next(
                 (
@@ -301,6 +343,13 @@ class Tracer:
                 None,
             ),
             nat_rules=tuple(rule for step in own for rule in self._nat_rules(step)),
+        )
+
+    def _output(self, output: Output, keys: frozenset[str]) -> TraceOutput:
+        # What hairpins comes back from the provider's router at once; links have no part in it.
+        told = None if output.hairpin or self._neighbour_of is None else self._neighbour_of(output.port, output.frame)
+        return TraceOutput(
+            output.port, format_frame(output.frame, keys), output.frame, len(output.fragments), neighbour=told
         )
 
     def _nat_rules(self, step: Step) -> tuple[tuple[str, str], ...]:
@@ -420,6 +469,8 @@ def render(result: TraceResult, emphasize: Callable[[str], str] = str) -> str:
     for output in result.outputs:
         pieces = f" in {output.fragments} fragments" if output.fragments else ""
         lines.append(f"  leaves by {printable(output.port)}{pieces}: {output.packet}")
+        if output.neighbour is not None:
+            lines.append(f"    {output.neighbour}")
     return "\n".join(lines)
 
 

@@ -14,6 +14,7 @@ from native.kinds cimport NAT_NO_DNAT, NAT_NO_SNAT, NAT_REFLEXIVE
 from native.limits cimport give_back, note_fragments, note_sessions
 from native.mapping cimport release_mapping
 from native.packet cimport Key, Packet, key_dport, key_family, key_sport, set_ports
+from native.port_blocks cimport note_left
 from native.program cimport ProgramData
 from native.record cimport NO_SLOT
 from native.session cimport (
@@ -82,6 +83,8 @@ cdef inline void end_session(State *state, uint32_t number, uint8_t cause) noexc
         discount_source(state, &session.flow[ORIGINAL].key)
     if is_half_open(session):
         state.table.half_open -= 1
+    note_left(&state.taken, &state.table, &session.flow[ORIGINAL].key)
+    note_left(&state.taken, &state.table, &session.flow[REPLY].key)
     table_remove(&state.table, number)
     note_sessions(state)
 

@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.account cimport count_rule, count_source, discount_source, fold_session, slot_of
 from native.alg cimport judge_control, open_control
+from native.allocate cimport allocate_port, is_free
 from native.classify cimport NO_RULE
 from native.decide cimport Decision, decide, has_source, is_owned
 from native.engine cimport State
@@ -13,19 +14,19 @@ from native.kinds cimport (
     TM_TCP_ESTABLISHED, TM_TCP_FIN_WAIT, TM_TCP_FIRST, TM_TCP_OPENING, TM_UDP_FIRST, TM_UDP_MULTIPLE, TM_UDP_SINGLE,
 )
 from native.limits cimport note_exhausted, note_sessions
-from native.mapping cimport draws_port, external_of, hold_mapping, is_mapped_to
+from native.mapping cimport draws_port, external_of, hold_mapping
 from native.nat cimport NatRule, place_in_pool
 from native.packet cimport (
     ACK, FIN, K_ICMP_OTHER, K_ICMP_QUERY, K_ICMP_REPLY, K_TCP, K_UDP, PARSED, RST, SYN,
-    Key, Packet, key_dport, key_family, key_proto, key_side, key_sport, set_ports,
+    Key, Packet, key_dport, key_family, key_proto, key_sport, set_ports,
 )
 from native.pool cimport next_address
-from native.program cimport ProgramData, is_blocked
+from native.program cimport ProgramData
 from native.record cimport NO_SLOT
 from native.rewrite cimport plan_rewrite
 from native.session cimport (
     NONE, ORIGINAL, REPLY, RW_HAIRPIN, RW_MAPPED, TCP_CLOSING, TCP_ESTABLISHED, TCP_FIN_WAIT_2, TCP_SYN_SENT,
-    TCP_TIME_WAIT, UDP_MULTIPLE, UDP_SINGLE, Flow, Session, hash_key, is_half_open, key_reversed, lookup, same_key,
+    TCP_TIME_WAIT, UDP_MULTIPLE, UDP_SINGLE, Flow, Session, is_half_open, key_reversed,
     table_add, table_remove, wheel_link,
 )
 from native.stats cimport R_NAT_COLLISION, R_NAT_PORTS_EXHAUSTED, V_ALLOW
@@ -66,59 +67,12 @@ cdef inline uint64_t timeout(const ProgramData *program, const Session *session,
     return program.timers[timer_of(session, first)]
 
 
-cdef inline uint64_t next_random(State *state) noexcept nogil:
-    # splitmix64
-    cdef uint64_t z
-    state.random += 0x9E3779B97F4A7C15ULL
-    z = state.random
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL
-    return z ^ (z >> 31)
-
-
-cdef inline bint answers_itself(const Key *reply) noexcept nogil:
-    # Is what has left the same as its own answer, from an end to that very end?
-    cdef Key left
-    if reply.src_lo != reply.dst_lo or reply.src_hi != reply.dst_hi:
-        return False
-    key_reversed(reply, key_side(reply), &left)
-    return same_key(&left, reply)
-
-
-cdef inline bint is_free(const State *state, const Key *original, const Key *reply) noexcept nogil:
-    return (not same_key(original, reply) and not answers_itself(reply)
-            and lookup(&state.table, reply, hash_key(&state.table, reply)) == NONE)
-
-
-cdef inline bint allocate_port(
-    State *state, const ProgramData *program, const Packet *packet, Decision *decision, uint8_t side, Key *reply
-) noexcept nogil:
-    # A source port (or ICMP identifier) whose reply key is free, tried in turn from a random one on.
-    cdef Key *key = &decision.key
-    cdef uint32_t first = <uint32_t>(next_random(state) % program.snat_count)
-    cdef uint32_t i
-    cdef uint16_t port
-    for i in range(program.snat_count):
-        port = <uint16_t>(program.snat_first + (first + i) % program.snat_count)
-        if is_blocked(program, packet.proto, port):
-            continue
-        if program.endpoint_independent and packet.kind == K_UDP and (port ^ key_sport(&packet.key)) & 1:
-            continue        # RFC 4787, REQ-4
-        set_ports(key, port, key_dport(key))
-        key_reversed(key, side, reply)
-        if program.endpoint_independent and is_mapped_to(&state.mappings, reply):
-            continue        # RFC 4787, REQ-3
-        if is_free(state, &packet.key, reply):
-            return True
-    return False
-
-
 cdef inline uint8_t reuse_mapping(
     State *state, const Packet *packet, Decision *decision, uint8_t side, Key *reply, uint32_t *usage_slot
 ) noexcept nogil:
     # The external endpoint that the source has already.
     cdef Key *key = &decision.key
-    cdef uint16_t port = key_sport(external_of(&state.mappings, decision.source.mapping))
+    cdef uint16_t port = key_dport(external_of(&state.mappings, decision.source.mapping))
     set_ports(key, port, key_dport(key))
     key_reversed(key, side, reply)
     if not is_free(state, &packet.key, reply):
@@ -144,7 +98,7 @@ cdef inline uint8_t allocate(
     rule = &program.nat.rules[decision.snat]
     while True:
         if ports:
-            found = allocate_port(state, program, packet, decision, side, reply)
+            found = allocate_port(state, program, packet, &decision.key, side, reply)
         else:
             key_reversed(&decision.key, side, reply)
             found = is_free(state, &packet.key, reply)

@@ -1,18 +1,18 @@
 """What is asked of an engine between packets: sessions listed and ended, events, counters.
 
-Every function is over in a bounded time, but for :func:`decode_sessions` and :func:`decode_events`, which need no
-engine: what they make values of has been copied out of it.
+Every function is over in a bounded time, but for :func:`decode_sessions`, :func:`decode_events` and
+:func:`decode_session_events`, which need no engine: what they make values of has been copied out of it.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from native.account cimport end_session
 from native.engine cimport Engine, PortCounter
 from native.events cimport (
-    E_ENDED, E_LIMIT, E_LOGGED, E_STARTED, END_DELETED, EVENT_ENTRIES, Event, LoggedPacket,
+    E_ENDED, E_LIMIT, E_LOGGED, E_STARTED, END_DELETED, EVENT_ENTRIES, LIMIT_PORTS, Event, LoggedPacket, tell_limit,
 )
 from native.listing cimport Match, NextSegment, SessionRecord, next_match, note_session
 from native.packet cimport Key, key_proto
@@ -36,6 +36,19 @@ cdef int read_match(Match *match, tuple wanted) except -1:
     match.rule_slot = max(rule_slot, 0)
     match.before_revision = min(before_revision, 0xffffffffULL)
     return 0
+
+
+def exhausted_unheld(Engine engine not None):
+    """The usage slots whose external address has been said to have no port to give, though no session holds it."""
+    return [slot for slot in range(engine.state.usage_count)
+            if engine.state.exhausted[slot] and not engine.state.usage[slot]]
+
+
+def has_room_again(Engine engine not None, uint32_t slot, uint8_t family, number):
+    """Say that the address of a usage slot, ``number`` in its family, has ports to give."""
+    engine.state.exhausted[slot] = 0
+    tell_limit(&engine.state.events, engine.state.now, LIMIT_PORTS, False, family, <uint64_t>(number >> 64),
+               <uint64_t>(number & 0xffffffffffffffffULL))
 
 
 def copy_sessions(Engine engine not None, uint32_t first, uint32_t slots, uint32_t limit, tuple match):
@@ -165,26 +178,48 @@ cdef tuple logged_tuple(const LoggedPacket *logged):
     )
 
 
+cdef inline bint is_of_session(const Event *event) noexcept nogil:
+    return event.kind == E_STARTED or event.kind == E_ENDED
+
+
 def decode_events(bytes events not None):
     """One tuple an event, (kind, now, ...): LOGGED (in port, first bytes of the IP packet, verdict, reason,
-    protocol, rule slot, revision, stage, result, endpoints judged, endpoints after or None), STARTED and ENDED (cause,
-    session as of :func:`decode_sessions`, but without what is next), LIMIT (kind, reached, family, address)."""
+    protocol, rule slot, revision, stage, result, endpoints judged, endpoints after or None), LIMIT (kind, reached,
+    family, address).  Of those of sessions, which may be very many, only how many follow each other: SESSIONS (number
+    of the first among all of these, how many), for :func:`decode_session_events`."""
     cdef const Event *event = <const Event *>PyBytes_AS_STRING(events)
     cdef Py_ssize_t count = len(events) // sizeof(Event)
-    cdef Py_ssize_t i
-    for i in range(count):
+    cdef Py_ssize_t i = 0
+    cdef Py_ssize_t first
+    while i < count:
+        first = i
+        while i < count and is_of_session(&event[i]):
+            i += 1
+        if i > first:
+            yield SESSIONS, event[first].now, (first, i - first)
+            continue
         if event[i].kind == E_LOGGED:
             yield E_LOGGED, event[i].now, logged_tuple(&event[i].body.logged)
-        elif event[i].kind == E_LIMIT:
+        else:
             yield E_LIMIT, event[i].now, (
                 event[i].body.limit.kind, event[i].body.limit.reached, event[i].body.limit.family,
                 wide(event[i].body.limit.hi, event[i].body.limit.lo))
-        else:
-            yield event[i].kind, event[i].now, (
-                event[i].cause, session_tuple(event[i].id, &event[i].body.session, (None, None)))
+        i += 1
 
 
-LOGGED, STARTED, ENDED, LIMIT = E_LOGGED, E_STARTED, E_ENDED, E_LIMIT
+def decode_session_events(bytes events not None, Py_ssize_t first, Py_ssize_t count):
+    """One tuple for each of ``count`` events of sessions from number ``first`` on: (has it begun?, now, why it ended or
+    0, session as of :func:`decode_sessions`, but without what is next)."""
+    cdef const Event *event = <const Event *>PyBytes_AS_STRING(events)
+    cdef Py_ssize_t i
+    if first < 0 or count < 0 or first + count > <Py_ssize_t>(len(events) // sizeof(Event)):
+        raise ValueError(f"there are no {count} events from number {first} on")
+    for i in range(first, first + count):
+        yield event[i].kind == E_STARTED, event[i].now, event[i].cause if event[i].kind == E_ENDED else 0, (
+            session_tuple(event[i].id, &event[i].body.session, (None, None)))
+
+
+LOGGED, LIMIT, SESSIONS = E_LOGGED, E_LIMIT, -1
 
 
 # ------------------------------------------------------------------ counters

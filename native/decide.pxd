@@ -19,7 +19,7 @@ from native.packet cimport (
     Key, Packet, is_odd, key_dport, key_family, key_proto, key_sport, sent_size, set_ports,
 )
 from native.pool cimport PoolChoice, choose_address
-from native.program cimport FirewallRule, ProgramData, is_blocked
+from native.program cimport FirewallRule, ProgramData, is_blocked, rule_in_force
 from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord, note, note_after
 from native.route cimport NOWHERE, Route, is_multicast, map_lookup
 from native.session cimport Session, key_reversed
@@ -297,10 +297,6 @@ cdef inline bint calls_back(
         program, in_port)
 
 
-cdef inline uint32_t rule_in_force(const ProgramData *program, uint32_t slot) noexcept nogil:
-    return NO_RULE if slot == NO_SLOT else program.nat_at[slot]
-
-
 cdef inline void note_expected(
     const ProgramData *program, uint8_t result, uint32_t number, const Key *key, Recorder *recorder
 ) noexcept nogil:
@@ -315,10 +311,11 @@ cdef inline void expected_destination(
     # session.
     cdef Key *key = &decision.key
     cdef bint passive = decision.expected.mode == EXPECT_PASSIVE
+    cdef uint32_t slot = decision.control.dnat_slot if passive else decision.control.snat_slot
     key.dst_hi = decision.expected.target_hi
     key.dst_lo = decision.expected.target_lo
     set_ports(key, key_sport(key), decision.expected.target_port)
-    decision.dnat = rule_in_force(program, decision.control.dnat_slot if passive else decision.control.snat_slot)
+    decision.dnat = rule_in_force(&program.nat_at, slot)
     note_expected(program, T_DNAT, decision.dnat, key, recorder)
 
 
@@ -326,7 +323,7 @@ cdef inline void expected_source(const ProgramData *program, Decision *decision,
     # In place of source NAT: the server answers under the name by which it was called.
     decision.key.src_hi = decision.expected.source_hi
     decision.key.src_lo = decision.expected.source_lo
-    decision.snat = rule_in_force(program, decision.control.dnat_slot)
+    decision.snat = rule_in_force(&program.nat_at, decision.control.dnat_slot)
     note_expected(program, T_SNAT, decision.snat, &decision.key, recorder)
 
 
@@ -335,8 +332,7 @@ cdef inline void admit_expected(
 ) noexcept nogil:
     # The firewall rule of the control session stands for this one, too.
     cdef StepRecord *step
-    if decision.control.fw_slot != NO_SLOT:
-        decision.fw_rule = program.firewall_at[decision.control.fw_slot]
+    decision.fw_rule = rule_in_force(&program.firewall_at, decision.control.fw_slot)
     firewall_view(packet, NULL, NULL, decision)
     decision.reason = R_ALG
     step = note(recorder, S_FIREWALL, T_ALG, NO_SLOT, NO_PORT)

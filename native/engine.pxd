@@ -11,6 +11,7 @@ from native.fragment cimport Fragments, Pieces
 from native.neighbour cimport Neighbours, NeighbourTable, Outbox
 from native.packet cimport Packet
 from native.port cimport Arrival, IoTable
+from native.port_blocks cimport PortBlocks
 from native.program cimport Program, ProgramData
 from native.session cimport Table
 from native.stats cimport RuleCounter, Totals
@@ -28,6 +29,7 @@ ctypedef struct PortCounter:
 ctypedef struct State:
     Table table
     Mappings mappings       # with memory once a program with endpoint_independent has run
+    PortBlocks taken        # of the table: ports for replies that were met
     AddressTable sources    # live sessions by original source, with entries while a program limits them
     Expectations expectations
     uint64_t now

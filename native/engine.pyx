@@ -1,5 +1,7 @@
 """The engine: owns what outlives programs, takes packets through the pipeline one, a burst or a capture at a time."""
 
+from array import array
+
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
@@ -13,7 +15,7 @@ from native.cut cimport is_cuttable, next_piece
 from native.engine cimport BURST, Result, State, Work
 from native.events cimport EVENT_ENTRIES, Event, watch_nothing
 from native.expect cimport expectations_free, expectations_init
-from native.forward cimport ARENA_SIZE, empty_outbox, flush_all, forward_round, to_link
+from native.forward cimport ARENA_SIZE, empty_outbox, flush_all, forward_round, put_out
 from native.fragment cimport Pieces, fragments_free, fragments_init, set_limits, set_pieces
 from native.limits cimport watch_limits
 from native.link cimport MAX_FRAME
@@ -23,15 +25,16 @@ from native.memory cimport release, reserve
 from native.packet cimport PARSED, Key, Packet, parse, set_side
 from native.pipeline cimport pipeline
 from native.neighbour cimport NeighbourTable
-from native.port cimport ARRIVALS, LINGER, Arrival, Ports, load_flag
+from native.port cimport ARRIVALS, Arrival, Ports, load_flag
+from native.port_blocks cimport port_blocks_free
 from native.program cimport Program, ProgramData, side_of
 from native.rebind cimport rebind_sessions, renumber_fragments
 from native.record cimport NO_PORT, Recorder
 from native.room cimport make_room
 from native.route cimport NOWHERE, map_lookup
-from native.session cimport hash_key, prefetch_bucket, prefetch_session, table_free, table_init
-from native.rest cimport rest
-from native.stats cimport R_FRAGMENT_HELD, V_ALLOW, V_HELD
+from native.session cimport WAVE, prefetch_bucket, prefetch_session, set_hash, table_free, table_init
+from native.rest cimport between_rounds
+from native.stats cimport R_FRAGMENT_HELD, V_ALLOW, V_HELD, RuleCounter
 from native.stream cimport C_FRAME
 from native.traffic cimport count_received, count_sent
 from native.turn cimport (
@@ -60,7 +63,7 @@ cdef inline void set_and_parse(
     bint unsegmented
 ) noexcept nogil:
     parse(packet, frame, size, side_of(program, port), unsegmented)
-    packet.hash = hash_key(&state.table, &packet.key)
+    set_hash(&state.table, packet)
 
 
 cdef class Engine:
@@ -90,6 +93,8 @@ cdef class Engine:
         turn_free(&self.turn)
         table_free(&self.state.table)
         table_free(&self.state.mappings.table)
+        port_blocks_free(&self.state.taken)
+        port_blocks_free(&self.state.mappings.taken)
         addresses_free(&self.state.mappings.holders)
         addresses_free(&self.state.sources)
         fragments_free(&self.state.fragments)
@@ -121,14 +126,15 @@ cdef class Engine:
             self._idle()
         make_room(&self.state, slots, usage, sessions, fragments, mappings, sources, ports)
 
-    def swap(self, Program program not None, list port_map, bint flush, bint sources=False) -> None:
-        """Run ``program`` from the next packet on.
+    def swap(self, Program program not None, list port_map, bint flush, bint sources=False) -> Program | None:
+        """Run ``program`` from the next packet on; the one that ran until now, which takes a while to let go of.
 
         ``port_map[old port]`` is the port's number in the new program, None where it is gone or of another kind;
         ``flush`` ends every session, otherwise those end that lost a port, their route or an external address.
         Datagrams that wait for pieces go with their port only.  ``sources``: count sessions by source in any case.
         """
         cdef Program old = self.program
+        cdef uint16_t[:] numbers
         if program.data.port_count > self.state.port_count:
             raise ValueError("there is no room for the counters of the program's ports")
         if old is not None:
@@ -137,9 +143,11 @@ cdef class Engine:
                 self.links.reserve(program)
             if len(port_map) != old.data.port_count:
                 raise ValueError("port_map has to name every port of the program that runs")
-            watch_nothing(&self.state.limits)
-            rebind_sessions(&self.state, &old.data, &program.data, port_map, flush)
-            renumber_fragments(&self.state.fragments, port_map)
+            numbers = array("H", [NO_PORT if port is None else port for port in port_map] + [NO_PORT])
+            with nogil:
+                watch_nothing(&self.state.limits)
+                rebind_sessions(&self.state, &old.data, &program.data, &numbers[0], flush)
+                renumber_fragments(&self.state.fragments, &numbers[0])
         if not (sources or program.data.max_sessions_per_source):
             addresses_free(&self.state.sources)
         self.program = program
@@ -148,6 +156,7 @@ cdef class Engine:
         set_limits(&self.state.fragments, program.data.max_fragments, program.data.fragment_timeout)
         watch_fragments(&self.state)
         watch_limits(&self.state, &program.data)
+        return old
 
     # -------------------------------------------------------------- packets
 
@@ -197,24 +206,24 @@ cdef class Engine:
         return done
 
     cdef uint32_t _batch_burst(self, list frames, Py_ssize_t first, bint outputs, list done) except 0:
-        # As many of the frames, from `first` on, as a burst has room for.
+        # As many of the frames, from `first` on, as a wave has room for.
         cdef const ProgramData *program = &self.program.data
         cdef Result result
         cdef uint32_t count = 0
         cdef uint32_t used = 0
         cdef uint32_t i
         cdef bytes frame
-        while count < BURST and used < ARENA and first + count < len(frames):
+        while count < WAVE and used < ARENA and first + count < len(frames):
             self.in_ports[count], frame = frames[first + count]
             self.lengths[count] = <uint32_t>len(frame)
             memcpy(self.arena + used, <const char *>frame, self.lengths[count])
             set_and_parse(&self.state, program, &self.packets[count], self.arena + used, self.lengths[count],
                           self.in_ports[count], False)
-            prefetch_bucket(&self.state.table, self.packets[count].hash)
+            prefetch_bucket(&self.state.table, &self.packets[count])
             used += (self.lengths[count] + 63) & ~<uint32_t>63
             count += 1
         for i in range(count):
-            prefetch_session(&self.state.table, self.packets[i].hash)
+            prefetch_session(&self.state.table, &self.packets[i])
         for i in range(count):
             self._pass_through(&self.packets[i], self.lengths[i], self.in_ports[i], False, &result)
             done.append((result.verdict, result.reason, self._output(&result) if outputs else None))
@@ -333,7 +342,7 @@ cdef class Engine:
         cdef uint32_t used = 0
         cdef uint32_t i
         cdef bint more = True
-        while count < BURST and used < ARENA and count < most:
+        while count < WAVE and used < ARENA and count < most:
             if reader.next_frame(self.arena + used, MAX_FRAME, &self.lengths[count], &self.times[count]) != C_FRAME:
                 more = False
                 break
@@ -342,14 +351,14 @@ cdef class Engine:
             self.in_ports[count] = <uint16_t>fixed if fixed >= 0 else port_of_source(program, packet)
             # What did not parse is asked for as well: to find that out would cost more where fragments are many.
             set_side(packet, side_of(program, self.in_ports[count]))
-            packet.hash = hash_key(&self.state.table, &packet.key)
-            prefetch_bucket(&self.state.table, packet.hash)
+            set_hash(&self.state.table, packet)
+            prefetch_bucket(&self.state.table, packet)
             size[0] += reader.wire_length
             used += (self.lengths[count] + 63) & ~<uint32_t>63
             count += 1
         packets[0] += count
         for i in range(count):
-            prefetch_session(&self.state.table, self.packets[i].hash)
+            prefetch_session(&self.state.table, &self.packets[i])
         for i in range(count):
             if self.times[i] > self.state.now:
                 self.state.now = self.times[i]
@@ -444,17 +453,20 @@ cdef class Engine:
     def emit(self, Ports ports not None, list frames not None) -> None:
         """Send frames that :meth:`process` gave out, as (port, frame): Ethernet headers with IP packets."""
         cdef Work work
+        cdef Result result
         cdef const unsigned char[::1] frame
-        cdef uint16_t port
         self._idle()
+        memset(&result, 0, sizeof(result))
         prepare(self, &work, ports)
         try:
             for number, frame in frames:
-                port = self._port(number)
+                result.out_port = self._port(number)
                 if not 34 <= frame.shape[0] <= FRAME_MAX:
                     raise ValueError("this frame holds no IP packet")
                 memcpy(work.cut, &frame[0], frame.shape[0])
-                to_link(&work, port, work.cut, <uint32_t>frame.shape[0], NULL, NULL)
+                result.frame = work.cut
+                result.length = <uint32_t>frame.shape[0]
+                put_out(&work, &result, NULL, NULL)
                 empty_outbox(&work)
             flush_all(&work)
         finally:
@@ -463,7 +475,7 @@ cdef class Engine:
     def forward(self, Ports ports not None) -> None:
         """Forward between ports until Ports.stop() is called, by the clock CLOCK_MONOTONIC.  One thread at a time."""
         cdef Work work
-        cdef uint32_t idle = 0
+        cdef uint64_t heard = 0
         cdef int begun
         if turn_mine(&self.turn):
             raise RuntimeError("a thread that has the turn cannot forward: it would wait for itself")
@@ -479,12 +491,7 @@ cdef class Engine:
             with nogil:
                 while not load_flag(&ports.table.stop):
                     work.program = &self.program.data
-                    if forward_round(&work):
-                        idle = 0
-                    elif idle < LINGER:
-                        idle += 1
-                    else:
-                        rest(&work, &self.turn)
+                    between_rounds(&work, &self.turn, forward_round(&work), &heard)
                     turn_let_in(&self.turn)
         finally:
             free(work.room)
@@ -492,12 +499,13 @@ cdef class Engine:
 
     # -------------------------------------------------------------- measuring
 
-    def time_bursts(self, list frames, const uint16_t[::1] ports, const uint32_t[::1] order, int trials, int bursts):
+    def time_bursts(self, list frames, const uint16_t[::1] ports, const uint32_t[::1] order, int trials, int bursts,
+                    uint64_t step_ns=50_000):
         """Clocks of each of ``trials`` runs of ``bursts`` bursts of 256 frames.
 
         ``order`` names the frame (and port) of each packet and is walked round and round; copying frames into the
-        burst is not timed.  Raises ValueError when a packet is neither allowed nor held.  The clock moves 50 us a
-        burst.
+        burst is not timed.  Raises ValueError when a packet is neither allowed nor held.  The clock moves ``step_ns``
+        a burst.
         """
         cdef const ProgramData *program
         cdef Result result
@@ -545,7 +553,7 @@ cdef class Engine:
                             self.in_ports[i] = ports[which]
                             memcpy(self.arena + used, all_frames + begin[which], self.lengths[i])
                             used += (self.lengths[i] + 63) & ~<uint32_t>63
-                        self.state.now += 50_000
+                        self.state.now += step_ns
                         start = ticks()
                         refused += self._burst(program, &result)
                         spent += ticks() - start
@@ -567,34 +575,48 @@ cdef class Engine:
         cdef const uint32_t *lengths = self.lengths
         cdef const uint16_t *in_ports = self.in_ports
         cdef uint32_t i
+        cdef uint32_t first = 0
         cdef uint32_t refused = 0
-        for i in range(BURST):
-            set_and_parse(state, program, &packets[i], arena + offsets[i], lengths[i], in_ports[i], False)
-            prefetch_bucket(&state.table, packets[i].hash)
-        for i in range(BURST):
-            prefetch_session(&state.table, packets[i].hash)
-        for i in range(BURST):
-            pipeline(state, program, &packets[i], in_ports[i], False, answers, result, NULL)
-            refused += unlikely(result.verdict != V_ALLOW) and result.verdict != V_HELD
+        while first < BURST:
+            for i in range(first, first + WAVE):
+                set_and_parse(state, program, &packets[i], arena + offsets[i], lengths[i], in_ports[i], False)
+                prefetch_bucket(&state.table, &packets[i])
+            for i in range(first, first + WAVE):
+                prefetch_session(&state.table, &packets[i])
+            for i in range(first, first + WAVE):
+                pipeline(state, program, &packets[i], in_ports[i], False, answers, result, NULL)
+                refused += unlikely(result.verdict != V_ALLOW) and result.verdict != V_HELD
+            first += WAVE
         return refused
 
     # -------------------------------------------------------------- what is known
+
+    @property
+    def port_blocks(self) -> tuple:
+        """How many blocks of 4,096 ports are known to hold many taken ones: towards remote endpoints, and of those that
+        endpoint-independent mappings have."""
+        return self.state.taken.count, self.state.mappings.taken.count
 
     def usage(self, uint32_t slot) -> int:
         """How many sessions hold the external address of a usage slot; none hold one there is no room for yet."""
         return self.state.usage[slot] if slot < self.state.usage_count else 0
 
-    def counters(self) -> list:
-        """(hits, packets, bytes) by slot, exact as of the last packet."""
+    def usages(self) -> bytes:
+        """The same of all slots, 32-bit numbers."""
+        if self.program is not None:
+            self._idle()
+        return PyBytes_FromStringAndSize(<char *>self.state.usage, <Py_ssize_t>self.state.usage_count * 4)
+
+    def counters(self) -> bytes:
+        """Hits, packets and bytes by slot, three 64-bit numbers each, exact as of the last packet."""
         cdef uint32_t number
         self._idle()
-        for number in range(self.state.table.top):
-            if self.state.table.sessions[number].live:
-                fold_session(&self.state, &self.state.table.sessions[number])
-        return [
-            (self.state.counters[i].hits, self.state.counters[i].packets, self.state.counters[i].bytes)
-            for i in range(self.state.slot_count)
-        ]
+        with nogil:
+            for number in range(self.state.table.top):
+                if self.state.table.sessions[number].live:
+                    fold_session(&self.state, &self.state.table.sessions[number])
+        return PyBytes_FromStringAndSize(
+            <char *>self.state.counters, <Py_ssize_t>(self.state.slot_count * sizeof(RuleCounter)))
 
 
 cdef int prepare(Engine engine, Work *work, Ports ports) except -1:
@@ -604,10 +626,10 @@ cdef int prepare(Engine engine, Work *work, Ports ports) except -1:
     work.room = <uint8_t *>malloc(ARENA_SIZE + 2 * ANSWER_ROOM + ARRIVALS * sizeof(Arrival))
     if work.room == NULL:
         raise MemoryError("no memory for forwarding")
-    work.arena = work.room
+    work.arrivals = <Arrival *>work.room        # first: rooms of odd sizes would leave it unaligned
+    work.arena = work.room + ARRIVALS * sizeof(Arrival)
     work.spare = work.arena + ARENA_SIZE
     work.cut = work.spare + ANSWER_ROOM
-    work.arrivals = <Arrival *>(work.cut + ANSWER_ROOM)
     work.state = &engine.state
     work.program = &engine.program.data
     work.table = &ports.table

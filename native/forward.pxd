@@ -15,6 +15,7 @@ from native.mss cimport clamp_mss
 from native.neighbour cimport (
     L_PASS, L_SEND, OFFLOAD_SIZE, OUT_ERROR, OutFrame, Neighbours, Outbox, neighbours_tick,
 )
+from native.neighbour_send cimport refuse_too_big
 from native.packet cimport PARSED, Packet, parse
 from native.pipeline cimport may_send, pipeline
 from native.port cimport FRAME_HEAD, Arrival, IoPort, port_of
@@ -22,7 +23,7 @@ from native.program cimport ProgramData, side_of
 from native.record cimport NO_PORT
 from native.segment cimport Segments, begin_segments, next_segment
 from native.session cimport (
-    NONE, RW_ALG, RW_HAIRPIN, Session, hash_key, lookup, prefetch_bucket, prefetch_session,
+    NONE, RW_ALG, RW_HAIRPIN, WAVE, Session, flow_of, prefetch_bucket, prefetch_session, set_hash,
 )
 from native.stats cimport R_NOT_IP
 from native.traffic cimport count_received, count_sent
@@ -32,6 +33,8 @@ from native.wire cimport be16, likely, unlikely
 cdef enum:
     ARENA_SIZE = (1 << 20) + 131072     # of what the rings have no room for
     EACH_TICK = 10_000_000              # ns between two looks at the neighbours' timers
+    NOT_CUT = 0x7fff                    # of IPv4's flags and offset: not to be cut, or a piece already
+    SMALLEST_MTU = 68                   # RFC 791 3.2
 
 cdef extern from *:
     """
@@ -75,7 +78,7 @@ cdef inline void to_port(
 cdef inline void empty_outbox(Work *work) noexcept nogil:
     # What the link layer wants sent.  Errors about what it held may add to it; they are judged behind the others.
     cdef OutFrame *out
-    cdef Vnet *vnet
+    cdef Vnet vnet
     cdef uint32_t i = 0
     while i < work.outbox.count:
         out = &work.outbox.frames[i]
@@ -84,26 +87,27 @@ cdef inline void empty_outbox(Work *work) noexcept nogil:
                 memcpy(work.cut, work.outbox.bytes + out.at, out.length)
                 through(work, out.port, work.cut, out.length)
         else:
-            vnet = <Vnet *>out.offload
-            to_port(work, out.port, work.outbox.bytes + out.at, out.length, NULL, vnet if vnet.gso_type else NULL)
+            memcpy(&vnet, out.offload, sizeof(Vnet))        # where it stands it is not aligned
+            to_port(work, out.port, work.outbox.bytes + out.at, out.length, NULL, &vnet if vnet.gso_type else NULL)
         i += 1
     work.outbox.count = 0
     work.outbox.used = 0
 
 
+cdef inline bint is_narrow(const Work *work, const IoPort *port) noexcept nogil:
+    return port.longest < FRAME_HEAD + work.program.mtu
+
+
 cdef inline void clamp(Work *work, const IoPort *port, uint8_t *frame, uint32_t length, bint unfinished) noexcept nogil:
     # A device that carries less than the edge allows: connections across it agree on segments that fit, either way.
-    if unlikely(port.longest < FRAME_HEAD + work.program.mtu) and length >= FRAME_HEAD + 20:
+    if unlikely(is_narrow(work, port)) and length >= FRAME_HEAD + 20:
         clamp_mss(frame + FRAME_HEAD, length - FRAME_HEAD, port.longest - FRAME_HEAD, unfinished)
 
 
 cdef inline void to_link(
-    Work *work, uint16_t number, uint8_t *frame, uint32_t length, const Packet *packet, Vnet *vnet
+    Work *work, IoPort *port, uint16_t number, uint8_t *frame, uint32_t length, const Packet *packet, Vnet *vnet
 ) noexcept nogil:
-    cdef IoPort *port = port_of(work.table, number)
     cdef uint8_t offload[OFFLOAD_SIZE]
-    if unlikely(port == NULL):
-        return
     clamp(work, port, frame, length, vnet != NULL)
     if unlikely(vnet != NULL):
         memset(offload, 0, OFFLOAD_SIZE)
@@ -114,20 +118,71 @@ cdef inline void to_link(
         to_port(work, number, frame, length, packet, vnet)
 
 
-cdef inline void put_out(Work *work, Result *result, const Packet *packet, Vnet *vnet) noexcept nogil:
-    # What the pipeline gives out, whole or in pieces.
+cdef inline void put_fitting(
+    Work *work, IoPort *port, const Result *result, const Packet *packet, Vnet *vnet
+) noexcept nogil:
+    # What the device has room for, whole or in pieces.
     cdef uint32_t done = 0
     cdef uint32_t length
-    if result.out_port == NO_PORT:
-        return
     if likely(not (result.sized and result.limit)):
-        to_link(work, result.out_port, result.frame, result.length, packet, vnet)
+        to_link(work, port, result.out_port, result.frame, result.length, packet, vnet)
         return
     while True:
         length = next_piece(result, &done, work.spare)
         if length == 0:
             return
-        to_link(work, result.out_port, work.spare, length, NULL, NULL)
+        to_link(work, port, result.out_port, work.spare, length, NULL, NULL)
+
+
+cdef inline void put_narrow(Work *work, IoPort *port, const Result *given) noexcept nogil:
+    # By a device that carries less than the edge allows.  As a router before it would: what is too large is cut where
+    # that is allowed, else its sender is told.
+    cdef Result result = given[0]
+    cdef const uint8_t *l3 = result.frame + FRAME_HEAD
+    cdef uint32_t most = port.longest - FRAME_HEAD
+    cdef bint in_pieces = result.sized and result.limit
+    if (result.limit if in_pieces else result.length - FRAME_HEAD) > most:
+        if l3[0] >> 4 != 4 or be16(l3 + 6) & NOT_CUT or most < SMALLEST_MTU:
+            refuse_too_big(
+                work.neighbours, work.program, result.out_port, result.frame, result.length, most, work.outbox)
+            return
+        result.length = FRAME_HEAD + <uint32_t>be16(l3 + 2)
+        result.sized = True
+        result.limit = most
+    put_fitting(work, port, &result, NULL, NULL)
+
+
+cdef inline void put_segments(
+    Work *work, IoPort *port, const Result *result, const Packet *packet, Vnet *vnet
+) noexcept nogil:
+    # Of many segments, each of which is too large.
+    cdef Result one = result[0]
+    cdef Segments cut
+    one.frame = work.cut
+    begin_segments(&cut, packet, result.frame, vnet)
+    while True:
+        one.length = next_segment(&cut, work.cut)
+        if one.length == 0:
+            return
+        put_narrow(work, port, &one)
+
+
+cdef inline void put_out(Work *work, Result *result, const Packet *packet, Vnet *vnet) noexcept nogil:
+    # What the pipeline gives out.
+    cdef IoPort *port
+    if result.out_port == NO_PORT:
+        return
+    port = port_of(work.table, result.out_port)
+    if unlikely(port == NULL):
+        return
+    if likely(not is_narrow(work, port)):
+        put_fitting(work, port, result, packet, vnet)
+    elif vnet == NULL:
+        put_narrow(work, port, result)
+    elif segment_span(packet, vnet) > port.longest - FRAME_HEAD:
+        put_segments(work, port, result, packet, vnet)
+    else:
+        put_fitting(work, port, result, packet, vnet)
 
 
 # ---------------------------------------------------------------- through
@@ -149,7 +204,7 @@ cdef inline void judge(Work *work, Packet *packet, uint16_t port, uint32_t lengt
             buffer += ANSWER_ROOM
         length = result.length
         parse(packet, result.frame, length, side_of(work.program, port), False)
-        packet.hash = hash_key(&work.state.table, &packet.key)
+        set_hash(&work.state.table, packet)
         if result.sized and result.pieces.size:
             set_pieces(&work.state.fragments, packet, &result.pieces)
     if unlikely(vnet != NULL) and result.out_port != NO_PORT and result.frame == packet.l3 - FRAME_HEAD:
@@ -162,7 +217,7 @@ cdef inline void judge(Work *work, Packet *packet, uint16_t port, uint32_t lengt
 cdef inline void through(Work *work, uint16_t port, uint8_t *frame, uint32_t length) noexcept nogil:
     cdef Packet packet
     parse(&packet, frame, length, side_of(work.program, port), False)
-    packet.hash = hash_key(&work.state.table, &packet.key)
+    set_hash(&work.state.table, &packet)
     judge(work, &packet, port, length, NULL)
 
 
@@ -173,7 +228,7 @@ cdef inline bint passes_whole(Work *work, const Packet *packet, const Vnet *vnet
     cdef const Session *session
     if packet.ttl <= 1 or segment_span(packet, vnet) > work.program.mtu:
         return False
-    found = lookup(&work.state.table, &packet.key, packet.hash)
+    found = flow_of(&work.state.table, packet)
     if found == NONE:
         return False
     session = &work.state.table.sessions[found >> 1]
@@ -225,21 +280,30 @@ cdef inline void admit_frame(
     if be16(arrival.frame + 12) == 0x0800 or be16(arrival.frame + 12) == 0x86dd:
         clamp(work, port, arrival.frame, arrival.length, large)
     parse(packet, arrival.frame, arrival.length, side_of(work.program, number), large)
-    packet.hash = hash_key(&work.state.table, &packet.key)
+    set_hash(&work.state.table, packet)
     if likely(packet.error == PARSED):
-        prefetch_bucket(&work.state.table, packet.hash)
+        prefetch_bucket(&work.state.table, packet)
 
 
 cdef inline uint32_t serve_port(Work *work, IoPort *port) noexcept nogil:
     # One burst of one port; how many frames had come.
     cdef uint32_t count = port_receive(port, work.arrivals, work.arena, ARENA_SIZE)
+    cdef uint32_t first = 0
+    while first < count:
+        serve_wave(work, port, first, min(first + WAVE, count))
+        first += WAVE
+    port_release(port)
+    return count
+
+
+cdef inline void serve_wave(Work *work, IoPort *port, uint32_t first, uint32_t end) noexcept nogil:
     cdef uint32_t i
-    for i in range(count):
+    for i in range(first, end):
         admit_frame(work, port.number, port, &work.arrivals[i], &work.packets[i])
-    for i in range(count):
+    for i in range(first, end):
         if likely(work.packets[i].error == PARSED):
-            prefetch_session(&work.state.table, work.packets[i].hash)
-    for i in range(count):
+            prefetch_session(&work.state.table, &work.packets[i])
+    for i in range(first, end):
         if unlikely(work.arrivals[i].length == 0):
             continue
         if unlikely(work.arrivals[i].vnet.gso_type):
@@ -248,8 +312,6 @@ cdef inline uint32_t serve_port(Work *work, IoPort *port) noexcept nogil:
             judge(work, &work.packets[i], port.number, work.arrivals[i].length, NULL)
         if unlikely(work.outbox.count):
             empty_outbox(work)
-    port_release(port)
-    return count
 
 
 cdef inline uint32_t forward_round(Work *work) noexcept nogil:

@@ -12,7 +12,7 @@ from native.kinds cimport PORT_UPLINK
 from native.packet cimport Packet, parse
 from native.program cimport ProgramData
 from native.record cimport NO_PORT, NO_SLOT, Recorder, note
-from native.session cimport hash_key
+from native.session cimport set_hash
 from native.stats cimport R_TTL_EXPIRED, S_ROUTE, T_HAIRPIN, T_TTL_EXPIRED, V_DROP
 from native.wire cimport be16, change16, put16, updated
 
@@ -89,7 +89,7 @@ cdef inline bint enter_again(
     journey.passes += 1
     in_port[0] = result.out_port
     parse(packet, result.frame, result.length, 1, unsegmented)
-    packet.hash = hash_key(&state.table, &packet.key)
+    set_hash(&state.table, packet)
     if result.sized and result.pieces.size:
         set_pieces(&state.fragments, packet, &result.pieces)
     result.hairpin = False

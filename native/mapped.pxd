@@ -7,7 +7,7 @@ from native.icmp cimport parse_quote, quote_sequence, rewrite_error
 from native.packet cimport K_ICMP_ERROR, K_TCP, Key, Packet, key_side, set_side
 from native.program cimport ProgramData, side_of
 from native.rewrite cimport rewrite_as
-from native.session cimport NONE, ORIGINAL, REPLY, Session, hash_key, key_reversed, lookup
+from native.session cimport NONE, ORIGINAL, REPLY, Session, hash_key, key_reversed, lookup, set_hash
 from native.shift cimport before_shifts, told_by
 from native.wire cimport be32
 
@@ -77,5 +77,5 @@ cdef inline bint turn_into_reply(
         return False
     in_port[0] = session.flow[ORIGINAL].out_port
     set_side(packet, side_of(program, in_port[0]))
-    packet.hash = hash_key(&state.table, &packet.key)
+    set_hash(&state.table, packet)
     return True

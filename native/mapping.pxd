@@ -1,10 +1,10 @@
 # Endpoint-independent mappings (RFC 4787, REQ-1): what an internal endpoint is called outside under one SNAT rule, for
 # as long as a session uses it.
 #
-# A mapping is an entry of a session table of its own.  Its keys are the internal endpoint with the rule and the
-# external endpoint, each as a source and with a side that no packet enters by.  packets[0] counts its sessions,
-# usage_slot is that of its address; next and previous link the mappings of one internal address under one rule, the
-# oldest first.
+# A mapping is an entry of a session table of its own.  Its keys are the internal endpoint with the rule, as a source,
+# and the external endpoint, as a destination, each with a side that no packet enters by.  packets[0] counts its
+# sessions, usage_slot is that of its address; next and previous link the mappings of one internal address under one
+# rule, the oldest first.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -12,6 +12,7 @@ from native.addresses cimport AddressEntry, AddressTable, address_find, address_
 from native.packet cimport (
     K_ICMP_QUERY, K_TCP, K_UDP, Key, key_dport, key_family, key_proto, key_sport, make_meta,
 )
+from native.port_blocks cimport PortBlocks, note_left
 from native.session cimport NONE, Session, Table, hash_key, lookup, table_add, table_remove
 
 cdef enum:
@@ -21,6 +22,7 @@ cdef enum:
 ctypedef struct Mappings:
     Table table
     AddressTable holders    # internal address and rule -> its first and last mapping
+    PortBlocks taken        # external endpoints that were met
 
 
 cdef inline bint draws_port(uint8_t kind) noexcept nogil:
@@ -38,11 +40,11 @@ cdef inline void internal_key(const Key *entered, uint32_t rule_slot, Key *out) 
 
 cdef inline void external_key(const Key *reply, Key *out) noexcept nogil:
     # The external endpoint is where replies go to.
-    out.meta = make_meta(key_dport(reply), 0, key_proto(reply), key_family(reply), SIDE_EXTERNAL)
-    out.src_hi = reply.dst_hi
-    out.src_lo = reply.dst_lo
-    out.dst_hi = 0
-    out.dst_lo = 0
+    out.meta = make_meta(0, key_dport(reply), key_proto(reply), key_family(reply), SIDE_EXTERNAL)
+    out.src_hi = 0
+    out.src_lo = 0
+    out.dst_hi = reply.dst_hi
+    out.dst_lo = reply.dst_lo
 
 
 cdef inline uint32_t find_mapping(const Mappings *mappings, const Key *key) noexcept nogil:
@@ -58,15 +60,8 @@ cdef inline uint32_t mapping_of(const Mappings *mappings, const Key *entered, ui
     return find_mapping(mappings, &key)
 
 
-cdef inline bint is_mapped_to(const Mappings *mappings, const Key *reply) noexcept nogil:
-    # Does some endpoint own the one that replies would go to?
-    cdef Key key
-    external_key(reply, &key)
-    return find_mapping(mappings, &key) != NONE
-
-
 cdef inline const Key *external_of(const Mappings *mappings, uint32_t number) noexcept nogil:
-    # A mapping's external endpoint, as the key's source.
+    # A mapping's external endpoint, as the key's destination.
     return &mappings.table.sessions[number].flow[1].key
 
 
@@ -151,4 +146,5 @@ cdef inline void release_mapping(Mappings *mappings, const Key *reply) noexcept 
         mappings.table.sessions[mapping.next].previous = mapping.previous
     if holder.first == NONE:
         address_remove(&mappings.holders, holder)
+    note_left(&mappings.taken, &mappings.table, &external)
     table_remove(&mappings.table, number)

@@ -18,6 +18,11 @@ cdef extern from "sys/mman.h" nogil:
     void *MAP_FAILED
 
 
+cdef enum:
+    PAGE = 4096
+    HUGE_PAGE = 2 << 20
+
+
 cdef inline void *block(list keep, size_t size) except NULL:
     owner = bytearray(size + 64)
     keep.append(owner)
@@ -30,6 +35,31 @@ cdef inline void *reserve(size_t size) noexcept nogil:
     return NULL if memory == MAP_FAILED else memory
 
 
+cdef inline void release(void *memory, size_t size) noexcept nogil:
+    if memory != NULL and size:
+        munmap(memory, size)
+
+
+cdef inline void *reserve_huge(size_t size) noexcept nogil:
+    # The same with pages as large as the size allows: what is read at random then costs no walk through page tables.
+    cdef size_t begin
+    cdef size_t end
+    cdef size_t front
+    cdef void *memory
+    if size < HUGE_PAGE:
+        return reserve(size)
+    memory = reserve(size + HUGE_PAGE)
+    if memory == NULL:
+        return NULL
+    begin = (<size_t>memory + HUGE_PAGE - 1) & ~(<size_t>HUGE_PAGE - 1)
+    end = (begin + size + PAGE - 1) & ~(<size_t>PAGE - 1)
+    front = begin - <size_t>memory
+    release(memory, front)
+    release(<void *>end, HUGE_PAGE - front - (end - begin - size))
+    madvise(<void *>begin, size, MADV_HUGEPAGE)
+    return <void *>begin
+
+
 cdef inline void *enlarge(void *memory, size_t size, size_t wanted) noexcept nogil:
     # A reservation with more room and the same contents, maybe elsewhere (`memory` NULL: a new one); NULL with nothing
     # changed.
@@ -40,6 +70,9 @@ cdef inline void *enlarge(void *memory, size_t size, size_t wanted) noexcept nog
     return NULL if larger == MAP_FAILED else larger
 
 
-cdef inline void release(void *memory, size_t size) noexcept nogil:
-    if memory != NULL:
-        munmap(memory, size)
+cdef inline int breathe(size_t number) except -1:
+    # In a loop over Python objects, with its count: other threads have the interpreter now and then.
+    if number & 255 == 255:
+        with nogil:
+            pass
+    return 0

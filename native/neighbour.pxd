@@ -66,7 +66,8 @@ cpdef enum LinkCount:
     LC_TABLE_FULL = 18          # neighbours not taken into the table
     LC_EVICTED = 19             # neighbours that made room
     LC_OUTBOX_FULL = 20         # frames of the link layer's own, or held ones, that were lost
-    LINK_COUNTS = 21
+    LC_TOO_BIG = 21             # packets that the device is too narrow for, and that may not be cut
+    LINK_COUNTS = 22
 
 ctypedef struct Neighbour:
     uint64_t hi
@@ -109,7 +110,7 @@ ctypedef struct LinkPort:
     uint32_t announce_row
     uint64_t announce_offset
     uint64_t announce_at
-    uint64_t counts[21]         # by LinkCount
+    uint64_t counts[22]         # by LinkCount: LINK_COUNTS
 
 ctypedef struct OutFrame:
     uint16_t port

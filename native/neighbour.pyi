@@ -47,7 +47,8 @@ class LinkCount(IntEnum):
     LC_TABLE_FULL = 18
     LC_EVICTED = 19
     LC_OUTBOX_FULL = 20
-    LINK_COUNTS = 21
+    LC_TOO_BIG = 21
+    LINK_COUNTS = 22
 
 @disjoint_base
 class NeighbourTable:
@@ -83,6 +84,9 @@ class NeighbourTable:
         """What time brings: frames."""
     def neighbours(self, now_ns: int) -> list[tuple[int, int, int, bytes | None, int, int]]:
         """Everybody in the table: [(port, family, address, MAC or None, NeighbourState, ns in that state)], sorted."""
+    def next_hop(
+        self, program: Program, port: int, frame: bytes
+    ) -> tuple[int, int, bytes | None, int | None] | None: ...
     def counts(self, port: int) -> list[int]:
         """Counters of a port by LinkCount."""
     def states(self, port: int) -> list[int]:

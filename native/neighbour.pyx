@@ -4,7 +4,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
-from native.hop cimport Link, Reach
+from native.hop cimport Link, NextHop, Reach
+from native.kinds cimport PORT_ISOLATED
 from native.linkway cimport link_input, link_output
 from native.memory cimport release, reserve
 from native.neighbour cimport (
@@ -15,12 +16,12 @@ from native.neighbour cimport (
 from native.neighbour_arp cimport arp_input
 from native.neighbour_nd cimport is_nd, nd_input
 from native.neighbour_send cimport send_or_hold
-from native.neighbour_table cimport bucket_of, remove_neighbour
+from native.neighbour_table cimport bucket_of, find_neighbour, remove_neighbour
 from native.neighbour_tick cimport ROUNDS, begin_round, tick
-from native.nexthop cimport is_gateway, subnet_of
+from native.nexthop cimport HOP_GROUP, HOP_NONE, is_gateway, next_hop, subnet_of
 from native.program cimport Program, ProgramData
 from native.route cimport is_multicast
-from native.wire cimport be16, be32
+from native.wire cimport be16, be32, be64
 
 cdef enum:
     ARP = 0x0806
@@ -317,6 +318,32 @@ cdef class NeighbourTable:
                 rows.append((one.port, one.family, (<object>one.hi) << 64 | one.lo,
                              None if unknown else <bytes>(<uint8_t *>one.mac)[:6], one.state, now_ns - one.since))
         return sorted(rows)
+
+    def next_hop(self, Program program not None, port: int, bytes frame not None):
+        """Whom a frame with an IP packet that leaves by a port is given to: (family, address, MAC or None,
+        NeighbourState or None where nobody has asked for it); family 0: nobody leads there; None: a group."""
+        cdef const uint8_t *start = frame
+        cdef uint16_t number = self._port(port)
+        cdef uint8_t family
+        cdef uint16_t place
+        cdef NextHop hop
+        if len(frame) < 34 or (start[14] >> 4 == 6 and len(frame) < 54):
+            raise ValueError("this frame holds no IP packet")
+        family = 6 if start[14] >> 4 == 6 else 4
+        found = next_hop(
+            &program.data, number, family, be64(start + 38) if family == 6 else 0,
+            be64(start + 46) if family == 6 else be32(start + 30), &hop)
+        if found == HOP_GROUP:
+            return None
+        if found == HOP_NONE or program.data.ports[number].kind == PORT_ISOLATED:
+            return 0, 0, None, None
+        place = find_neighbour(&self.data, number, family, hop.hi, hop.lo)
+        address = (<object>hop.hi) << 64 | hop.lo
+        if place == NO_NEIGHBOUR:
+            return family, address, None, None
+        one = &self.data.pool[place]
+        unknown = one.state == N_INCOMPLETE or one.state == N_FAILED
+        return family, address, None if unknown else <bytes>(<uint8_t *>one.mac)[:6], one.state
 
     def counts(self, port: int) -> list:
         """Counters of a port by LinkCount."""

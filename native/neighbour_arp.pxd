@@ -86,14 +86,25 @@ cdef inline bint is_sane_arp(const uint8_t *arp, uint32_t length) noexcept nogil
     return (operation == ARP_REQUEST or operation == ARP_REPLY) and is_station_mac(arp + 8)
 
 
+cdef inline bint may_ask(const ProgramData *program, uint16_t port, uint32_t sender) noexcept nogil:
+    # Who asks by an address of another network (Linux does, arp_announce 0) is answered, as Linux and FreeBSD do: the
+    # reply needs its MAC address only.  Nobody asks by what no station is called.
+    if sender == 0 or is_station(program, port, 4, 0, sender):
+        return True
+    if subnet_of(program, port, 4, 0, sender) != NULL:
+        return False
+    return sender >> 24 != 0 and sender >> 24 != 127 and sender < 0xe0000000ULL
+
+
 cdef inline int answer_arp(
     Neighbours *table, const ProgramData *program, uint16_t port, const uint8_t *mac, const uint8_t *arp,
     uint64_t now, Outbox *outbox
 ) noexcept nogil:
-    # A request for an address of the edge's, from a station of the link or from one that has no address yet.
+    # A request for an address of the edge's, from a station of the link, be it by an address of another network, of
+    # which nothing is learned, or from one that has no address yet.
     cdef LinkPort *state = &table.ports[port]
     cdef uint32_t sender = be32(arp + 14)
-    if sender != 0 and not is_station(program, port, 4, 0, sender):
+    if not may_ask(program, port, sender):
         state.counts[<int>LC_IGNORED] += 1
         return L_TAKEN
     if not may_take(table, program, port, 4, 0, sender, now):

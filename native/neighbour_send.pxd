@@ -5,9 +5,9 @@ from libc.string cimport memcpy
 
 from native.answer cimport ANSWER_SIZE, answerable, icmp_error
 from native.neighbour cimport (
-    HELD_SIZE, L_DROPPED, L_HELD, L_SEND, LC_HELD_DROPPED, LC_LIMITED, LC_NO_NEXT_HOP, LC_OUTBOX_FULL, LC_UNREACHABLE,
-    N_DELAY, N_FAILED, N_INCOMPLETE, N_STALE, NO_NEIGHBOUR, OUT_ERROR, OUTBOX_FRAMES, LinkPort, Neighbour, Neighbours,
-    Outbox,
+    HELD_SIZE, L_DROPPED, L_HELD, L_SEND, LC_HELD_DROPPED, LC_LIMITED, LC_NO_NEXT_HOP, LC_OUTBOX_FULL, LC_TOO_BIG,
+    LC_UNREACHABLE, N_DELAY, N_FAILED, N_INCOMPLETE, N_STALE, NO_NEIGHBOUR, OUT_ERROR, OUTBOX_FRAMES, LinkPort,
+    Neighbour, Neighbours, Outbox,
 )
 from native.neighbour_arp cimport ask_by_arp
 from native.neighbour_learn cimport REQUEST_RATE
@@ -28,12 +28,12 @@ cdef inline void ask(Neighbours *table, const ProgramData *program, uint16_t num
         ask_by_nd(table, program, number, outbox)
 
 
-cdef inline void tell_unreachable(
-    Neighbours *table, const ProgramData *program, uint16_t port, uint8_t *frame, uint32_t length, Outbox *outbox
+cdef inline void tell_sender(
+    Neighbours *table, const ProgramData *program, uint16_t port, uint8_t *frame, uint32_t length, uint8_t icmp_type,
+    uint8_t icmp_code, uint32_t second_word, Outbox *outbox
 ) noexcept nogil:
-    # RFC 1812 4.3.3.1 and RFC 4443 3.1: host unreachable, address unreachable.  It comes from the port's own address
-    # and quotes the packet as it would have left: sessions translate both.  Pieces of datagrams are not answered.  Half
-    # of the outbox is not for errors.
+    # An error comes from the port's own address and quotes the packet as it would have left: sessions translate both.
+    # Pieces of datagrams are not answered.  Half of the outbox is not for errors.
     cdef Packet packet
     cdef uint8_t *out
     cdef uint32_t size
@@ -46,12 +46,34 @@ cdef inline void tell_unreachable(
     out = outbox_add(table, outbox, port, OUT_ERROR, ANSWER_SIZE)
     if out == NULL:
         return
-    size = icmp_error(program, &packet, port, 3 if packet.family == 4 else 1, 1 if packet.family == 4 else 3, 0, out)
+    size = icmp_error(program, &packet, port, icmp_type, icmp_code, second_word, out)
     outbox.used -= ANSWER_SIZE - size
     if size == 0:
         outbox.count -= 1
     else:
         outbox.frames[outbox.count - 1].length = size
+
+
+cdef inline void tell_unreachable(
+    Neighbours *table, const ProgramData *program, uint16_t port, uint8_t *frame, uint32_t length, Outbox *outbox
+) noexcept nogil:
+    # RFC 1812 4.3.3.1 and RFC 4443 3.1: host unreachable, address unreachable.
+    if length > 14 and frame[14] >> 4 == 6:
+        tell_sender(table, program, port, frame, length, 1, 3, 0, outbox)
+    else:
+        tell_sender(table, program, port, frame, length, 3, 1, 0, outbox)
+
+
+cdef inline void refuse_too_big(
+    Neighbours *table, const ProgramData *program, uint16_t port, uint8_t *frame, uint32_t length, uint32_t mtu,
+    Outbox *outbox
+) noexcept nogil:
+    # RFC 1191, RFC 4443 3.2: frag-needed, packet-too-big, with what the device carries.
+    table.ports[port].counts[<int>LC_TOO_BIG] += 1
+    if frame[14] >> 4 == 6:
+        tell_sender(table, program, port, frame, length, 2, 0, mtu, outbox)
+    else:
+        tell_sender(table, program, port, frame, length, 3, 4, mtu, outbox)
 
 
 cdef inline int refuse(

@@ -56,6 +56,7 @@ ctypedef struct Packet:
     uint8_t icmp_code
     uint8_t error       # PARSED, or the Reason it was refused for; FRAGMENT_HELD: l4 is the fragment's data or header
     uint8_t unsegmented     # captured before a network card cut it up: the MTU is not its limit
+    uint32_t guess          # the number of the flow that it probably belongs to, NONE: nothing is known
 
 
 cdef inline uint16_t key_sport(const Key *key) noexcept nogil:

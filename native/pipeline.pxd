@@ -31,7 +31,7 @@ from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord, note, note_af
 from native.rewrite cimport forward, plan_rewrite
 from native.session cimport (
     NONE, RW_ALG, RW_HAIRPIN, RW_SRC, RW_TUPLE, TCP_FIN_WAIT_2, UDP_MULTIPLE, UDP_NO_TRAFFIC, UDP_SINGLE, Flow, Session,
-    is_half_open, keep_alive, key_reversed, lookup, stays_established, track,
+    flow_of, is_half_open, keep_alive, key_reversed, stays_established, track,
 )
 from native.shift cimport take_back, told_by
 from native.stats cimport *
@@ -211,7 +211,9 @@ cdef inline void on_session(
     keep_alive(&state.table, number, state.now + lifetime)
     result.verdict = V_ALLOW
     result.reason = R_SESSION
-    key_reversed(&session.flow[1 - direction].key, 0, &after)
+    if flow.rewrite & RW_TUPLE and (packet.family == 6 or recorder != NULL):
+        # Only then: of IPv4 the flow itself says what to write, and the other one is a cache line more.
+        key_reversed(&session.flow[1 - direction].key, 0, &after)
     if unlikely(flow.rewrite & RW_ALG):
         announced = follow(state, program, number, direction, packet, buffer)
         if unlikely(result.sized):              # its length may be another now
@@ -430,7 +432,7 @@ cdef inline void judge_packet(
     if unlikely(packet.kind == K_ICMP_ERROR):
         on_icmp_error(state, program, packet, in_port, buffer, result, recorder)
         return
-    found = lookup(&state.table, &packet.key, packet.hash)
+    found = flow_of(&state.table, packet)
     if likely(found != NONE and not is_reused(&state.table.sessions[found >> 1], packet)
               and still_stands(state, program, found)):
         on_session(state, program, packet, in_port, found, buffer, result, recorder)

@@ -39,13 +39,13 @@ cdef inline void choose_address(
             choice.mapping = mapping_of(&state.mappings, &packet.key, rule.slot)
         if choice.mapping != NONE:
             external = external_of(&state.mappings, choice.mapping)
-            hi[0] = external.src_hi
-            lo[0] = external.src_lo
+            hi[0] = external.dst_hi
+            lo[0] = external.dst_lo
             return
         oldest = oldest_mapping(&state.mappings, &packet.key, rule.slot)
         if oldest != NONE:
             external = external_of(&state.mappings, oldest)
-            choice.paired = place_in_pool(rule, external.src_hi, external.src_lo)
+            choice.paired = place_in_pool(rule, external.dst_hi, external.dst_lo)
     choice.index = choice.paired
     if choice.paired == NONE:
         choice.index = least_used(program.nat.pool_slots + rule.pool_usage, state.usage, rule.pool_size)

@@ -10,7 +10,6 @@ cdef enum:
     ARRIVALS = 256              # frames of one port in one burst
     FRAME_HEAD = 14
     ROOM_FOR_ONE = 10 + 14 + 8 + 65535      # bytes that the largest frame needs, with the header before it
-    LINGER = 100                # rounds without a packet before the worker sleeps
     TICK_MS = 100               # longest sleep: timers run on
 
 cdef enum IoKind:

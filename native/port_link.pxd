@@ -22,11 +22,12 @@ from native.wire cimport likely, prefetch, unlikely
 cdef enum:
     RING_BYTES = 8 << 20        # for what is received
     RX_SLOTS_MAX = 4096
-    TX_SLOT = 2048
+    LINE = 64                   # a slot is an odd number of these: its beginnings are spread over all sets of a cache
+    TX_SLOT = 27 * LINE
     TX_SLOTS = 512
+    BLOCK_SLOTS = 64            # of whatever size: they are whole pages, and no block ends with a gap
     TX_OFFSET = 32              # of the header before a frame in a slot, TPACKET2_HDRLEN without the address
     RX_HEAD = 96                # bytes of a slot before the frame, at the most
-    BLOCK = 65536
     SOCKET_BYTES = 16 << 20     # what the socket may hold, either way
 
 cdef extern from *:
@@ -42,18 +43,18 @@ cdef extern from *:
     static inline int t1_packet_option(int fd, int name, int value) {
         return setsockopt(fd, SOL_PACKET, name, &value, sizeof value);
     }
-    static inline int t1_ring(int fd, int name, uint32_t slot, uint32_t count, uint32_t block) {
+    static inline int t1_ring(int fd, int name, uint32_t slot, uint32_t count, uint32_t block_slots) {
         struct tpacket_req request;
         request.tp_frame_size = slot;
         request.tp_frame_nr = count;
-        request.tp_block_size = block;
-        request.tp_block_nr = count / (block / slot);
+        request.tp_block_size = block_slots * slot;
+        request.tp_block_nr = count / block_slots;
         return setsockopt(fd, SOL_PACKET, name, &request, sizeof request);
     }
     /* A packet socket of an interface with its rings mapped at *memory, and another at *large; -1 with errno set. */
     static inline int t1_link_open(int ifindex, uint32_t rx_slot, uint32_t rx_count, uint32_t tx_slot,
-                                   uint32_t tx_count, uint32_t block, int bytes, uint64_t size, uint8_t **memory,
-                                   int *large) {
+                                   uint32_t tx_count, uint32_t block_slots, int bytes, uint64_t size,
+                                   uint8_t **memory, int *large) {
         struct sockaddr_ll address;
         struct packet_mreq all;
         int saved, fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -75,8 +76,8 @@ cdef extern from *:
             setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
         if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) != 0)
             setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
-        if (t1_ring(fd, PACKET_RX_RING, rx_slot, rx_count, block > rx_slot ? block : rx_slot) != 0
-            || t1_ring(fd, PACKET_TX_RING, tx_slot, tx_count, block) != 0) goto failed;
+        if (t1_ring(fd, PACKET_RX_RING, rx_slot, rx_count, block_slots) != 0
+            || t1_ring(fd, PACKET_TX_RING, tx_slot, tx_count, block_slots) != 0) goto failed;
         *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
         if (*memory == MAP_FAILED) goto failed;
         *large = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -146,7 +147,7 @@ cdef extern from *:
         TP_STATUS_AVAILABLE
         TP_STATUS_SEND_REQUEST
     int packet_link_open "t1_link_open"(
-        int ifindex, uint32_t rx_slot, uint32_t rx_count, uint32_t tx_slot, uint32_t tx_count, uint32_t block,
+        int ifindex, uint32_t rx_slot, uint32_t rx_count, uint32_t tx_slot, uint32_t tx_count, uint32_t block_slots,
         int size, uint64_t length, uint8_t **memory, int *large) noexcept nogil
     void link_unmap "t1_link_unmap"(uint8_t *memory, uint64_t size) noexcept nogil
     uint32_t slot_status "t1_slot_status"(const uint8_t *slot) noexcept nogil
@@ -162,13 +163,13 @@ cdef extern from *:
 cdef inline int link_open(IoPort *port, int ifindex, uint32_t mtu) noexcept nogil:
     # 0, or -1 with errno set.
     cdef Rings *rings = &port.rings
-    rings.rx_slot = TX_SLOT
-    while rings.rx_slot < mtu + 14 + RX_HEAD:
-        rings.rx_slot *= 2
-    rings.rx_count = min(<uint32_t>RX_SLOTS_MAX, <uint32_t>RING_BYTES // rings.rx_slot)
+    rings.rx_slot = max(((mtu + 14 + RX_HEAD + LINE - 1) // LINE | 1) * LINE, <uint32_t>TX_SLOT)
+    rings.rx_count = max(
+        min(<uint32_t>RX_SLOTS_MAX, <uint32_t>RING_BYTES // rings.rx_slot // BLOCK_SLOTS * BLOCK_SLOTS),
+        <uint32_t>BLOCK_SLOTS)
     rings.size = <uint64_t>rings.rx_slot * rings.rx_count + TX_SLOT * TX_SLOTS
     port.fd = packet_link_open(
-        ifindex, rings.rx_slot, rings.rx_count, TX_SLOT, TX_SLOTS, BLOCK, SOCKET_BYTES, rings.size, &rings.memory,
+        ifindex, rings.rx_slot, rings.rx_count, TX_SLOT, TX_SLOTS, BLOCK_SLOTS, SOCKET_BYTES, rings.size, &rings.memory,
         &rings.large_fd)
     if port.fd < 0:
         return -1

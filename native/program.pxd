@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from native.classify cimport Rules
+from native.classify cimport NO_RULE, Rules
 from native.hop cimport Link, LinkSubnet, NextHop, Reach
 from native.kinds cimport PORT_ISOLATED, PORT_UPLINK, TIMERS
 from native.nat cimport Nat
@@ -31,6 +31,11 @@ ctypedef struct Port:
     uint32_t first_address  # OwnAddress first_address .. last_address - 1
     uint32_t last_address
 
+ctypedef struct RuleAt:
+    # The rules by their counter slots.
+    uint32_t count          # slots that are known: those beyond are of rules that other configurations have
+    uint32_t *rule          # its number, NO_RULE: none is in force
+
 ctypedef struct ProgramData:
     uint32_t revision
     uint32_t port_count
@@ -50,10 +55,10 @@ ctypedef struct ProgramData:
     Rules dnat
     Rules snat
     Nat nat
-    uint32_t *firewall_at   # number of the firewall rule with a counter slot, NO_RULE: none is in force
-    uint32_t *nat_at        # the same of NAT rules
+    RuleAt firewall_at
+    RuleAt nat_at
     uint64_t timers[TIMERS]     # ns
-    uint8_t *blocked[2]     # provider filter, 65,536 bits each: TCP, UDP
+    uint64_t *blocked[2]    # provider filter, 65,536 bits each: TCP, UDP
     bint provider_filter
     bint tcp_strict
     bint east_west_firewall
@@ -72,6 +77,11 @@ ctypedef struct ProgramData:
     uint64_t fragment_timeout   # ns
 
 
+cdef inline uint32_t rule_in_force(const RuleAt *at, uint32_t slot) noexcept nogil:
+    # The number of the rule with a counter slot, which may be NO_SLOT or of a rule that is not there (any more).
+    return at.rule[slot] if slot < at.count else NO_RULE
+
+
 cdef inline uint8_t side_of(const ProgramData *program, uint16_t port) noexcept nogil:
     # Sessions are looked up by the side a packet comes from; nothing is ever found for an isolated network's.
     if program.ports[port].kind == PORT_UPLINK:
@@ -81,10 +91,17 @@ cdef inline uint8_t side_of(const ProgramData *program, uint16_t port) noexcept 
 
 cdef inline bint is_blocked(const ProgramData *program, uint8_t proto, uint16_t port) noexcept nogil:
     if proto == 6:
-        return program.blocked[0][port >> 3] >> (port & 7) & 1
+        return program.blocked[0][port >> 6] >> (port & 63) & 1
     if proto == 17:
-        return program.blocked[1][port >> 3] >> (port & 7) & 1
+        return program.blocked[1][port >> 6] >> (port & 63) & 1
     return False
+
+
+cdef inline uint64_t open_ports(const ProgramData *program, uint8_t proto, uint32_t word) noexcept nogil:
+    # Those of the ports 64 * word .. 64 * word + 63 that are not blocked, a bit each.
+    if proto == 6:
+        return ~program.blocked[0][word]
+    return ~program.blocked[1][word] if proto == 17 else 0xffffffffffffffffULL
 
 
 cdef class Program:
@@ -96,7 +113,7 @@ cdef class Program:
     cdef int _take_routes(self, routing) except -1
     cdef int _take_links(self, links) except -1
     cdef Reach *_reaches(self, list rows) except NULL
-    cdef uint32_t *_by_slot(self, list ids, slots) except NULL
+    cdef int _take_slots(self, RuleAt *at, const uint32_t[::1] slots) except -1
     cdef int _take_firewall(self, firewall, slots) except -1
     cdef int _take_nat(self, nat, slots, usage) except -1
     cdef int _take_options(self, options) except -1

@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from typing import Self
 
 from typing_extensions import disjoint_base
@@ -7,5 +8,5 @@ from edge.compiler import Tables
 @disjoint_base
 class Program:
     def __new__(
-        cls, tables: Tables, slots: dict[str, int], usage: dict[tuple[int, int], int], revision: int
+        cls, tables: Tables, slots: Mapping[str, int], usage: Mapping[tuple[int, int], int], revision: int
     ) -> Self: ...

@@ -1,18 +1,31 @@
 """A compiled configuration as native tables."""
 
+from array import array
+
 from libc.stdint cimport uint32_t, uint64_t
 
 from native.classify cimport NO_RULE, RuleTable
 from native.hop cimport Link, LinkSubnet, NextHop, Reach
 from native.kinds cimport TIMERS
-from native.memory cimport block
+from native.memory cimport block, breathe
 from native.nat cimport NatRule
-from native.program cimport FirewallRule, OwnAddress, Port
+from native.program cimport FirewallRule, OwnAddress, Port, RuleAt
 from native.route cimport RangeMap, Route
 
 
 cdef tuple halves(address):
     return address >> 64, address & 0xffffffffffffffff
+
+
+cdef object slots_of(list ids, slots):
+    # The counter slot of each rule, and a 0 behind them: there is no view of nothing.
+    cdef Py_ssize_t i
+    found = array("I", bytes(4 * (len(ids) + 1)))
+    cdef uint32_t[::1] numbers = found
+    for i in range(len(ids)):
+        breathe(i)
+        numbers[i] = slots[ids[i]]
+    return found
 
 
 cdef class Program:
@@ -22,7 +35,7 @@ cdef class Program:
     addresses (integers with their family) to usage slots, both bound by the engine that will run the program.
     """
 
-    def __cinit__(self, tables, slots: dict, usage: dict, uint32_t revision):
+    def __cinit__(self, tables, dict slots not None, dict usage not None, uint32_t revision):
         self.parts = []
         self.data.revision = revision
         self._take_ports(tables.routing)
@@ -40,6 +53,7 @@ cdef class Program:
         ranges.start_lo = <uint64_t *>block(self.parts, 8 * ranges.count + 8)
         ranges.value = <uint32_t *>block(self.parts, 4 * ranges.count + 4)
         for i in range(ranges.count):
+            breathe(i)
             start, value = intervals[i]
             ranges.start_hi[i] = start >> 64
             ranges.start_lo[i] = start & 0xffffffffffffffff
@@ -75,6 +89,7 @@ cdef class Program:
         self.data.routes = <Route *>block(self.parts, sizeof(Route) * (len(routing.routes) + 1))
         self.data.next_hops = <NextHop *>block(self.parts, sizeof(NextHop) * (len(routing.routes) + 1))
         for i in range(<uint32_t>len(routing.routes)):
+            breathe(i)
             self.data.routes[i].kind, self.data.routes[i].port = routing.routes[i]
             hop = routing.next_hops[i]
             if hop is not None:
@@ -95,6 +110,7 @@ cdef class Program:
         self.data.links = <Link *>block(self.parts, sizeof(Link) * (self.data.port_count + 1))
         self.data.link_subnets = <LinkSubnet *>block(self.parts, sizeof(LinkSubnet) * (len(links.subnets) + 1))
         for i in range(<uint32_t>len(links.subnets)):
+            breathe(i)
             row = links.subnets[i]
             subnet = &self.data.link_subnets[i]
             subnet.family = row.family
@@ -108,9 +124,11 @@ cdef class Program:
             self.data.links[<int>row.port].last_subnet = i + 1
         self.data.answered = self._reaches(links.answered)
         for i in range(<uint32_t>len(links.answered)):
+            breathe(i)
             self.data.links[<int>links.answered[i].port].last_answered = i + 1
         self.data.detours = self._reaches(links.detours)
         for i in range(<uint32_t>len(links.detours)):
+            breathe(i)
             self.data.links[<int>links.detours[i].port].last_detour = i + 1
         for i in range(self.data.port_count):
             # What a port has begins where that of the port before it ends.
@@ -128,37 +146,53 @@ cdef class Program:
         cdef uint32_t i
         cdef Reach *reaches = <Reach *>block(self.parts, sizeof(Reach) * (len(rows) + 1))
         for i in range(<uint32_t>len(rows)):
+            breathe(i)
             reaches[i].family = rows[i].family
             reaches[i].first_hi, reaches[i].first_lo = halves(rows[i].first)
             reaches[i].last_hi, reaches[i].last_lo = halves(rows[i].last)
             reaches[i].hop_hi, reaches[i].hop_lo = halves(rows[i].hop)
         return reaches
 
-    cdef uint32_t *_by_slot(self, list ids, slots) except NULL:
-        # The number of each rule by its counter slot.
+    cdef int _take_slots(self, RuleAt *at, const uint32_t[::1] slots) except -1:
+        # `slots` are those of the rules, in their order, and one entry more.
         cdef uint32_t i
-        cdef uint32_t size = max(slots.values(), default=0) + 1
-        cdef uint32_t *numbers = <uint32_t *>block(self.parts, 4 * <size_t>size)
-        for i in range(size):
-            numbers[i] = NO_RULE
-        for i in range(<uint32_t>len(ids)):
-            numbers[<uint32_t>slots[ids[i]]] = i
-        return numbers
+        cdef uint32_t rules = <uint32_t>(slots.shape[0] - 1)
+        at.count = 0
+        for i in range(rules):
+            at.count = max(at.count, slots[i] + 1)
+        at.rule = <uint32_t *>block(self.parts, 4 * (<size_t>at.count + 1))
+        for i in range(at.count):
+            at.rule[i] = NO_RULE
+        for i in range(rules):
+            at.rule[slots[i]] = i
+        return 0
 
     cdef int _take_firewall(self, firewall, slots) except -1:
         cdef uint32_t i
         cdef RuleTable table = RuleTable(firewall.rules)
+        cdef FirewallRule *rule
+        cdef const uint8_t[::1] verdict
+        cdef const uint8_t[::1] reason
+        cdef const uint8_t[::1] logging
+        cdef const uint32_t[::1] ftp
+        cdef const uint32_t[::1] tftp
+        cdef const uint32_t[::1] slot = slots_of(firewall.ids, slots)
         self.parts.append(table)
         self.data.firewall = table.rules
         self.data.firewall_rules = <FirewallRule *>block(self.parts, sizeof(FirewallRule) * (len(firewall.ids) + 1))
+        self._take_slots(&self.data.firewall_at, slot)
+        if not firewall.ids:
+            return 0
+        verdict, reason, logging = firewall.verdict, firewall.reason, firewall.logging
+        ftp, tftp = firewall.ftp, firewall.tftp
         for i in range(<uint32_t>len(firewall.ids)):
-            self.data.firewall_rules[i].action = firewall.verdict[i]
-            self.data.firewall_rules[i].reason = firewall.reason[i]
-            self.data.firewall_rules[i].logging = firewall.logging[i]
-            self.data.firewall_rules[i].slot = slots[firewall.ids[i]]
-            self.data.firewall_rules[i].ftp = firewall.ftp[i]
-            self.data.firewall_rules[i].tftp = firewall.tftp[i]
-        self.data.firewall_at = self._by_slot(firewall.ids, slots)
+            rule = &self.data.firewall_rules[i]
+            rule.action = verdict[i]
+            rule.reason = reason[i]
+            rule.logging = logging[i]
+            rule.slot = slot[i]
+            rule.ftp = ftp[i]
+            rule.tftp = tftp[i]
         return 0
 
     cdef int _take_nat(self, nat, slots, usage) except -1:
@@ -174,6 +208,7 @@ cdef class Program:
         self.data.nat.rules = <NatRule *>block(self.parts, sizeof(NatRule) * (len(nat.rules) + 1))
         self.data.nat.pool_slots = <uint32_t *>block(self.parts, 4 * sum(row.pool_size for row in nat.rules) + 4)
         for i in range(<uint32_t>len(nat.rules)):
+            breathe(i)
             row = nat.rules[i]
             rule = &self.data.nat.rules[i]
             rule.type = row.type
@@ -191,22 +226,23 @@ cdef class Program:
             rule.pool_size = row.pool_size
             rule.pool_usage = j
             for address in range(row.external, row.external + row.pool_size):
+                breathe(j)
                 self.data.nat.pool_slots[j] = usage[row.family, address]
                 j += 1
-        self.data.nat_at = self._by_slot([row.id for row in nat.rules], slots)
+        self._take_slots(&self.data.nat_at, slots_of([row.id for row in nat.rules], slots))
         return 0
 
     cdef int _take_options(self, options) except -1:
         cdef int i
-        cdef unsigned char *bits
+        cdef uint64_t *bits
         for i in range(TIMERS):
             self.data.timers[i] = options.timers_ns[i]
         for i in range(2):
-            bits = <unsigned char *>block(self.parts, 8192)
+            bits = <uint64_t *>block(self.parts, 8192)
             self.data.blocked[i] = bits
             for first, last in options.blocked[i]:
                 for port in range(first, last + 1):
-                    bits[<int>port >> 3] |= 1 << (<int>port & 7)
+                    bits[<int>port >> 6] |= <uint64_t>1 << (<int>port & 63)
         self.data.provider_filter = options.provider_filter
         self.data.tcp_strict = options.tcp_strict
         self.data.east_west_firewall = options.east_west_firewall

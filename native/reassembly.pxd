@@ -9,7 +9,7 @@ from native.limits cimport note_fragments
 from native.packet cimport PARSED, Packet
 from native.program cimport ProgramData, side_of
 from native.record cimport NO_PORT, NO_SLOT, Recorder, note
-from native.session cimport hash_key
+from native.session cimport set_hash
 from native.stats cimport *
 
 
@@ -30,7 +30,7 @@ cdef inline bint assemble(
             return False
         note(recorder, S_REASSEMBLY, T_COMPLETE, NO_SLOT, NO_PORT)
         if packet.error == PARSED:
-            packet.hash = hash_key(&state.table, &packet.key)
+            set_hash(&state.table, packet)
             return True
     note(recorder, S_PARSE, T_DROP, NO_SLOT, NO_PORT)
     result.verdict = V_DROP

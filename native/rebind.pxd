@@ -11,6 +11,7 @@ from native.fragment cimport NO_CHUNK, Fragments, forget, index_anew
 from native.kinds cimport ROUTE_BROADCAST, ROUTE_ISOLATED
 from native.packet cimport Key, Packet, key_family
 from native.program cimport ProgramData
+from native.record cimport NO_PORT
 from native.route cimport NOWHERE, map_lookup
 from native.session cimport ORIGINAL, REPLY, Session, key_reversed
 from native.view cimport icmp_kind
@@ -60,34 +61,35 @@ cdef inline bint rebind(
     return True
 
 
-cdef inline int rebind_sessions(
-    State *state, const ProgramData *old, const ProgramData *new, list port_map, bint flush
-) except -1:
-    # Every session; `port_map` and `flush` as Engine.swap() has them.
+cdef inline void rebind_sessions(
+    State *state, const ProgramData *old, const ProgramData *new, const uint16_t *port_map, bint flush
+) noexcept nogil:
+    # Every session; `port_map` by old port, NO_PORT where it is gone, and `flush` as Engine.swap() has it.
     cdef uint32_t number
     cdef Session *session
+    cdef uint16_t old_in
+    cdef uint16_t old_out
     for number in range(state.table.top):
         session = &state.table.sessions[number]
         if not session.live:
             continue
-        old_out, old_in = session.flow[ORIGINAL].out_port, session.flow[REPLY].out_port
-        out_port, in_port = port_map[old_out], port_map[old_in]
-        if flush or out_port is None or in_port is None:
+        old_out = session.flow[ORIGINAL].out_port
+        old_in = session.flow[REPLY].out_port
+        if flush or port_map[old_out] == NO_PORT or port_map[old_in] == NO_PORT:
             end_session(state, number, END_CONFIG)
-        elif not rebind(old, new, session, in_port, out_port):
+        elif not rebind(old, new, session, port_map[old_in], port_map[old_out]):
             session.flow[ORIGINAL].out_port = old_out       # what is told of it is about the old program
             session.flow[REPLY].out_port = old_in
             end_session(state, number, END_CONFIG)
-    return 0
 
 
-cdef inline int renumber_fragments(Fragments *fragments, list port_map) except -1:
+cdef inline void renumber_fragments(Fragments *fragments, const uint16_t *port_map) noexcept nogil:
     # Datagrams that wait for pieces go with their port.
     cdef uint32_t number = fragments.oldest
     cdef uint32_t newer
     while number != NO_CHUNK:
         newer = fragments.datagrams[number].newer
-        if port_map[fragments.datagrams[number].port] is None:
+        if port_map[fragments.datagrams[number].port] == NO_PORT:
             forget(fragments, number)
         number = newer
     number = fragments.oldest
@@ -95,4 +97,3 @@ cdef inline int renumber_fragments(Fragments *fragments, list port_map) except -
         fragments.datagrams[number].port = port_map[fragments.datagrams[number].port]
         number = fragments.datagrams[number].newer
     index_anew(fragments)
-    return 0

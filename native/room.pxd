@@ -10,6 +10,7 @@ from native.engine cimport PortCounter, State
 from native.expect cimport expectations_reserve
 from native.fragment cimport fragments_reserve
 from native.memory cimport enlarge
+from native.port_blocks cimport port_blocks_reserve
 from native.session cimport ORIGINAL, Session, table_init, table_reserve
 from native.stats cimport RuleCounter
 
@@ -47,7 +48,8 @@ cdef inline int reserve_mappings(State *state, uint32_t mappings) except -1:
         raise MemoryError("no memory for mappings")
     if state.mappings.holders.entries == NULL and addresses_init(&state.mappings.holders, seed) != 0:
         raise MemoryError("no memory for the addresses of mappings")
-    if table_reserve(&state.mappings.table, mappings) != 0:
+    if (table_reserve(&state.mappings.table, mappings) != 0
+            or port_blocks_reserve(&state.mappings.taken, mappings) != 0):
         raise MemoryError(f"no address space for {mappings} mappings")
     return 0
 
@@ -71,7 +73,7 @@ cdef inline int make_room(
 ) except -1:
     # What Engine.reserve() says.
     cdef void *ids
-    if (table_reserve(&state.table, sessions) != 0
+    if (table_reserve(&state.table, sessions) != 0 or port_blocks_reserve(&state.taken, sessions) != 0
             or expectations_reserve(&state.expectations, sessions) != 0):
         raise MemoryError(f"no address space for {sessions} sessions")
     if <uint64_t>sessions * 8 > state.session_ids_reserved:

@@ -2,18 +2,20 @@
 #
 # Index: open addressing over 64-byte buckets of eight 16-bit tags and eight flow numbers.  A bucket that had to pass
 # entries on counts them, so that a lookup stops at the first bucket that passed none on and a removal leaves no
-# tombstone.  A flow number is session << 1 | direction.
+# tombstone.  A flow number is session << 1 | direction.  An index that fills up is moved into one of twice the size, a
+# bucket with each session made, so that no packet waits for more; until that is over a key stands in one of the two.
 #
 # Wheel: four levels of 256 slots, one tick = 2^12 ns.  A session's deadline may move later without touching the wheel
 # (it is looked at again when its slot comes up); one that moves before the tick it is linked under is linked anew.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from native.packet cimport ACK, FIN, K_TCP, ROLE_ANSWERS, ROLE_ASKS, RST, SYN, Key
-from native.wire cimport likely, prefetch
+from native.packet cimport ACK, FIN, K_TCP, ROLE_ANSWERS, ROLE_ASKS, RST, SYN, Key, Packet
+from native.wire cimport likely, prefetch, unlikely
 
 cdef enum:
     NONE = 0xffffffff
+    WAVE = 32               # packets whose sessions are asked for together: what the processor can wait for at once
     WHEEL_SLOTS = 1024
     TICK_SHIFT = 12
     ORIGINAL = 0
@@ -100,6 +102,11 @@ ctypedef struct Table:
     uint64_t seed[2]
     uint64_t reserved       # bytes behind `sessions`
     uint64_t bucket_bytes
+    Bucket *old             # an index that is being moved into `buckets`; NULL: none is
+    uint64_t old_mask
+    uint64_t moved          # how many of its buckets are empty already
+    Bucket *prepared        # the next index: memory that is touched page by page, before it is needed
+    uint64_t touched        # bytes of it
     uint32_t capacity
     uint32_t count
     uint32_t top            # sessions never used yet start here
@@ -110,6 +117,7 @@ ctypedef struct Table:
     uint64_t soonest        # expiry of what the walk through the present slot has passed
     uint32_t cursor         # where that walk goes on
     bint walking
+    bint in_a_row           # it has found another that has ended just before
     uint32_t heads[WHEEL_SLOTS]
     uint32_t linked[4]
 
@@ -161,15 +169,16 @@ cdef inline Flow *flow_at(const Table *table, uint32_t number) noexcept nogil:
     return &table.sessions[number >> 1].flow[number & 1]
 
 
-cdef inline uint32_t lookup(const Table *table, const Key *key, uint64_t h) noexcept nogil:
-    # The flow number with this key, or NONE.
-    cdef uint64_t at = h & table.mask
+cdef inline uint32_t lookup_in(
+    const Table *table, const Bucket *buckets, uint64_t mask, const Key *key, uint64_t h
+) noexcept nogil:
+    cdef uint64_t at = h & mask
     cdef uint16_t tag = tag_of(h)
     cdef const Bucket *bucket
     cdef uint32_t candidates
     cdef uint32_t number
     while True:
-        bucket = &table.buckets[at]
+        bucket = &buckets[at]
         candidates = matching_tags(bucket.tag, tag)
         while candidates:
             number = bucket.flow[lowest(candidates)]
@@ -178,22 +187,54 @@ cdef inline uint32_t lookup(const Table *table, const Key *key, uint64_t h) noex
             candidates &= candidates - 1
         if likely(bucket.passed_on == 0):
             return NONE
-        at = (at + 1) & table.mask
+        at = (at + 1) & mask
 
 
-cdef inline void prefetch_bucket(const Table *table, uint64_t h) noexcept nogil:
-    prefetch(&table.buckets[h & table.mask])
+cdef inline uint32_t lookup(const Table *table, const Key *key, uint64_t h) noexcept nogil:
+    # The flow number with this key, or NONE.
+    cdef uint32_t number = lookup_in(table, table.buckets, table.mask, key, h)
+    if unlikely(table.old != NULL) and number == NONE:
+        return lookup_in(table, table.old, table.old_mask, key, h)
+    return number
 
 
-cdef inline void prefetch_session(const Table *table, uint64_t h) noexcept nogil:
+cdef inline void set_hash(const Table *table, Packet *packet) noexcept nogil:
+    # Of a packet that has another key now.
+    packet.hash = hash_key(table, &packet.key)
+    packet.guess = NONE
+
+
+cdef inline void prefetch_bucket(const Table *table, const Packet *packet) noexcept nogil:
+    prefetch(&table.buckets[packet.hash & table.mask])
+    if unlikely(table.old != NULL):
+        prefetch(&table.old[packet.hash & table.old_mask])
+
+
+cdef inline void prefetch_session(const Table *table, Packet *packet) noexcept nogil:
     # Reads the bucket that prefetch_bucket() asked for and asks for the session that it probably names.
-    cdef const Bucket *bucket = &table.buckets[h & table.mask]
-    cdef uint32_t candidates = matching_tags(bucket.tag, tag_of(h))
+    cdef const Bucket *bucket = &table.buckets[packet.hash & table.mask]
+    cdef uint32_t candidates = matching_tags(bucket.tag, tag_of(packet.hash))
     cdef uint32_t number
+    if unlikely(table.old != NULL) and not candidates:
+        bucket = &table.old[packet.hash & table.old_mask]
+        candidates = matching_tags(bucket.tag, tag_of(packet.hash))
     if candidates:
         number = bucket.flow[lowest(candidates)]
+        packet.guess = number
         prefetch(flow_at(table, number))
         prefetch(&table.sessions[number >> 1].expires)
+
+
+cdef inline uint32_t flow_of(const Table *table, const Packet *packet) noexcept nogil:
+    # The flow number of a packet's session, or NONE.  A guess is right if that session lives and has the key: both keys
+    # of every live session are in the index, and no key is there twice.
+    cdef uint32_t number = packet.guess
+    cdef const Session *session
+    if likely(number != NONE):
+        session = &table.sessions[number >> 1]
+        if likely(session.live and same_key(&session.flow[number & 1].key, &packet.key)):
+            return number
+    return lookup(table, &packet.key, packet.hash)
 
 
 cdef inline void key_reversed(const Key *key, uint8_t side, Key *out) noexcept nogil:

@@ -3,26 +3,18 @@
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
-from native.memory cimport MADV_HUGEPAGE, enlarge, madvise, release, reserve
+from native.memory cimport PAGE, enlarge, release, reserve_huge
 from native.packet cimport Key
 from native.session cimport (
     NONE, REPLY, TICK_SHIFT, Bucket, Flow, Session, Table,
     flow_at, hash_key, lowest, matching_tags, tag_of,
 )
+from native.wire cimport prefetch, unlikely
 
 cdef enum:
     FIRST_BUCKETS = 512
-    HUGE = 2 << 20
 
 assert sizeof(Flow) == 64 and sizeof(Session) == 256 and sizeof(Bucket) == 64, "cache lines"
-
-
-cdef void *reserve_huge(size_t size) noexcept nogil:
-    # With pages as large as the size allows: a random session then costs no walk through page tables.
-    cdef void *memory = reserve(size)
-    if memory != NULL and size >= HUGE:
-        madvise(memory, size, MADV_HUGEPAGE)
-    return memory
 
 
 cdef int table_init(Table *table, uint64_t seed) noexcept nogil:
@@ -59,71 +51,153 @@ cdef int table_reserve(Table *table, uint32_t capacity) noexcept nogil:
 cdef void table_free(Table *table) noexcept nogil:
     release(table.sessions, table.reserved)
     release(table.buckets, table.bucket_bytes)
+    release(table.old, (table.old_mask + 1) * sizeof(Bucket))
+    release(table.prepared, table.bucket_bytes * 2)
     table.sessions = NULL
     table.buckets = NULL
+    table.old = NULL
+    table.prepared = NULL
 
 
-cdef void index_add(Table *table, const Key *key, uint32_t number) noexcept nogil:
-    cdef uint64_t h = hash_key(table, key)
-    cdef uint64_t at = h & table.mask
-    cdef Bucket *bucket
+cdef void put(Bucket *buckets, uint64_t mask, uint64_t h, uint32_t number) noexcept nogil:
+    # Into an index that has room.
+    cdef uint64_t at = h & mask
     cdef uint32_t empty
     cdef int place
     while True:
-        bucket = &table.buckets[at]
-        empty = matching_tags(bucket.tag, 0)
+        empty = matching_tags(buckets[at].tag, 0)
         if empty:
             place = lowest(empty)
-            bucket.tag[place] = tag_of(h)
-            bucket.flow[place] = number
+            buckets[at].tag[place] = tag_of(h)
+            buckets[at].flow[place] = number
             return
-        bucket.passed_on += 1
-        at = (at + 1) & table.mask
+        buckets[at].passed_on += 1
+        at = (at + 1) & mask
 
 
-cdef bint index_has_room(const Table *table) noexcept nogil:
-    # For two more keys; index_add() would look for a place for ever in a full index.
-    return <uint64_t>(table.count + 1) * 2 <= (table.mask + 1) * 8
+cdef bint take_out(Bucket *buckets, uint64_t mask, uint64_t h, uint32_t number) noexcept nogil:
+    # False: it is not there.
+    cdef uint64_t home = h & mask
+    cdef uint64_t at = home
+    cdef uint32_t candidates
+    cdef int place
+    while True:
+        candidates = matching_tags(buckets[at].tag, tag_of(h))
+        while candidates:
+            place = lowest(candidates)
+            if buckets[at].flow[place] == number:
+                buckets[at].tag[place] = 0
+                while home != at:
+                    buckets[home].passed_on -= 1
+                    home = (home + 1) & mask
+                return True
+            candidates &= candidates - 1
+        if buckets[at].passed_on == 0:
+            return False
+        at = (at + 1) & mask
+
+
+cdef void index_add(Table *table, const Key *key, uint32_t number) noexcept nogil:
+    put(table.buckets, table.mask, hash_key(table, key), number)
 
 
 cdef void index_remove(Table *table, const Key *key, uint32_t number) noexcept nogil:
     cdef uint64_t h = hash_key(table, key)
-    cdef uint64_t at = h & table.mask
-    cdef uint64_t home = at
-    cdef uint32_t candidates
-    cdef int place
-    while True:
-        candidates = matching_tags(table.buckets[at].tag, tag_of(h))
-        while candidates:
-            place = lowest(candidates)
-            if table.buckets[at].flow[place] == number:
-                table.buckets[at].tag[place] = 0
-                while home != at:
-                    table.buckets[home].passed_on -= 1
-                    home = (home + 1) & table.mask
-                return
-            candidates &= candidates - 1
-        at = (at + 1) & table.mask
+    if not take_out(table.buckets, table.mask, h, number):
+        take_out(table.old, table.old_mask, h, number)
+
+
+cdef bint index_has_room(const Table *table) noexcept nogil:
+    # For two more keys; put() would look for a place for ever in a full index.
+    return <uint64_t>(table.count + 1) * 2 <= (table.mask + 1) * 8
 
 
 cdef void index_grow(Table *table) noexcept nogil:
-    # Twice the buckets.  Without memory for that the old index stays as long as it has room: lookups get longer.
-    cdef Bucket *old = table.buckets
-    cdef uint64_t old_bytes = table.bucket_bytes
-    cdef uint64_t old_mask = table.mask
-    cdef Bucket *new = <Bucket *>reserve_huge(old_bytes * 2)
-    cdef uint64_t at
-    cdef int place
-    if new == NULL:
-        return
-    table.buckets = new
-    table.bucket_bytes = old_bytes * 2
-    table.mask = old_mask * 2 + 1
-    for at in range(old_mask + 1):
-        for place in range(8):
-            if old[at].tag[place]:
-                index_add(table, &flow_at(table, old[at].flow[place]).key, old[at].flow[place])
-    release(old, old_bytes)
+    # Twice the buckets, empty; the full ones are to be moved.  Without memory for that the index stays as it is as long
+    # as it has room: lookups get longer.
+    if table.prepared == NULL:
+        table.prepared = <Bucket *>reserve_huge(table.bucket_bytes * 2)
+        if table.prepared == NULL:
+            return
+    table.old = table.buckets
+    table.old_mask = table.mask
+    table.moved = 0
+    table.buckets = table.prepared
+    table.bucket_bytes *= 2
+    table.mask = table.mask * 2 + 1
+    table.prepared = NULL
+    table.touched = 0
+
+
+cdef void touch_next(Table *table) noexcept nogil:
+    # Another page of the index that will be needed soon: the system zeroes memory when it is touched first.
+    if table.prepared == NULL:
+        table.prepared = <Bucket *>reserve_huge(table.bucket_bytes * 2)
+        table.touched = 0
+    elif table.touched < table.bucket_bytes * 2:
+        (<char *>table.prepared)[table.touched] = 0
+        table.touched += PAGE
+
+
+cdef void ask_for_keys(const Table *table, uint64_t at) noexcept nogil:
+    # Of a bucket that will be moved soon.
+    cdef uint32_t taken
+    if at <= table.old_mask:
+        taken = ~matching_tags(table.old[at].tag, 0) & 0xff
+        while taken:
+            prefetch(&flow_at(table, table.old[at].flow[lowest(taken)]).key)
+            taken &= taken - 1
+
+
+cdef void ask_for_places(const Table *table, uint64_t at) noexcept nogil:
+    # Where the entries of a bucket will go, whose keys ask_for_keys() asked for.
+    cdef uint32_t taken
+    if at <= table.old_mask:
+        taken = ~matching_tags(table.old[at].tag, 0) & 0xff
+        while taken:
+            prefetch(&table.buckets[
+                hash_key(table, &flow_at(table, table.old[at].flow[lowest(taken)]).key) & table.mask])
+            taken &= taken - 1
+
+
+cdef void move_bucket(Table *table) noexcept nogil:
+    # The next bucket of the old index: what stands in it goes to the new one.
+    cdef uint32_t taken = ~matching_tags(table.old[table.moved].tag, 0) & 0xff
+    cdef uint32_t number
+    cdef uint64_t h
+    while taken:
+        number = table.old[table.moved].flow[lowest(taken)]
+        h = hash_key(table, &flow_at(table, number).key)
+        take_out(table.old, table.old_mask, h, number)
+        put(table.buckets, table.mask, h, number)
+        taken &= taken - 1
+    ask_for_places(table, table.moved + 1)
+    ask_for_keys(table, table.moved + 2)
+    table.moved += 1
+    if table.moved > table.old_mask:
+        release(table.old, (table.old_mask + 1) * sizeof(Bucket))
+        table.old = NULL
+
+
+cdef void make_index_room(Table *table) noexcept nogil:
+    # What each new session does for the growth of the index.  Of N buckets, moving begins at 5 N keys and takes N
+    # sessions; the new 2 N buckets begin to fill up at 9 N keys.
+    cdef uint64_t keys = <uint64_t>(table.count + 1) * 2
+    if unlikely(table.old != NULL):
+        move_bucket(table)
+    elif unlikely(keys * 2 > (table.mask + 1) * 9):
+        if keys > (table.mask + 1) * 5:
+            index_grow(table)
+        else:
+            touch_next(table)
+
+
+cdef inline void ask_for(const Session *session) noexcept nogil:
+    # All of it.
+    prefetch(&session.flow[0])
+    prefetch(&session.flow[1])
+    prefetch(&session.expires)
+    prefetch(&session.deadline)
 
 
 cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noexcept nogil:
@@ -131,14 +205,14 @@ cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noe
     # the table is full.
     cdef uint32_t number
     cdef Session *session
-    # Two keys a session, eight places a bucket: grow at 5/8 full.
-    if <uint64_t>(table.count + 1) * 2 > (table.mask + 1) * 5:
-        index_grow(table)
+    make_index_room(table)
     if not index_has_room(table):
         return NONE
     if table.free != NONE:
         number = table.free
         table.free = table.sessions[number].next
+        if table.free != NONE:
+            ask_for(&table.sessions[table.free])
     elif table.top < table.capacity:
         number = table.top
         table.top += 1
@@ -246,6 +320,23 @@ cdef void enter_tick(Table *table, uint64_t tick) noexcept nogil:
         cascade(table, 256 | <uint32_t>(tick >> 8) & 255)
 
 
+cdef void ask_ahead(Table *table) noexcept nogil:
+    # For what will be needed where the next sessions of a slot end too: the places in the index of the next one, which
+    # itself was asked for one earlier, and the one behind it.
+    cdef const Session *following
+    if table.cursor == NONE:
+        return
+    following = &table.sessions[table.cursor]
+    if not table.in_a_row:
+        table.in_a_row = True
+        ask_for(following)
+        return
+    prefetch(&table.buckets[hash_key(table, &following.flow[0].key) & table.mask])
+    prefetch(&table.buckets[hash_key(table, &following.flow[1].key) & table.mask])
+    if following.next != NONE:
+        ask_for(&table.sessions[following.next])
+
+
 cdef uint32_t wheel_due(Table *table, uint64_t now) noexcept nogil:
     # A session whose time has come (expires <= now), or NONE once there is none.  The caller removes it, changes
     # nothing else, and asks again with the same `now`: the walk through a slot goes on where it was.
@@ -257,6 +348,7 @@ cdef uint32_t wheel_due(Table *table, uint64_t now) noexcept nogil:
     while table.count:
         if not table.walking:
             table.walking = True
+            table.in_a_row = False
             table.cursor = table.heads[<uint32_t>table.tick & 255]
             table.soonest = 0xffffffffffffffffULL
         while table.cursor != NONE:
@@ -264,6 +356,7 @@ cdef uint32_t wheel_due(Table *table, uint64_t now) noexcept nogil:
             session = &table.sessions[number]
             table.cursor = session.next
             if session.expires <= now:
+                ask_ahead(table)
                 return number
             if session.expires >> TICK_SHIFT > table.tick:
                 wheel_link(table, number)       # it lived on since it was linked here

@@ -7,22 +7,58 @@ from libc.string cimport memcpy
 from native.addresses cimport AddressEntry, AddressTable
 from native.engine cimport Engine, PortCounter, State
 from native.expect cimport (
-    EXPECT_BUCKETS, EXPECTATIONS, Control, Expectation, Expectations, expectations_reserve,
+    EXPECT_BUCKETS, Control, Expectation, Expectations, expectations_reserve,
 )
 from native.fragment cimport CHUNK, Chunk, Datagram, Fragments
-from native.memory cimport MADV_HUGEPAGE, madvise, reserve
+from native.memory cimport PAGE, release, reserve, reserve_huge
+from native.port_blocks cimport PortBlock, PortBlocks
 from native.session cimport ORIGINAL, RW_ALG, Bucket, Session, Table, table_free
 from native.stats cimport RuleCounter
 
 
-cdef void *duplicate(const void *source, size_t used, size_t size) noexcept nogil:
+cdef enum:
+    CHUNK_SESSIONS = 64         # 16 KiB: what has just been copied is looked at while it is in the cache
+
+
+ctypedef struct Spare:
+    # A reservation that waits for its contents.
+    void *memory
+    size_t size
+
+
+cdef int make_spare(Spare *spare, size_t used, size_t size) noexcept nogil:
+    # One of `size` bytes, 0 for none, of which about `used` ones will be written: these pages are there already, so
+    # that writing them costs no page fault.  -1: no memory.
+    cdef size_t at = 0
+    spare.memory = NULL
+    spare.size = 0
+    if size == 0:
+        return 0
+    spare.memory = reserve_huge(size)
+    if spare.memory == NULL:
+        return -1
+    spare.size = size
+    used += used >> 4           # packets pass meanwhile
+    while at < used and at < size:
+        (<volatile uint8_t *>spare.memory)[at] = 0
+        at += PAGE
+    return 0
+
+
+cdef void *take_spare(Spare *spare, size_t size) noexcept nogil:
+    # A reservation of `size` bytes: the spare one if that is as large, else a new one; NULL: no memory.
+    cdef void *memory = spare.memory
+    if memory == NULL or spare.size != size:
+        return reserve_huge(size)
+    spare.memory = NULL
+    return memory
+
+
+cdef void *duplicate(Spare *spare, const void *source, size_t used, size_t size) noexcept nogil:
     # A reservation of `size` bytes that begins with the first `used` ones of another; NULL: no memory.
-    cdef void *memory = reserve(size)
-    if memory == NULL:
-        return NULL
-    if size >= 2 << 20:
-        madvise(memory, size, MADV_HUGEPAGE)
-    memcpy(memory, source, used)
+    cdef void *memory = take_spare(spare, size)
+    if memory != NULL:
+        memcpy(memory, source, used)
     return memory
 
 
@@ -34,18 +70,41 @@ cdef void *duplicate_array(const void *source, size_t size) noexcept nogil:
     return memory
 
 
-cdef int copy_table(Table *to, const Table *source) noexcept nogil:
+cdef int copy_table(Table *to, const Table *source, Spare *buckets, Spare *sessions) noexcept nogil:
     # `to` has no memory of its own; -1: no memory.
+    cdef Spare none
+    none.memory = NULL
+    none.size = 0
     to[0] = source[0]
     to.sessions = NULL
     to.buckets = NULL
+    to.old = NULL
+    to.prepared = NULL
     if source.buckets != NULL:
-        to.buckets = <Bucket *>duplicate(source.buckets, source.bucket_bytes, source.bucket_bytes)
+        to.buckets = <Bucket *>duplicate(buckets, source.buckets, source.bucket_bytes, source.bucket_bytes)
         if to.buckets == NULL:
             return -1
+    if source.old != NULL:
+        to.old = <Bucket *>duplicate(
+            &none, source.old, (source.old_mask + 1) * sizeof(Bucket), (source.old_mask + 1) * sizeof(Bucket))
+        if to.old == NULL:
+            return -1
     if source.sessions != NULL:
-        to.sessions = <Session *>duplicate(source.sessions, <size_t>source.top * sizeof(Session), source.reserved)
+        to.sessions = <Session *>take_spare(sessions, source.reserved)
         if to.sessions == NULL:
+            return -1
+    return 0
+
+
+cdef int copy_port_blocks(PortBlocks *to, const PortBlocks *source) noexcept nogil:
+    cdef Spare none
+    none.memory = NULL
+    none.size = 0
+    to[0] = source[0]
+    if source.blocks != NULL:
+        to.blocks = <PortBlock *>duplicate(
+            &none, source.blocks, (<size_t>source.top + 1) * sizeof(PortBlock), source.reserved)
+        if to.blocks == NULL:
             return -1
     return 0
 
@@ -59,16 +118,29 @@ cdef int copy_addresses(AddressTable *to, const AddressTable *source) noexcept n
     return 0
 
 
-cdef int copy_expectations(Expectations *to, const Expectations *source, const Table *table) noexcept nogil:
-    # `to` is new, as it comes with an engine.
+cdef void copy_sessions(
+    Table *to, const Table *source, Expectations *expectations, const Expectations *expected
+) noexcept nogil:
+    # The sessions, and what application layer gateways keep of those that are control sessions.
+    cdef uint32_t first = 0
     cdef uint32_t number
+    cdef uint32_t end
+    while first < source.top:
+        end = min(first + <uint32_t>CHUNK_SESSIONS, source.top)
+        memcpy(&to.sessions[first], &source.sessions[first], (end - first) * sizeof(Session))
+        for number in range(first, end):
+            if to.sessions[number].flow[ORIGINAL].rewrite & RW_ALG and to.sessions[number].live:
+                expectations.controls[number] = expected.controls[number]
+        first = end
+
+
+cdef int copy_expectations(Expectations *to, const Expectations *source) noexcept nogil:
+    # All but the records of control sessions.  `to` is new, as it comes with an engine.
     if expectations_reserve(to, <uint32_t>(source.reserved / sizeof(Control))) != 0:
         return -1
-    memcpy(to.pool, source.pool, (<size_t>EXPECTATIONS + 1) * sizeof(Expectation))
-    memcpy(to.buckets, source.buckets, <size_t>EXPECT_BUCKETS * 2)
-    for number in range(table.top):
-        if table.sessions[number].live and table.sessions[number].flow[ORIGINAL].rewrite & RW_ALG:
-            to.controls[number] = source.controls[number]
+    if source.top:
+        memcpy(to.pool, source.pool, (<size_t>source.top + 1) * sizeof(Expectation))
+        memcpy(to.buckets, source.buckets, <size_t>EXPECT_BUCKETS * 2)
     to.count = source.count
     to.top = source.top
     to.free = source.free
@@ -113,17 +185,32 @@ cdef int copy_slots(State *to, const State *source) noexcept nogil:
     return 0
 
 
-cdef int copy_state(State *to, const State *source) noexcept nogil:
+ctypedef struct Spares:
+    Spare buckets
+    Spare sessions
+    Spare session_ids
+    Spare mapping_buckets
+    Spare mappings
+
+
+cdef int copy_state(State *to, const State *source, Spares *spares) noexcept nogil:
     # Of the events only which limits are known to be reached: what has happened has not happened to the copy.
     table_free(&to.table)
-    if (copy_table(&to.table, &source.table) != 0 or copy_table(&to.mappings.table, &source.mappings.table) != 0
+    if (copy_table(&to.table, &source.table, &spares.buckets, &spares.sessions) != 0
+            or copy_table(&to.mappings.table, &source.mappings.table, &spares.mapping_buckets, &spares.mappings) != 0
+            or copy_port_blocks(&to.taken, &source.taken) != 0
+            or copy_port_blocks(&to.mappings.taken, &source.mappings.taken) != 0
             or copy_addresses(&to.mappings.holders, &source.mappings.holders) != 0
             or copy_addresses(&to.sources, &source.sources) != 0
-            or copy_expectations(&to.expectations, &source.expectations, &source.table) != 0
+            or copy_expectations(&to.expectations, &source.expectations) != 0
             or copy_fragments(&to.fragments, &source.fragments) != 0 or copy_slots(to, source) != 0):
         return -1
+    copy_sessions(&to.table, &source.table, &to.expectations, &source.expectations)
+    if source.mappings.table.top:
+        memcpy(to.mappings.table.sessions, source.mappings.table.sessions,
+               <size_t>source.mappings.table.top * sizeof(Session))
     to.session_ids = <uint64_t *>duplicate(
-        source.session_ids, <size_t>source.table.top * 8, source.session_ids_reserved)
+        &spares.session_ids, source.session_ids, <size_t>source.table.top * 8, source.session_ids_reserved)
     if to.session_ids == NULL:
         return -1
     to.session_ids_reserved = source.session_ids_reserved
@@ -136,15 +223,67 @@ cdef int copy_state(State *to, const State *source) noexcept nogil:
     return 0
 
 
-def copy_engine(Engine engine not None) -> Engine:
-    """The copy, which runs the same program.  Raises MemoryError."""
-    cdef Engine copy = Engine(0)
+cdef class Blank:
+    """An engine to be, with about as much memory as a copy of ``engine`` needs: getting it takes longer than filling
+    it, and packets need not wait for that.  Good for one copy."""
+
+    cdef Engine engine
+    cdef Spares spares
+
+    def __cinit__(self, Engine engine not None):
+        cdef const State *source = &engine.state
+        cdef uint64_t top
+        cdef uint64_t bucket_bytes
+        cdef uint64_t mapped
+        cdef uint64_t mapping_bytes
+        cdef uint64_t reserved
+        cdef uint64_t ids
+        cdef uint64_t mappings
+        cdef int problem = 0
+        self.engine = Engine(0)
+        engine.take_turn()
+        try:
+            engine._idle()
+            top = source.table.top
+            bucket_bytes = source.table.bucket_bytes
+            mapped = source.mappings.table.top
+            mapping_bytes = source.mappings.table.bucket_bytes if source.mappings.table.buckets != NULL else 0
+            reserved = source.table.reserved
+            ids = source.session_ids_reserved
+            mappings = source.mappings.table.reserved
+        finally:
+            engine.give_turn()
+        with nogil:
+            if (make_spare(&self.spares.buckets, bucket_bytes, bucket_bytes) != 0
+                    or make_spare(&self.spares.sessions, top * sizeof(Session), reserved) != 0
+                    or make_spare(&self.spares.session_ids, top * 8, ids) != 0
+                    or make_spare(&self.spares.mapping_buckets, mapping_bytes, mapping_bytes) != 0
+                    or make_spare(&self.spares.mappings, mapped * sizeof(Session), mappings) != 0):
+                problem = -1
+        if problem != 0:
+            raise MemoryError("no memory for another engine")
+
+    def __dealloc__(self):
+        release(self.spares.buckets.memory, self.spares.buckets.size)
+        release(self.spares.sessions.memory, self.spares.sessions.size)
+        release(self.spares.session_ids.memory, self.spares.session_ids.size)
+        release(self.spares.mapping_buckets.memory, self.spares.mapping_buckets.size)
+        release(self.spares.mappings.memory, self.spares.mappings.size)
+
+
+def copy_engine(Engine engine not None, Blank blank not None) -> Engine:
+    """The copy, which runs the same program; it is what ``blank`` was to be.  Raises MemoryError, and ValueError for
+    one that has become an engine already."""
+    cdef Engine copy = blank.engine
     cdef int problem
+    if copy is None:
+        raise ValueError("this has become an engine already")
+    blank.engine = None
     engine.take_turn()
     try:
         engine._idle()
         with nogil:
-            problem = copy_state(&copy.state, &engine.state)
+            problem = copy_state(&copy.state, &engine.state, &blank.spares)
         copy.program = engine.program
     finally:
         engine.give_turn()

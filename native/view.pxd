@@ -1,6 +1,6 @@
 # Sessions and steps as Python sees them.  No packet passes here: the engine shows what it knows, to whoever asks.
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.packet cimport (
     K_ICMP_OTHER, K_ICMP_QUERY, K_ICMP_REPLY, K_TCP, K_UDP, Key, key_dport, key_family, key_sport,
@@ -35,15 +35,22 @@ cdef inline object wide(uint64_t hi, uint64_t lo):
     return <object>hi << 64 | lo if hi else lo
 
 
-cdef inline tuple endpoints(const Key *key, uint8_t kind):
-    # (family, src, sport, dst, dport) as people see it: of ICMP only the identifier, as the source port.
-    sport, dport = key_sport(key), key_dport(key)
+cdef inline void shown_ports(const Key *key, uint8_t kind, uint16_t *sport, uint16_t *dport) noexcept nogil:
+    # As people see them: of ICMP only the identifier, as the source port.
+    sport[0], dport[0] = key_sport(key), key_dport(key)
     if kind == K_ICMP_QUERY:
-        dport = 0
+        dport[0] = 0
     elif kind == K_ICMP_REPLY:
-        sport, dport = dport, 0
+        sport[0], dport[0] = dport[0], 0
     elif kind != K_TCP and kind != K_UDP:
-        sport = dport = 0
+        sport[0] = dport[0] = 0
+
+
+cdef inline tuple endpoints(const Key *key, uint8_t kind):
+    # (family, src, sport, dst, dport).
+    cdef uint16_t sport
+    cdef uint16_t dport
+    shown_ports(key, kind, &sport, &dport)
     return key_family(key), wide(key.src_hi, key.src_lo), sport, wide(key.dst_hi, key.dst_lo), dport
 
 

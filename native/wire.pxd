@@ -42,7 +42,9 @@ cdef extern from *:
         __asm__("" : "+r"(mask));
         return mask;
     }
-    #define t1_prefetch(p) __builtin_prefetch((p), 0, 3)
+    /* The empty asm is a side effect: gcc takes a function that does nothing but prefetch for one that does nothing,
+       and drops the calls of it. */
+    #define t1_prefetch(p) do { __builtin_prefetch((p), 0, 3); __asm__ volatile(""); } while (0)
     #define t1_likely(x) __builtin_expect(!!(x), 1)
     #define t1_unlikely(x) __builtin_expect(!!(x), 0)
     """

@@ -95,10 +95,36 @@ def _missing_prometheus() -> str | None:
     return f"{missing} (package prometheus)" if missing else None
 
 
+PROGRAMS = {
+    "curl": "curl",
+    "dig": "bind9-dnsutils",
+    "ssh": "openssh-client",
+    "sshd": "openssh-server",
+    "iperf3": "iperf3",
+}
+
+
+def _missing_programs() -> str | None:
+    path = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin"  # which has sshd
+    for command, package in PROGRAMS.items():
+        if shutil.which(command, path=path) is None:
+            return f"the command {command} is not installed (package {package})"
+    return None
+
+
+def _missing_dpdk() -> str | None:
+    from edge.bench.peers import rte_acl_missing
+
+    return rte_acl_missing() or None
+
+
 CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "data": _missing_data,
+    "dpdk": _missing_dpdk,
+    "matplotlib": functools.partial(_missing_module, "matplotlib"),
     "netns": _missing_netns,
     "nft": _missing_nft,
+    "programs": _missing_programs,
     "prometheus": _missing_prometheus,
     "scapy": functools.partial(_missing_module, "scapy"),
     "strace": _missing_strace,

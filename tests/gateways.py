@@ -54,3 +54,9 @@ async def served(text: str = SAMPLE, store: Any = None, **options: Any) -> Async
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """A test's own event loop."""
     asyncio.run(test())
+
+
+async def verdict(gateway: Gateway) -> str:
+    """What becomes of the connection ``WEB``."""
+    traced = await gateway.trace([WEB])
+    return traced.results[0].verdict.name

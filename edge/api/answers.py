@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from edge.diff import Change, ChangeKind, FieldChange
 from edge.errors import Problem
-from edge.trace import TraceOutput, TraceResult, TraceSession, TraceStep
+from edge.trace import TraceNeighbour, TraceOutput, TraceResult, TraceSession, TraceStep
 from edge.v1 import config_pb2, event_pb2, session_pb2, trace_pb2
 from edge.verdicts import Reason, Stage, StepResult, Verdict
 
@@ -124,13 +124,27 @@ def trace(given: trace_pb2.PacketTrace) -> TraceResult:
         reason=Reason(given.reason - 1),
         explanation=given.explanation,
         steps=steps,
-        outputs=tuple(TraceOutput(item.port, item.packet, item.data, item.fragments) for item in given.outputs),
+        outputs=tuple(
+            TraceOutput(
+                item.port,
+                item.packet,
+                item.data,
+                item.fragments,
+                _neighbour(item.neighbour) if item.HasField("neighbour") else None,
+            )
+            for item in given.outputs
+        ),
         session=_trace_session(given.session) if given.HasField("session") else None,
         firewall_rule=next(
             ((step.rule or "", step.rule_id) for step in steps if step.stage is Stage.FIREWALL and step.rule_id), None
         ),
         nat_rules=tuple(rule for step in steps for rule in step.nat_rules),
     )
+
+
+def _neighbour(given: trace_pb2.TraceNeighbour) -> TraceNeighbour:
+    state = trace_pb2.NeighbourState.Name(given.state).removeprefix("NEIGHBOUR_STATE_")
+    return TraceNeighbour(given.address, given.mac_address, state)
 
 
 def _trace_session(given: trace_pb2.TraceSession) -> TraceSession:

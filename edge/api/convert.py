@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from edge.state import LINK_DROPS
 from edge.v1 import config_pb2, event_pb2, packet_pb2, session_pb2, stats_pb2, trace_pb2
 
 if TYPE_CHECKING:
     from edge.diff import Change
     from edge.errors import Problem
     from edge.gateway import RevisionInfo
-    from edge.state import PortCounters, RuleCounters, SessionInfo, Stats
-    from edge.trace import TraceResult, TraceSession, TraceStep
+    from edge.state import LinkCounters, PortCounters, RuleCounters, SessionInfo, Stats
+    from edge.trace import TraceNeighbour, TraceResult, TraceSession, TraceStep
     from edge.verdicts import Endpoints, Output, Reason, Stage, StepResult, Verdict
 
 SECOND_NS = 1_000_000_000
@@ -160,12 +161,27 @@ def trace(result: TraceResult) -> trace_pb2.PacketTrace:
         reason=reason_number(result.reason),  # type: ignore[arg-type]
         steps=map(step, result.steps),
         outputs=(
-            trace_pb2.TraceOutput(port=output.port, packet=output.packet, data=output.frame, fragments=output.fragments)
+            trace_pb2.TraceOutput(
+                port=output.port,
+                packet=output.packet,
+                data=output.frame,
+                fragments=output.fragments,
+                neighbour=None if output.neighbour is None else neighbour(output.neighbour),
+            )
             for output in result.outputs
         ),
         hairpin=result.hairpin,
         explanation=result.explanation,
         session=None if result.session is None else trace_session(result.session),
+    )
+
+
+def neighbour(item: TraceNeighbour) -> trace_pb2.TraceNeighbour:
+    """Whom a packet is given to."""
+    return trace_pb2.TraceNeighbour(
+        address=item.address,
+        mac_address=item.mac,
+        state=f"NEIGHBOUR_STATE_{item.state}",
     )
 
 
@@ -206,12 +222,25 @@ def rule_stats(rule_id: str, name: str, counters: RuleCounters) -> stats_pb2.Rul
     )
 
 
-def port_stats(name: str, counters: PortCounters) -> stats_pb2.PortStats:
-    """Counters of a port."""
+def port_stats(name: str, counters: PortCounters, link: LinkCounters | None) -> stats_pb2.PortStats:
+    """Counters of a port, and of its link if there is one."""
     return stats_pb2.PortStats(
         port=name,
         received=traffic(counters.received_packets, counters.received_bytes),
         sent=traffic(counters.sent_packets, counters.sent_bytes),
+        link=None if link is None else link_stats(link),
+    )
+
+
+def link_stats(counters: LinkCounters) -> stats_pb2.LinkStats:
+    """What was lost at a port, in the order of LINK_DROPS."""
+    return stats_pb2.LinkStats(
+        drops=(
+            stats_pb2.LinkDrops(reason=f"LINK_DROP_REASON_{reason}", frames=counters.drops[reason])
+            for reason in LINK_DROPS
+            if counters.drops.get(reason)
+        ),
+        address_conflicts=counters.address_conflicts,
     )
 
 

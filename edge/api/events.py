@@ -1,24 +1,27 @@
-"""Events of the edge as messages."""
+"""Events of the edge as messages, and batches of them as bytes.
+
+Tens of thousands of sessions a second are told to each reader: their events are never objects here."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from edge.api import convert
-from edge.api.session_wire import SessionWriter
 from edge.errors import ArgumentError
 from edge.events import ConfigChanged, Gap
-from edge.raw import SessionEvent
-from edge.state import LimitReached, PacketLogged
+from edge.raw import SessionRun
+from edge.state import TCP_STATES, LimitReached, PacketLogged
 from edge.v1 import edge_service_pb2, event_pb2, trace_pb2
+from native.event_wire import encode_sessions
 
 if TYPE_CHECKING:
     from edge.events import LoggedEvent
     from edge.gateway import Gateway
 
 _AT_ONCE = 250
+_STATES = [TCP_STATES.get(number, "") for number in range(max(TCP_STATES) + 1)]
 _MEMBERS: dict[int, str] = {
     event_pb2.EVENT_KIND_CONFIG: "config",
     event_pb2.EVENT_KIND_SESSION_STARTED: "session_started",
@@ -44,31 +47,42 @@ class EventWriter:
     def __init__(self, gateway: Gateway, kinds: frozenset[str]) -> None:
         self._gateway = gateway
         self._kinds = kinds
-        self._sessions = SessionWriter()
 
-    async def response(self, events: Sequence[LoggedEvent], token: str) -> edge_service_pb2.WatchEventsResponse:
-        """A batch, with other calls served in between."""
+    async def events(self, events: Sequence[LoggedEvent]) -> bytes:
+        """What a WatchEventsResponse has of these events on the wire, with other calls served in between."""
         parts = []
-        for at in range(0, len(events), _AT_ONCE):
-            parts.append(b"".join(self._written(events[at : at + _AT_ONCE])))
-            await asyncio.sleep(0)
-        found = edge_service_pb2.WatchEventsResponse.FromString(b"".join(parts))
-        found.resume_token = token
-        return found
+        for number, event in enumerate(events, 1):
+            parts.append(self._written(event))
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return b"".join(parts)
 
-    def _written(self, events: Sequence[LoggedEvent]) -> Iterator[bytes]:
-        kinds, zero_ns = self._kinds, self._gateway.wall_ns(0)
-        for event in events:
-            if isinstance(event, SessionEvent):
-                if not kinds or ("session_started" if event.started else "session_ended") in kinds:
-                    yield self._sessions.write(event, zero_ns)
-                continue
-            message = event_message(event, self._gateway)
-            if not kinds or message.WhichOneof("event") in kinds:
-                yield edge_service_pb2.WatchEventsResponse(events=[message]).SerializeToString()
+    def _written(self, event: LoggedEvent) -> bytes:
+        kinds = self._kinds
+        if isinstance(event, SessionRun):
+            return encode_sessions(
+                event.records,
+                event.first,
+                event.count,
+                self._gateway.wall_ns(0),
+                event.running.ports,
+                event.slot_ids,
+                _STATES,
+                not kinds or "session_started" in kinds,
+                not kinds or "session_ended" in kinds,
+            )
+        message = event_message(event, self._gateway)
+        if kinds and message.WhichOneof("event") not in kinds:
+            return b""
+        return edge_service_pb2.WatchEventsResponse(events=[message]).SerializeToString()
 
 
-def event_message(event: LoggedEvent, gateway: Gateway) -> event_pb2.Event:
+def response(events: bytes, token: str) -> bytes:
+    """A WatchEventsResponse on the wire, of what :meth:`EventWriter.events` has written."""
+    return events + edge_service_pb2.WatchEventsResponse(resume_token=token).SerializeToString()
+
+
+def event_message(event: ConfigChanged | Gap | LimitReached | PacketLogged, gateway: Gateway) -> event_pb2.Event:
     """One event that is not of a session; times become wall clock."""
     if isinstance(event, Gap):
         return convert.gap(event.lost, event.wall_ns)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import socket
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +15,10 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from edge.api.service import MAX_DOCUMENT, EdgeService
+from edge.api.service import MAX_DOCUMENT, EdgeService, register
 from edge.api.tls import ReloadedCredentials, TlsFiles
-from edge.errors import EdgeError
-from edge.v1 import edge_service_pb2, edge_service_pb2_grpc
+from edge.listening import Address, ListenError, check_local
+from edge.v1 import edge_service_pb2
 
 if TYPE_CHECKING:
     from edge.gateway import Gateway
@@ -36,70 +34,15 @@ _OPTIONS = (
 )
 
 
-class ListenError(EdgeError):
-    """An address that cannot be listened on."""
-
-    reason = "CANNOT_LISTEN"
-
-
-class AddressError(ListenError):
-    """An address that is none, or that nobody may be let in by."""
-
-    reason = "INVALID_ADDRESS"
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """``host:port``, or ``unix:PATH``."""
-
-    host: str
-    port: int
-    path: str = ""
-
-    @property
-    def local(self) -> bool:
-        """Can only this machine reach it?"""
-        if self.path:
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
-
-    def __str__(self) -> str:
-        if self.path:
-            return f"unix:{self.path}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def parse_address(text: str) -> Address:
-    """Read ``127.0.0.1:7440``, ``[::1]:7440``, ``localhost:7440`` or ``unix:PATH``.
-
-    Raises AddressError saying what was expected.
-    """
-    if text.startswith("unix:"):
-        path = text.removeprefix("unix:")
-        if not path:
-            raise AddressError(f"{text!r}: expected unix:PATH")
-        return Address("", 0, path)
-    host, _, port = text.rpartition(":")
-    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not host or not port.isdecimal() or int(port) > 65_535 or (":" in host and not text.startswith("[")):
-        raise AddressError(f"{text!r}: expected HOST:PORT, [IPV6]:PORT or unix:PATH")
-    return Address(host, int(port))
-
-
 def credentials_for(address: Address, tls: TlsFiles | None) -> ReloadedCredentials | None:
     """What clients of an address are met with.
 
     Raises AddressError for an address that others could reach without TLS, CredentialsError for bad files.
     """
-    if tls is None and not address.local:
-        raise AddressError(
-            f"{address}: without TLS only this machine may be listened to: a loopback address or unix:PATH "
-            "(--tls-cert, --tls-key and --tls-ca open it to others)"
-        )
-    return ReloadedCredentials(tls) if tls else None
+    if tls is None:
+        check_local(address)
+        return None
+    return ReloadedCredentials(tls)
 
 
 class Server:
@@ -114,7 +57,7 @@ class Server:
         checks: Any = health  # whose stubs lack aio
         self._health = checks.aio.HealthServicer()
         self._server = grpc.aio.server(options=_OPTIONS)
-        edge_service_pb2_grpc.add_EdgeServiceServicer_to_server(self._service, self._server)  # type: ignore[no-untyped-call]
+        register(self._service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)

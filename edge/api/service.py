@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import grpc
+
 from edge.api import convert, requests
 from edge.api.errors import (
     BatchTooLargeError,
@@ -19,13 +21,13 @@ from edge.api.errors import (
     TooManyStreamsError,
     abort,
 )
-from edge.api.events import EventWriter, kinds_of
+from edge.api.events import EventWriter, kinds_of, response
 from edge.errors import ArgumentError
 from edge.v1 import edge_service_pb2 as pb
 from edge.v1 import edge_service_pb2_grpc, packet_pb2, stats_pb2
 
 if TYPE_CHECKING:
-    import grpc
+    import grpc.aio
 
     from edge.gateway import Applied, Gateway
     from edge.state import RuleCounters
@@ -43,6 +45,7 @@ _AT_ONCE = 250
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 Item = TypeVar("Item")
+Told = TypeVar("Told", pb.ApplyConfigResponse, pb.PatchConfigResponse, pb.RollbackResponse)
 
 
 def _guarded(
@@ -75,22 +78,24 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
         self._gateway = gateway
         self._streams = 0
         self._stopping = asyncio.Event()
+        self._waiting: set[asyncio.Task[Any]] = set()  # streams of packets, for the next batch
 
     def stop(self) -> None:
         """End the streams: each tells its reader that the edge stops."""
         self._stopping.set()
+        for task in self._waiting:
+            task.cancel()
 
     # ------------------------------------------------------------------ configuration
 
     @_guarded
     async def ApplyConfig(self, request: pb.ApplyConfigRequest, context: Context) -> pb.ApplyConfigResponse:  # noqa: ARG002, N802
         """Replace the configuration."""
-        if len(request.document) > MAX_DOCUMENT:
-            raise MessageTooLargeError(f"the document has more than {MAX_DOCUMENT >> 20} MiB")
+        _check_size(request.document)
         applied = await self._gateway.apply(
             request.document, etag=request.etag, allow_unsupported=request.allow_unsupported, **_conditions(request)
         )
-        return pb.ApplyConfigResponse(**await self._applied(applied))
+        return await _told(pb.ApplyConfigResponse(), applied)
 
     @_guarded
     async def PatchConfig(self, request: pb.PatchConfigRequest, context: Context) -> pb.PatchConfigResponse:  # noqa: ARG002, N802
@@ -101,7 +106,7 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
             allow_unsupported=request.allow_unsupported,
             **_conditions(request),
         )
-        return pb.PatchConfigResponse(**await self._applied(applied))
+        return await _told(pb.PatchConfigResponse(), applied)
 
     @_guarded
     async def ConfirmConfig(self, request: pb.ConfirmConfigRequest, context: Context) -> pb.ConfirmConfigResponse:  # noqa: ARG002, N802
@@ -112,7 +117,7 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
     async def Rollback(self, request: pb.RollbackRequest, context: Context) -> pb.RollbackResponse:  # noqa: ARG002, N802
         """Apply an earlier revision again."""
         applied = await self._gateway.rollback(request.revision, etag=request.etag, **_conditions(request))
-        return pb.RollbackResponse(**await self._applied(applied))
+        return await _told(pb.RollbackResponse(), applied)
 
     @_guarded
     async def GetConfig(self, request: pb.GetConfigRequest, context: Context) -> pb.GetConfigResponse:  # noqa: ARG002, N802
@@ -129,13 +134,6 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
         token = requests.page_token("revisions", found[limit - 1].number) if len(found) > limit else ""
         return pb.ListRevisionsResponse(revisions=map(convert.revision, found[:limit]), next_page_token=token)
 
-    async def _applied(self, applied: Applied) -> dict[str, Any]:
-        return {
-            "revision": convert.revision(applied.revision),
-            "warnings": [convert.problem(item) async for item in _in_turns(applied.warnings)],
-            "changes": [convert.change(item) async for item in _in_turns(applied.changes)],
-        }
-
     # ------------------------------------------------------------------ packets
 
     @_guarded
@@ -146,6 +144,7 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
                 f"{len(request.packets):,} packets; at most {MAX_TRACED:,} can be traced at once",
                 [("packets", f"expected at most {MAX_TRACED:,}")],
             )
+        _check_size(request.candidate_document)
         traced = await self._gateway.trace(
             [_packet(item) for item in request.packets],
             candidate=request.candidate_document or None,
@@ -163,10 +162,31 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
     ) -> AsyncIterator[pb.InjectPacketsResponse]:
         """Packets into the edge's ports, a burst at a time."""
         try:
-            async for request in request_iterator:
+            async for request in self._until_stop(request_iterator):
                 yield self._injected(request)
         except Exception as error:  # noqa: BLE001 - every exception ends the call with a status
             await abort(context, error)
+
+    async def _until_stop(self, requests: AsyncIterator[Request]) -> AsyncIterator[Request]:
+        """The requests of a stream; raises StoppingError as soon as the edge stops, but for none that has come."""
+        task = asyncio.current_task()
+        assert task is not None, "gRPC runs each call in a task"
+        coming = aiter(requests)
+        while not self._stopping.is_set():
+            self._waiting.add(task)
+            try:
+                request = await anext(coming)
+            except StopAsyncIteration:
+                return
+            except asyncio.CancelledError:
+                if not self._stopping.is_set():
+                    raise
+                task.uncancel()
+                break
+            finally:
+                self._waiting.discard(task)
+            yield request
+        raise StoppingError("the edge stops")
 
     def _injected(self, request: pb.InjectPacketsRequest) -> pb.InjectPacketsResponse:
         if len(request.frames) > MAX_BATCH:
@@ -220,7 +240,9 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
             time=convert.timestamp(snapshot.time_ns),
             since=convert.timestamp(gateway.since_ns),
             revision=snapshot.revision,
-            ports=(convert.port_stats(name, counters) for name, counters in stats.ports.items()),
+            ports=(
+                convert.port_stats(name, counters, snapshot.links.get(name)) for name, counters in stats.ports.items()
+            ),
             drops=convert.drop_stats(stats.drops),
             sessions=convert.session_stats(stats),
             nat_addresses=convert.address_stats(stats.nat_addresses),
@@ -232,10 +254,8 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
                 message.nat_rules.append(row)
         return pb.GetStatsResponse(stats=message)
 
-    async def WatchEvents(  # noqa: N802
-        self, request: pb.WatchEventsRequest, context: Context
-    ) -> AsyncIterator[pb.WatchEventsResponse]:
-        """What happens, in batches."""
+    async def WatchEvents(self, request: pb.WatchEventsRequest, context: Context) -> AsyncIterator[bytes]:  # noqa: N802
+        """What happens, in batches; each a WatchEventsResponse as it is on the wire, see :func:`register`."""
         try:
             if self._streams >= MAX_STREAMS:
                 raise TooManyStreamsError(f"{MAX_STREAMS} streams of events are open already")
@@ -249,7 +269,7 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
         except Exception as error:  # noqa: BLE001 - every exception ends the call with a status
             await abort(context, error)
 
-    async def _watched(self, request: pb.WatchEventsRequest, context: Context) -> AsyncIterator[pb.WatchEventsResponse]:
+    async def _watched(self, request: pb.WatchEventsRequest, context: Context) -> AsyncIterator[bytes]:
         gateway, loop = self._gateway, asyncio.get_running_loop()
         writer = EventWriter(gateway, kinds_of(request.kinds))
         with gateway.watch(request.resume_token) as reader:
@@ -257,11 +277,38 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
             due = loop.time() + SIGN_OF_LIFE_S
             while not self._stopping.is_set():
                 batch = await reader.next(max(due - loop.time(), 0), self._stopping)
-                response = await writer.response(batch.events, batch.token)
+                events = await writer.events(batch.events)
                 quiet = loop.time() >= due and not self._stopping.is_set()
-                if response.events or quiet:
-                    yield response
+                if events or quiet:
+                    yield response(events, batch.token)
                     due = loop.time() + SIGN_OF_LIFE_S
+
+
+class _Handlers:
+    """Takes what the generated code would register, where it would register it."""
+
+    def __init__(self, service: EdgeService) -> None:
+        self.name = ""
+        self.by_method: dict[str, Any] = {}
+        edge_service_pb2_grpc.add_EdgeServiceServicer_to_server(service, self)  # type: ignore[no-untyped-call]
+
+    def add_generic_rpc_handlers(self, handlers: Any) -> None:
+        """The same once more."""
+
+    def add_registered_method_handlers(self, name: str, handlers: dict[str, Any]) -> None:
+        """All methods of a service."""
+        self.name, self.by_method = name, handlers
+
+
+def register(service: EdgeService, server: grpc.aio.Server) -> None:
+    """Have a server answer calls by this service: as the generated code does, but events are bytes already."""
+    handlers = _Handlers(service)
+    handlers.by_method["WatchEvents"] = grpc.unary_stream_rpc_method_handler(
+        service.WatchEvents, request_deserializer=pb.WatchEventsRequest.FromString, response_serializer=bytes
+    )
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(handlers.name, handlers.by_method),))
+    methods: Any = server  # whose stubs lack what follows
+    methods.add_registered_method_handlers(handlers.name, handlers.by_method)
 
 
 def _conditions(request: Any) -> dict[str, Any]:
@@ -278,6 +325,22 @@ def _conditions(request: Any) -> dict[str, Any]:
         "comment": requests.comment(request.comment),
         "leader_epoch": request.leader_epoch,
     }
+
+
+async def _told(response: Told, applied: Applied) -> Told:
+    """What a change did.  Each message is put where it belongs at once: copying all of them would be one long call."""
+    response.revision.CopyFrom(convert.revision(applied.revision))
+    async for problem in _in_turns(applied.warnings):
+        response.warnings.append(convert.problem(problem))
+    async for change in _in_turns(applied.changes):
+        response.changes.append(convert.change(change))
+    return response
+
+
+def _check_size(document: str) -> None:
+    """Raises MessageTooLargeError for a document of more characters than can be taken."""
+    if len(document) > MAX_DOCUMENT:
+        raise MessageTooLargeError(f"the document has more than {MAX_DOCUMENT >> 20} MiB")
 
 
 def _packet(given: packet_pb2.PacketInput) -> str | tuple[str, bytes]:

@@ -7,15 +7,15 @@ import click
 from edge.cli.common import EdgeCommand, ExitCode, allow_unsupported_option, edge_argument
 from edge.errors import EdgeError
 
-_START_FAILURES = frozenset({"CANNOT_LISTEN", "PORT_FAILED", "STORAGE_FAILED"})
+_FAILURES = frozenset({"CANNOT_LISTEN", "FORWARDING_FAILED", "PORT_FAILED", "STORAGE_FAILED"})
 
 
 class ServeCommand(EdgeCommand):
-    """A service that cannot take its place exits 3, one that is told wrong 2."""
+    """A service that cannot take its place, or hold it, exits 3, one that is told wrong 2."""
 
     def exit_code(self, error: EdgeError) -> ExitCode:
         """How the command ends because of ``error``."""
-        return ExitCode.UNREACHABLE if error.reason in _START_FAILURES else ExitCode.USAGE
+        return ExitCode.UNREACHABLE if error.reason in _FAILURES else ExitCode.USAGE
 
 
 @click.command(
@@ -67,13 +67,16 @@ def command(
     import asyncio
     from pathlib import Path
 
-    from edge.api.client import tls_files
     from edge.serving import ServeSettings, serve
 
-    try:
-        tls = tls_files(tls_cert, tls_key, tls_ca)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
+    tls = None
+    if tls_cert or tls_key or tls_ca:
+        from edge.api.client import tls_files
+
+        try:
+            tls = tls_files(tls_cert, tls_key, tls_ca)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
     settings = ServeSettings(
         file=edge,
         listen=listen,

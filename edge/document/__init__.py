@@ -26,7 +26,7 @@ from edge.document.text import Source, TextError, decode, parse
 from edge.errors import DocumentError, Problem
 from edge.model import EdgeConfig
 
-__all__ = ["LoadedDocument", "from_data", "load", "loads"]
+__all__ = ["LoadedDocument", "from_data", "load", "loads", "read_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +85,19 @@ def load(path: str | os.PathLike[str], *, allow_unsupported: bool = False) -> Lo
 
     ``allow_unsupported`` turns NOT_EMULATED errors into warnings.  Raises DocumentError with every problem found.
     """
+    return loads(read_text(path), file=os.fspath(path), allow_unsupported=allow_unsupported)
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The text of an edge file.  Raises DocumentError when it cannot be read."""
     file = os.fspath(path)
     try:
-        raw = FilePath(path).read_bytes()
+        return decode(FilePath(path).read_bytes())
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise DocumentError([Problem("UNREADABLE", "", f"cannot be read: {reason}", file=file)]) from None
-    try:
-        text = decode(raw)
     except TextError as error:
         raise DocumentError(to_problems(error.findings, file, error.places)) from None
-    del raw
-    return loads(text, file=file, allow_unsupported=allow_unsupported)
 
 
 def loads(text: str, *, file: str | None = None, allow_unsupported: bool = False) -> LoadedDocument:

@@ -57,14 +57,9 @@ class Gateway(Lifecycle):
 
     def counters(self, *, rules: bool) -> Counters:
         """Every counter, those of rules on request."""
-        with self.edge.turn():
-            return Counters(
-                time.time_ns(),
-                self.edge.revision,
-                self.edge.config,
-                self.edge.stats(),
-                self.edge.rule_counters() if rules else {},
-            )
+        links = {} if self.forwarding is None else self.forwarding.link_counters()
+        time_ns, found = time.time_ns(), self.edge.counted(rules=rules)
+        return Counters(time_ns, found.revision, found.config, found.stats, found.rules, links)
 
     def rule_name(self, rule_id: str) -> str:
         """The name of a rule of the running configuration, '' for an id that it does not have."""
@@ -121,6 +116,7 @@ class Gateway(Lifecycle):
             tables=tables,
             ignore_sessions=ignore_sessions,
             names=self._names_of,
+            neighbour_of=None if self.forwarding is None or config is not None else self.forwarding.neighbour_of,
         )
         if config is not None:
             self._retire(config)

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypeVar
 from edge.compiler import Tables, compile_tables
 from edge.errors import (
     ConfirmationPendingError,
+    EdgeError,
     EtagMismatchError,
     ManagedError,
     MissingEtagError,
@@ -199,16 +200,27 @@ class Lifecycle:
         return await self._exclusive(self._rollback(number, conditions))
 
     async def _rollback(self, number: int, conditions: Conditions) -> Applied:
+        try:
+            found = await self._to_restore(number, conditions)
+        except EdgeError:
+            if not conditions.validate_only:
+                self.applies["refused"] += 1
+            raise
+        again = Base(found.etag, found.packed, found.allow_unsupported)
+        return await self._change(Order(again, found.allow_unsupported), conditions, found.number)
+
+    async def _to_restore(self, number: int, conditions: Conditions) -> StoredRevision:
+        """The revision that is meant.  Raises RevisionUnknownError, and what :meth:`_admit` does."""
         self._admit(conditions)
         running = self._running.info.number
-        found = await asyncio.to_thread(self.store.get, number) if number else None
-        if not number:
+        if number:
+            found = await asyncio.to_thread(self.store.get, number)
+        else:
             found = await asyncio.to_thread(self.store.confirmed_before, running)
         if found is None:
             which = f"no revision {number} is stored" if number else f"there is none before revision {running}"
             raise RevisionUnknownError(which)
-        again = Base(found.etag, found.packed, found.allow_unsupported)
-        return await self._change(Order(again, found.allow_unsupported), conditions, found.number)
+        return found
 
     async def confirm(self, etag: str) -> RevisionInfo:
         """Keep a change that waits for it.  Raises MissingEtagError, EtagMismatchError,

@@ -9,7 +9,7 @@ from edge.errors import InvalidPacketError, PacketSyntaxError
 from edge.model import EdgeConfig
 from edge.runtime import Edge
 from edge.state import SessionMatch
-from edge.trace import RuleNames, TraceError, Tracer, TraceResult
+from edge.trace import RuleNames, TraceError, TraceNeighbour, Tracer, TraceResult
 
 
 def trace_packets(
@@ -21,8 +21,10 @@ def trace_packets(
     tables: Tables | None,
     ignore_sessions: bool,
     names: Callable[[EdgeConfig], RuleNames] = RuleNames,
+    neighbour_of: Callable[[str, bytes], TraceNeighbour | None] | None = None,
 ) -> tuple[int, list[TraceResult]]:
     """The revision that judged them, and a result for each passage, under ``config`` or what runs.
+    ``neighbour_of`` tells whom a frame is given to that leaves by a port.
 
     Raises InvalidPacketError with a violation for each packet that cannot be read or sent.
     """
@@ -32,7 +34,7 @@ def trace_packets(
         copy.delete_sessions(SessionMatch())
     if config is not None:
         copy.commit(copy.prepare(config, tables=tables))
-    tracer = Tracer(copy, now_ns=now_ns, names=names(copy.config))
+    tracer = Tracer(copy, now_ns=now_ns, names=names(copy.config), neighbour_of=neighbour_of)
     results: list[TraceResult] = []
     wrong: list[tuple[str, str]] = []
     for number, packet in enumerate(packets):

@@ -75,6 +75,7 @@ class LinkCount(IntEnum):
     TABLE_FULL = 18
     EVICTED = 19
     OUTBOX_FULL = 20
+    TOO_BIG = 21
 
 
 @dataclass(slots=True, eq=False)

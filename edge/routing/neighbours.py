@@ -238,7 +238,7 @@ class LinkLayer(Machine):
             self._defend(port, arp.sender, now)
             return LinkVerdict.TAKEN
         if not arp.is_reply and self.links.is_mine(port, state.mac, arp.target):
-            if not nameless and not self.links.is_station(port, arp.sender):
+            if not nameless and not self._may_ask(port, arp.sender):
                 return state.take(LinkCount.IGNORED)
             if not self._has_time_for(port, arp.sender, now):
                 return LinkVerdict.DROPPED
@@ -259,6 +259,14 @@ class LinkLayer(Machine):
         solicited = asked and to == arp.target_mac == state.mac
         self._confirm(known, arp.sender_mac, now, solicited=solicited, override=True)
         return state.take(LinkCount.REPLIES_IN)
+
+    def _may_ask(self, port: int, sender: IPv4Address) -> bool:
+        """Who asks by an address of another network (Linux does, arp_announce 0) is answered, as Linux and FreeBSD do:
+        the reply needs its MAC address only, and nothing is learned.  Nobody asks by what no station is called."""
+        if self.links.is_station(port, sender):
+            return True
+        group = int(sender) >= 0xE0000000
+        return self.links.subnet_of(port, sender) is None and not group and int(sender) >> 24 not in (0, 127)
 
     def _discovery(self, port: int, station: bytes, packet: bytes, now: int) -> LinkVerdict:
         state = self.table.ports[port]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import replace
 
-from edge.store.revision import MAX_REVISIONS, RevisionInfo, StoredRevision
+from edge.store.revision import MAX_BYTES, MAX_REVISIONS, RevisionInfo, StoredRevision
 
 
 class MemoryStore:
-    """Revisions that end with the process."""
+    """Revisions that end with the process; so many are kept, and so many bytes of packed documents."""
 
-    def __init__(self, *, max_revisions: int = MAX_REVISIONS) -> None:
-        self._max = max_revisions
+    def __init__(self, *, max_revisions: int = MAX_REVISIONS, max_bytes: int = MAX_BYTES) -> None:
+        self._bounds = max_revisions, max_bytes
         self._revisions: dict[int, StoredRevision] = {}
         self._last = self._epoch = 0
 
@@ -21,11 +21,19 @@ class MemoryStore:
         self._revisions[revision.number] = revision
         self._last = revision.number
         self._epoch = max(self._epoch, revision.leader_epoch)
-        kept = self.latest_confirmed()
-        for number in list(self._revisions)[: -self._max]:
-            if kept is None or number != kept.number:
-                del self._revisions[number]
+        self._prune()
         return _done()
+
+    def _prune(self) -> None:
+        """As the store on a disk: the newest stay that fit, the last one and the last confirmed one in any case."""
+        most, room = self._bounds
+        kept = self.latest_confirmed()
+        held = 0
+        for place, (number, revision) in enumerate(reversed(list(self._revisions.items()))):
+            held += len(revision.packed)
+            needed = number == self._last or (kept is not None and number == kept.number)
+            if not needed and (place >= most or held > room):
+                del self._revisions[number]
 
     def confirm(self, number: int) -> Future[None]:
         """See Store."""

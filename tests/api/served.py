@@ -14,11 +14,12 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from edge.api.server import Address, Server, parse_address
+from edge.api.server import Server
 from edge.api.tls import TlsFiles
-from edge.benchmarks import udp_frame
+from edge.bench.frames import udp_frame
 from edge.gateway import Gateway
 from edge.gateway.workshop import Workshop
+from edge.listening import Address, parse_address
 from edge.store import MemoryStore
 from edge.v1 import edge_service_pb2_grpc, packet_pb2
 from tests.support import SAMPLE

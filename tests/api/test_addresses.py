@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.api.server import Address, ListenError, Server, _remove_stale_socket, parse_address
+from edge.api.server import Server, _remove_stale_socket
+from edge.listening import Address, ListenError, parse_address
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,9 @@ def test_an_address_is_read_and_written(text: str, address: Address, local: bool
     assert address.local == local
 
 
-@pytest.mark.parametrize("text", ["", "7440", ":7440", "host:", "host:65536", "host:-1", "::1:7440", "unix:", "h:1x"])
+@pytest.mark.parametrize(
+    "text", ["", "7440", ":7440", "host:", "host:65536", "host:-1", "::1:7440", "unix:", "h:1x", "h:٣", "[h]:1"]
+)
 def test_what_is_no_address_is_refused_with_what_was_expected(text: str) -> None:
     with pytest.raises(ListenError, match=r"expected"):
         parse_address(text)

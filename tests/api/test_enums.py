@@ -11,6 +11,7 @@ from edge.diff import ChangeKind
 from edge.errors import Severity
 from edge.events import ConfigCause
 from edge.state import SessionEndCause
+from edge.trace import NEIGHBOUR_STATES
 from edge.v1 import config_pb2, event_pb2, packet_pb2, trace_pb2
 from edge.verdicts import Reason, Stage, StepResult, Verdict
 
@@ -35,6 +36,7 @@ def test_every_number_means_the_same_name(wire: Any, prefix: str, model: Any, nu
     [
         (event_pb2.ConfigEventCause, "CONFIG_EVENT_CAUSE_", [cause.name for cause in ConfigCause]),
         (config_pb2.ChangeKind, "CHANGE_KIND_", [kind.value for kind in ChangeKind]),
+        (trace_pb2.NeighbourState, "NEIGHBOUR_STATE_", list(NEIGHBOUR_STATES)),
         (config_pb2.Severity, "SEVERITY_", [name.upper() for name in Severity.__args__]),
     ],
 )

@@ -62,5 +62,5 @@ def test_every_reason_of_a_service_has_its_status() -> None:
     ]
     bases = {"EDGE_ERROR", "CHANGE_REFUSED"}
     of_files = {"INVALID_CAPTURE", "LINKTYPE_UNSUPPORTED", "INVALID_TEST_FILE"}
-    of_the_process = {"CANNOT_LISTEN", "INVALID_ADDRESS", "PORT_FAILED"}
+    of_the_process = {"CANNOT_LISTEN", "FORWARDING_FAILED", "INVALID_ADDRESS", "PORT_FAILED"}
     assert {item.reason for item in classes} - bases - of_files - of_the_process <= CODES.keys()

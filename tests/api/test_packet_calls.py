@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import grpc
 import pytest
 
+from edge.api import server
 from edge.errors import ResourceError
+from edge.state import LinkCounters
 from edge.v1 import edge_service_pb2 as pb
 from edge.v1 import packet_pb2, trace_pb2
 from edge.verdicts import Reason, Verdict
@@ -84,6 +87,14 @@ def test_a_candidate_is_traced_under_without_being_applied(served: ServedEdge) -
     assert served.stub.Trace(pb.TraceRequest(packets=[{"text": WEB}])).packets[0].verdict == packet_pb2.VERDICT_ALLOW
     found = refused(served.stub.Trace, pb.TraceRequest(packets=[{"text": WEB}], candidate_document=text))
     expect(found, "INVALID_ARGUMENT", "INVALID_DOCUMENT", "dns")
+
+
+def test_a_candidate_beyond_the_limit_is_refused(served: ServedEdge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.api.service.MAX_DOCUMENT", 1 << 20)
+    request = pb.TraceRequest(packets=[{"text": WEB}], candidate_document=" " * ((1 << 20) + 1))
+    found = refused(served.stub.Trace, request)
+    expect(found, "RESOURCE_EXHAUSTED", "MESSAGE_TOO_LARGE")
+    assert found.text == "the document has more than 1 MiB"
 
 
 def test_rules_are_told_by_the_names_that_they_have_now(served: ServedEdge) -> None:
@@ -238,11 +249,36 @@ def test_a_stream_that_is_cut_between_batches_leaves_whole_batches(served: Serve
     assert created % 16 == 0
 
 
+def test_an_open_stream_ends_when_the_edge_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once: nothing is under way, so there is nothing to wait for."""
+    monkeypatch.setattr(server, "GRACE_S", 3_600.0)
+    asked = threading.Event()
+
+    def batches() -> Iterator[pb.InjectPacketsRequest]:
+        yield pb.InjectPacketsRequest(frames=[out_frame()])
+        asked.wait(WAIT_S)
+
+    with serving() as served:
+        call = served.stub.InjectPackets(batches(), timeout=WAIT_S)
+        assert len(next(call).outcomes) == 1
+        served.run(served.server.stop())  # raises TimeoutError where it lasts
+        with pytest.raises(grpc.RpcError) as error:
+            next(call)
+        asked.set()
+        expect(Refused(error.value), "UNAVAILABLE", "STOPPING")
+
+
 def test_the_forwarder_is_asked_where_there_is_one(served: ServedEdge) -> None:
     asked = []
 
     class Forwarder:
         def rebind(self, config: object) -> None: ...
+
+        def link_counters(self) -> dict[str, LinkCounters]:
+            return {}
+
+        def neighbour_of(self, port: str, frame: bytes) -> None:
+            """Nobody."""
 
         def inject(self, frames: list[tuple[str, bytes]], now_ns: int, outputs: bool) -> list[object]:
             asked.append((frames, outputs))

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from grpc_health.v1 import health
 
-from edge.api.server import ListenError, Server, parse_address
+from edge.api.server import Server
+from edge.listening import ListenError, parse_address
 from edge.v1 import edge_service_pb2 as pb
 from tests.api.served import serving
 

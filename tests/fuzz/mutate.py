@@ -19,13 +19,19 @@ LARGEST = 1 << 16
 
 def mutated(random: Random, pool: list[bytes]) -> bytes:
     """One file of the pool with a few things changed, and now and then compressed."""
-    data = bytearray(random.choice(pool))
-    for _ in range(random.choice((1, 1, 2, 3, 6))):
-        change(random, data, pool)
+    data = changed(random, pool)
     packed = random.randrange(16)
     if packed == 0:
         return gzip.compress(data, 1)
-    return zstd.compress(bytes(data)) if packed == 1 else bytes(data[:LARGEST])
+    return zstd.compress(data) if packed == 1 else data[:LARGEST]
+
+
+def changed(random: Random, pool: list[bytes]) -> bytes:
+    """One input of the pool with a few things changed."""
+    data = bytearray(random.choice(pool))
+    for _ in range(random.choice((1, 1, 2, 3, 6))):
+        change(random, data, pool)
+    return bytes(data)
 
 
 def change(random: Random, data: bytearray, pool: list[bytes]) -> None:

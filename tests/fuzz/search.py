@@ -23,7 +23,9 @@ COMPARED_EVENTS = 200
 COMPARED_SHARE = 0.1
 """Part of the time in which the beginning of a story is played to the reference too."""
 LARGEST_TEXT = 16_384
-TARGETS = ("packets", "sequences", "documents", "captures", "packet_text")
+TARGETS = ("packets", "sequences", "documents", "captures", "packet_text", "neighbours", "vnet", "forwarding")
+DRIVEN = ("vnet", "forwarding")
+"""Targets that only the drivers reach, see tests/fuzz/native: they run where those are built."""
 
 
 def corpus(target: str) -> list[bytes]:
@@ -94,12 +96,14 @@ def search_frames(target: str, seconds: float, seed: int, shared: Shared) -> Non
 
 def search_files(target: str, seconds: float, seed: int, shared: Shared) -> None:
     """Files made of files; one that makes native code go a new way is kept for more."""
-    from tests.fuzz.mutate import mutated
+    from tests.fuzz.links import mutated_story
+    from tests.fuzz.mutate import changed, mutated
 
+    make = {"captures": mutated, "vnet": changed}.get(target, mutated_story)
     random, run, pool, found = Random(seed), runner(target), corpus(target), steps_found()
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        data = mutated(random, pool)
+        data = make(random, pool)
         before = 0 if found is None else found.value
         shared.begin(data)
         run(data)
@@ -129,7 +133,8 @@ def search_texts(target: str, seconds: float, seed: int, shared: Shared) -> None
 def main() -> int:
     """The command."""
     target, seconds, seed, path = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
-    searches = {"packets": search_frames, "sequences": search_frames, "captures": search_files}
+    searches = {"packets": search_frames, "sequences": search_frames}
+    searches |= dict.fromkeys(("captures", "neighbours", "vnet", "forwarding"), search_files)
     searches.get(target, search_texts)(target, seconds, seed, Shared(path))
     sys.stdout.flush()
     os._exit(0)  # nothing is left to be put away, and sanitizers would look for it

@@ -17,8 +17,10 @@ from random import Random
 from edge.packets import build_frame, format_frame, parse_packet
 from edge.runtime import Edge
 from tests.fuzz.edges import edges
+from tests.fuzz.links import LinkEvent, link_story, mac, to_port
 from tests.fuzz.mutate import zstd
 from tests.fuzz.story import CHANGE, ECHO, FRAME, Event, written
+from tests.links import advertisement, reply, request, solicitation
 from tests.model.traffic import PacketEvent, Traffic
 from tests.model.universe import Universe, surroundings
 
@@ -151,7 +153,79 @@ def packet_text(random: Random) -> Iterator[bytes]:
     yield from (format_frame(frame).encode() for _, frame, _ in traffic(random, 1, 8))
 
 
+def hosts(number: int) -> Iterator[tuple[int, bytes]]:
+    """Ports of an edge, each with what hosts on its link say to it: of ARP and of neighbour discovery."""
+    routing = edges()[number].routing
+    for port, link in enumerate((*routing.uplinks, *routing.networks)):
+        for subnet in link.subnets:
+            gateway = getattr(subnet, "primary", None) or subnet.gateway
+            host = gateway + 1
+            if gateway.version == 4:
+                yield port, request(str(host), str(gateway))
+                yield port, reply(str(host), str(gateway), to=mac(port))
+                yield port, request(str(host), str(host))
+            else:
+                yield port, solicitation(str(host), str(gateway))
+                yield port, advertisement(str(host), str(gateway), to=mac(port))
+
+
+def neighbours(random: Random) -> Iterator[bytes]:
+    """Who is where, packets for them, time, and a port that comes back."""
+    for number in range(len(edges())):
+        ports = edges()[number].ports
+        story = [LinkEvent(0, port, 10, frame) for port, frame in hosts(number)]
+        for port, frame, _ in traffic(random, number, 8):
+            if len(frame) < 200 and frame[12:14] in (b"\x08\0", b"\x86\xdd"):
+                story.append(LinkEvent(1, ports.index(port), random.choice((0, 100, 2000)), frame))
+        story.insert(len(story) // 2, LinkEvent(3, 0, 0, b""))
+        story.append(LinkEvent(3, 0, 0, b""))
+        yield link_story(number, [*story, LinkEvent(2, 0, 40_000, b"")])
+
+
+def large(kind: str, payload: int) -> bytes:
+    """A packet with so much of a payload."""
+    ends = "[2001:db8:a::2]:1030 > [2001:db8:9::9]:80" if "6" in kind else "10.0.0.2:1030 > 192.0.2.1:80"
+    flags = " A seq=7 ack=8" if kind.startswith("tcp") else ""
+    return build_frame(parse_packet(f"{kind[:3]} {ends}{flags} len={payload}"))
+
+
+def vnet_header(kind: str, size: int) -> bytes:
+    """That of a packet to be cut."""
+    ip = 40 if "6" in kind else 20
+    field, tcp = (16, 20) if kind.startswith("tcp") else (6, 8)
+    gso = {"tcp": 1, "tcp6": 4, "udp": 5, "udp6": 5}[kind]
+    return struct.pack("=BBHHHH", 1, gso, 14 + ip + tcp, size, 14 + ip, field)
+
+
+def vnet(_random: Random) -> Iterator[bytes]:
+    """Large packets of each kind, and small ones without a checksum."""
+    for kind in ("tcp", "tcp6", "udp", "udp6"):
+        for payload, size in ((600, 200), (601, 600), (1, 1), (0, 1400)):
+            yield vnet_header(kind, size) + large(kind, payload)
+        yield vnet_header(kind, 0)[:1] + b"\0" + vnet_header(kind, 0)[2:] + large(kind, 30)
+
+
+def forwarding(random: Random) -> Iterator[bytes]:
+    """Traffic between hosts that are known to the link layer, some of it to be cut, and time between."""
+    for number in range(len(edges())):
+        ports = edges()[number].ports
+        story = [LinkEvent(0, port, 0, frame) for port, frame in hosts(number)]
+        for port, frame, _ in traffic(random, number, 14):
+            if len(frame) < 250:
+                at = ports.index(port)
+                story.append(LinkEvent(0, at, 0, to_port(at, frame)))
+                story.append(LinkEvent(1, 0, random.choice((0, 1, 500)), b""))
+        if number % 2 == 0:
+            kind = random.choice(("tcp", "udp"))
+            port = ports.index("LAN")
+            story.append(LinkEvent(2, port, 0, vnet_header(kind, 100) + to_port(port, large(kind, 350))))
+        yield link_story(number, story)
+
+
 SEEDS = {
+    "neighbours": neighbours,
+    "vnet": vnet,
+    "forwarding": forwarding,
     "packets": packets,
     "sequences": sequences,
     "documents": documents,

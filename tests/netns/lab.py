@@ -26,8 +26,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from tests.closing import Closing
 
 ROOT = Path(__file__).resolve().parents[2]
 CLONE_NEWNET = 0x40000000
@@ -143,7 +144,7 @@ class EdgeProcess:
             file.close()
 
 
-class Lab:
+class Lab(Closing):
     """``with Lab() as lab:`` has the three namespaces; ``lab.start()`` an edge between them."""
 
     def __init__(self, *, offload: bool = True) -> None:
@@ -202,14 +203,6 @@ class Lab:
         for device in ("e0", "e1"):
             shown += self.middle.run("cat", f"/proc/sys/net/ipv6/conf/{device}/disable_ipv6")
         return shown
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Leave nothing."""

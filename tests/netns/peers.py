@@ -8,9 +8,8 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
+from tests.closing import Closing
 from tests.netns.lab import Space
 
 REACHED, REFUSED, SILENT = "reached", "refused", "silent"
@@ -68,8 +67,16 @@ def ping(attempt: Attempt, patience_s: float) -> tuple[str, str]:
     return (REFUSED if "filtered" in done.stdout or "nreachable" in done.stdout else SILENT), done.stdout
 
 
-class Answerer:
-    """Answers on each of the addresses and ports of a namespace, TCP and UDP, by saying whom it sees."""
+def plainly(_: bytes, __: socket.SocketKind, text: str) -> bytes:
+    """Just the text."""
+    return text.encode()
+
+
+class Answerer(Closing):
+    """Answers on each of the addresses and ports of a namespace, TCP and UDP, by saying whom it sees.
+
+    ``speak`` puts that into an answer to what came: request, kind of socket, text.
+    """
 
     def __init__(
         self,
@@ -77,14 +84,17 @@ class Answerer:
         addresses: Iterable[str],
         ports: Iterable[int],
         heard: Callable[[str, int, bytes], None] | None = None,
+        speak: Callable[[bytes, socket.SocketKind, str], bytes] = plainly,
     ) -> None:
         self._heard = heard
+        self._speak = speak
         self._selector = selectors.DefaultSelector()
         self._places = [(address, port) for address in addresses for port in ports]
         with space.inside():
             for place in self._places:
-                self._open(socket.socket(socket.AF_INET, socket.SOCK_STREAM), place)
-                self._open(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), place)
+                family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
+                self._open(socket.socket(family, socket.SOCK_STREAM), place)
+                self._open(socket.socket(family, socket.SOCK_DGRAM), place)
         self._stopping, self._stop = socket.socketpair()
         self._selector.register(self._stopping, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._work)
@@ -113,22 +123,17 @@ class Answerer:
                     data, peer = ready.recvfrom(2000)
                     if self._heard is not None:
                         self._heard(peer[0], key.data[1], data)
-                    ready.sendto(seen(peer, key.data), peer)
+                    ready.sendto(self._speak(data, socket.SOCK_DGRAM, seen(peer, key.data)), peer)
 
-    @staticmethod
-    def _answer_stream(listener: socket.socket) -> None:
+    def _answer_stream(self, listener: socket.socket) -> None:
         near, peer = listener.accept()
         with near:
             near.settimeout(LONG_S)
-            near.recv(100)
-            near.sendall(seen(peer, near.getsockname()))
+            data = near.recv(4096)
+            near.sendall(self._speak(data, socket.SOCK_STREAM, seen(peer, near.getsockname())))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """No more answers."""
         self._stop.close()
         self._thread.join()
         for key in list(self._selector.get_map().values()):
@@ -137,5 +142,11 @@ class Answerer:
         self._selector.close()
 
 
-def seen(peer: tuple[str, int], near: tuple[str, int]) -> bytes:
-    return f"{peer[0]} > {near[0]}:{near[1]}".encode()
+def seen(peer: tuple[str, int], near: tuple[str, int]) -> str:
+    """Whom an answerer sees, as :func:`tests.netns.prediction.predicted` writes it."""
+    return f"{bracketed(peer[0])} > {bracketed(near[0])}:{near[1]}"
+
+
+def bracketed(address: str) -> str:
+    """As it stands before a port."""
+    return f"[{address}]" if ":" in address else address

@@ -23,7 +23,8 @@ def report(edge: Edge, forwarder: Forwarder) -> str:
         reasons = {reason.name: count for reason, count in edge.stats().reasons.items()}
         sessions = len(edge.sessions())
     ports = {name: asdict(status) for name, status in forwarder.ports.items()}
-    return json.dumps({"ports": ports, "reasons": reasons, "sessions": sessions})
+    links = {name: asdict(counters) for name, counters in forwarder.link_counters().items()}
+    return json.dumps({"ports": ports, "links": links, "reasons": reasons, "sessions": sessions})
 
 
 def say(line: str) -> None:

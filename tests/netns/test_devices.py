@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.netns.lab import ROOT, EdgeProcess, Lab, wait_for
+from tests.serve.process import PATIENCE_S
+from tests.support import SAMPLE
 
 pytestmark = pytest.mark.needs("netns", "nft")
 
@@ -107,3 +110,33 @@ def test_two_edges_cannot_have_one_interface() -> None:
         assert "another edge has it" in refusal(lab, "LAN=link:e0")
         assert is_up(edge, "LAN")
         wait_for("the internet", lambda: reaches(lab))
+
+
+FORWARDS_NO_LONGER = """
+import sys
+from edge.cli.__main__ import main
+from edge.runtime import Edge
+
+def fail(self, ports):
+    raise MemoryError("no room")
+
+Edge.forward = fail
+sys.argv = ["t1edge", "serve", *sys.argv[1:]]
+sys.exit(main())
+"""
+
+
+def test_a_service_that_can_forward_no_longer_ends_and_leaves_the_interfaces_as_they_were(tmp_path: Path) -> None:
+    file = tmp_path / "edge.yaml"
+    file.write_text(SAMPLE)
+    with Lab() as lab:
+        before = lab.state()
+        command = ["ip", "netns", "exec", lab.middle.name, sys.executable, "-c", FORWARDS_NO_LONGER, str(file)]
+        options = ["--listen", f"unix:{tmp_path / 'edge.sock'}", "--metrics", "none", "--port", "LAN-ACME=link:e0"]
+        done = subprocess.run(
+            [*command, *options], cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE_S
+        )
+        assert done.returncode == 3, done.stderr
+        assert "stopped forwarding" in done.stderr.splitlines()[-1]
+        assert "no room" in done.stderr.splitlines()[-1]
+        assert lab.state() == before

@@ -178,6 +178,77 @@ def test_connections_fit_a_device_that_carries_less_than_the_edge() -> None:
         assert edge.ask()["ports"]["INTERNET"]["counters"]["tx_dropped"] == 0
 
 
+def pings(space: Space, size: int, address: str, *options: str) -> str:
+    return space.run("ping", "-s", str(size), "-c", "3", "-i", "0.05", "-W", "2", *options, address, check=False)
+
+
+def test_what_a_device_does_not_carry_is_cut_or_its_sender_hears_how_much_it_does() -> None:
+    """The edge allows 1500 bytes, the device towards the server 1300."""
+    with Lab() as narrow:
+        narrow.middle.run("ip", "link", "set", "e1", "mtu", "1300")
+        narrow.server.run("ip", "link", "set", "s0", "mtu", "1300")
+        edge = narrow.start()
+        assert " 0% packet loss" in pings(narrow.client, 1400, INTERNET, "-M", "dont")
+        refused = pings(narrow.client, 1400, INTERNET, "-M", "do")
+        assert "mtu = 1300" in refused or "mtu=1300" in refused, refused
+        assert "cache expires" in narrow.client.run("ip", "route", "get", INTERNET)
+        assert " 0% packet loss" in pings(narrow.client, 1200, INTERNET, "-M", "do")
+        narrow.client.run("ping", "-6", "-s", "1400", "-c", "2", "-i", "0.05", "-W", "2", INTERNET_6, check=False)
+        assert "mtu 1300" in narrow.client.run("ip", "-6", "route", "get", INTERNET_6)
+        assert edge.ask()["links"]["INTERNET"]["drops"]["TOO_BIG"] >= 2
+        assert edge.ask()["ports"]["INTERNET"]["counters"]["tx_dropped"] == 0
+
+
+@pytest.mark.parametrize("discover", [IP_PMTUDISC_DO, IP_PMTUDISC_DONT])
+def test_segments_larger_than_a_device_carries(discover: int) -> None:
+    """Nobody has announced an MSS that fits, for the device became narrow later: each segment is told of, or cut."""
+    with Lab() as narrow:
+        edge = narrow.start()
+        listening = narrow.server.socket(socket.AF_INET, socket.SOCK_STREAM, (INTERNET, 5201))
+        near = narrow.client.socket(socket.AF_INET, socket.SOCK_STREAM)
+        with listening, near:
+            listening.listen()
+            near.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, discover)
+            near.connect((INTERNET, 5201))
+            far, _ = listening.accept()
+            with far:
+                narrow.middle.run("ip", "link", "set", "e1", "mtu", "1300")
+                wait_for("the port is up again", lambda: edge.ask()["ports"]["INTERNET"]["up"])
+                transfer(near, far, SIZE // 8)
+        assert edge.ask()["ports"]["INTERNET"]["counters"]["tx_dropped"] == 0
+        assert bad_checksums(narrow.server) == bad_checksums(narrow.client) == 0
+
+
+@pytest.mark.parametrize(("mtu", "burst", "count"), [(1500, 64, 4800), (9000, 8, 1200), (65535, 1, 200)])
+def test_every_slot_of_the_rings_in_order(mtu: int, burst: int, count: int) -> None:
+    """More datagrams than there are slots, of all sizes, in bursts that the server's socket has room for: each arrives,
+    as it was, behind the one before."""
+    with Lab() as made:
+        for space, device in (
+            (made.client, "c0"), (made.middle, "e0"), (made.middle, "e1"), (made.server, "s0"),
+        ):  # fmt: skip
+            space.run("ip", "link", "set", device, "mtu", str(mtu))
+        edge = made.start(mtu=mtu)
+        assert " 0% packet loss" in made.client.run("ping", "-c", "1", "-W", "5", INTERNET)  # all neighbours are known
+        server = made.server.socket(socket.AF_INET, socket.SOCK_DGRAM, (INTERNET, 5355))
+        client = made.client.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        data = PATTERN * (mtu // len(PATTERN) + 1)
+        with server, client:
+            for first in range(0, count, burst):
+                wanted = [
+                    number.to_bytes(4, "big") + data[: number * 997 % (mtu - 28 - 4 + 1)]
+                    for number in range(first, first + burst)
+                ]
+                for datagram in wanted:
+                    client.sendto(datagram, (INTERNET, 5355))
+                assert [server.recv(65536) for _ in wanted] == wanted
+        assert all(
+            port["counters"][dropped] == 0
+            for port in edge.ask()["ports"].values()
+            for dropped in ("rx_dropped", "tx_dropped")
+        )
+
+
 def test_fragments_pass_both_ways(lab: Lab) -> None:
     server = lab.server.socket(socket.AF_INET, socket.SOCK_DGRAM, (INTERNET, 5354))
     client = lab.client.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -20,13 +20,13 @@ from typing import Any
 
 import pytest
 
-from edge.trace import TraceResult
 from edge.v1 import config_pb2
 from edge.v1 import edge_service_pb2 as pb
-from edge.verdicts import Verdict
 from tests.netns.lab import Lab, Space
 from tests.netns.peers import LONG_S, REACHED, REFUSED, SHORT_S, SILENT, Answerer, Attempt
-from tests.serve.process import Service, Wire, wait_for
+from tests.netns.prediction import predicted, traced
+from tests.netns.served import populated, serve
+from tests.serve.process import Wire, wait_for
 
 pytestmark = pytest.mark.needs("netns", "nft")
 
@@ -112,38 +112,8 @@ def policy(*, probes: int = 0, rules: int = 0) -> str:
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    with Lab() as made:
-        for address in CLIENTS[1:]:
-            made.client.run("ip", "address", "add", f"{address}/24", "dev", "c0")
-        for address in SERVERS[1:]:
-            made.server.run("ip", "address", "add", f"{address}/32", "dev", "lo")
-        # As a router does: who asks for a neighbour is its address on the link, not the source of what waits for it.
-        with made.server.inside():
-            Path("/proc/sys/net/ipv4/conf/all/arp_announce").write_text("2", encoding="ascii")
+    with populated(CLIENTS[1:], SERVERS[1:]) as made:
         yield made
-
-
-def serve(lab: Lab, folder: Path, text: str) -> Service:
-    """The edge in the middle, its ports up."""
-    file = folder / "edge.yaml"
-    file.write_text(text)
-    ports = ("--port", "LAN=link:e0", "--port", "INTERNET=link:e1")
-    service = Service(folder, file, *ports, prefix=("ip", "netns", "exec", lab.middle.name))
-    try:
-        for port in ("LAN=link:e0", "INTERNET=link:e1"):
-            service.line(f"port {port} is up")
-        for space, target in ((lab.client, "10.20.0.1"), (lab.server, "203.0.113.10")):
-            wait_for("neighbours", lambda space=space, target=target: known(space, target))
-    except BaseException:
-        service.end()
-        raise
-    return service
-
-
-def known(space: Space, address: str) -> bool:
-    """Has the namespace's own stack found the edge?"""
-    space.run("ping", "-c", "1", "-W", "1", address, check=False)
-    return "lladdr" in space.run("ip", "neighbour", "show", address)
 
 
 def random_attempts(lab: Lab, rng: random.Random) -> Iterator[Attempt]:
@@ -161,30 +131,12 @@ def random_attempts(lab: Lab, rng: random.Random) -> Iterator[Attempt]:
             yield Attempt(space, protocol, source, source_port, destination, rng.choice(PORTS[protocol]))
 
 
-def predicted(results: list[TraceResult]) -> tuple[str, str]:
-    """What has to become of an attempt, given its trace and those of its hairpins; how its receiver sees it."""
-    last = results[-1]
-    if last.verdict is Verdict.LOCAL and last.outputs:
-        return REACHED if "echo-reply" in last.outputs[0].packet else REFUSED, ""
-    if last.verdict is Verdict.REJECT:
-        return REFUSED, ""
-    if last.verdict is not Verdict.ALLOW or not last.outputs:
-        return SILENT, ""
-    protocol, source, _, destination, *_ = last.outputs[0].packet.split()
-    return REACHED, "" if protocol == "icmp" else f"{source.rpartition(':')[0]} > {destination}"
-
-
 def test_what_trace_predicts_happens_to_real_connections(lab: Lab, tmp_path: Path) -> None:
     rng = random.Random(SEED)
     attempts = list(random_attempts(lab, rng))
     with serve(lab, tmp_path, policy()) as service:
         with service.client() as client:
-            grouped: list[list[TraceResult]] = []
-            for result in client.trace([str(attempt) for attempt in attempts]).results:
-                if result.hairpin:
-                    grouped[-1].append(result)
-                else:
-                    grouped.append([result])
+            grouped = traced(client, [str(attempt) for attempt in attempts])
         expected = [predicted(results) for results in grouped]
         assert len(expected) == ATTEMPTS
         with (

@@ -18,6 +18,7 @@ from edge.metrics import Exposition, Reading
 from edge.packets.build import build_frame
 from edge.packets.text import parse_packet
 from edge.runtime import Edge
+from edge.state import LinkCounters
 
 PATIENCE_S = 60.0
 """How long something may take that is expected within a second."""
@@ -31,6 +32,7 @@ class Served:
     applies: dict[str, int] = field(default_factory=dict)
     neighbours: dict[str, int] = field(default_factory=dict)
     ports_up: dict[str, bool] = field(default_factory=dict)
+    links: dict[str, LinkCounters] = field(default_factory=dict)
     events_lost: int = 0
     pending: bool = False
 
@@ -40,6 +42,7 @@ class Served:
             applies=self.applies,
             neighbours=self.neighbours,
             ports_up=self.ports_up,
+            links=self.links,
             events_lost=self.events_lost,
             pending_confirmation=self.pending,
         )

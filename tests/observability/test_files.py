@@ -12,6 +12,7 @@ import yaml
 
 from edge.metrics import APPLY_RESULTS
 from edge.runtime import Edge
+from edge.state import LinkCounters
 from tests.observability import queries
 from tests.observability.queries import METRIC, ROOT
 from tests.observability.scene import Served
@@ -23,7 +24,7 @@ OF_PROMETHEUS = {"up", "scrape_duration_seconds", "scrape_samples_scraped"}
 
 def exposed() -> dict[str, tuple[str, frozenset[str]]]:
     """Family -> (type, labels), of an edge that has everything."""
-    served = Served(Edge(acme()), neighbours={"STALE": 1}, ports_up={"LAN": True})
+    served = Served(Edge(acme()), neighbours={"STALE": 1}, ports_up={"LAN": True}, links={"LAN": LinkCounters()})
     text = served.exposition().page().decode()
     kinds = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))
     labels = {
@@ -149,5 +150,5 @@ def test_promtool_accepts_the_configuration_in_the_documentation(tmp_path: Path)
 
 @pytest.mark.needs("prometheus")
 def test_promtool_finds_nothing_wrong_with_the_metrics() -> None:
-    served = Served(Edge(acme()), neighbours={"STALE": 1}, ports_up={"LAN": True})
+    served = Served(Edge(acme()), neighbours={"STALE": 1}, ports_up={"LAN": True}, links={"LAN": LinkCounters()})
     promtool("check", "metrics", text=served.exposition().page().decode())

@@ -14,6 +14,7 @@ from edge.addresses import PortRange
 from edge.metrics_server import MetricsServer
 from edge.model import EdgeConfig
 from edge.runtime import Edge
+from edge.state import LinkCounters
 from tests.observability import queries
 from tests.observability.queries import Query
 from tests.observability.scene import Prometheus, Served
@@ -54,6 +55,7 @@ def stir(well: Served, trouble: Served) -> None:
     trouble.events_lost += 5
     trouble.pending = True
     trouble.ports_up["INTERNET"] = False
+    trouble.links["INTERNET"] = LinkCounters({"DEVICE_SEND": 10_000, "TOO_BIG": 1}, 1)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,12 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     rules[0] = replace(rules[0], name=NASTY)
     healthy = replace(acme(firewall=rules), name="well")
     services = [
-        Served(Edge(config), neighbours={"REACHABLE": 2, "STALE": 1}, ports_up={"INTERNET": True, "LAN": True})
+        Served(
+            Edge(config),
+            neighbours={"REACHABLE": 2, "STALE": 1},
+            ports_up={"INTERNET": True, "LAN": True},
+            links={"INTERNET": LinkCounters(), "LAN": LinkCounters()},
+        )
         for config in (healthy, troubled())
     ]
     with ExitStack() as stack:

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import grpc
@@ -21,6 +20,7 @@ from edge.packets.text import parse_packet
 from edge.v1 import edge_service_pb2 as pb
 from edge.v1 import edge_service_pb2_grpc, packet_pb2
 from edge.verdicts import Reason
+from tests.closing import Closing
 
 PATIENCE_S = 60.0
 """How long something may take that is expected within a second or two."""
@@ -40,7 +40,7 @@ def wait_for(what: str, ask: Callable[[], Any], patience_s: float = PATIENCE_S) 
         time.sleep(0.005)  # between two looks at a state, not for a time
 
 
-class Service:
+class Service(Closing):
     """A process that serves ``file`` on a Unix socket in ``folder``; ``with`` ends it, however it is.
 
     ``prefix`` are words before the command: a namespace, a limit.
@@ -132,12 +132,8 @@ class Service:
         if self.process.stderr is not None:
             self.process.stderr.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """The end of a ``with`` block."""
         self.end()
 
     # ------------------------------------------------------------------ what is asked of it

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from select import POLLIN, poll
-from types import TracebackType
-from typing import Self
+
+from tests.closing import Closing
 
 CLONE_NEWNET = 0x40000000
 TUNSETIFF = 0x400454CA
@@ -27,7 +27,7 @@ LARGEST = 65535
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-class Namespace:
+class Namespace(Closing):
     """``with Namespace(3) as inside:`` has devices ``p0`` to ``p2``, which are down; their order is theirs for good."""
 
     def __init__(self, devices: int, sysctls: Mapping[str, str]) -> None:
@@ -47,14 +47,6 @@ class Namespace:
         self._poll = poll()
         for file in self._files:
             self._poll.register(file, POLLIN)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of it."""

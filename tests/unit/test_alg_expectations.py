@@ -131,6 +131,21 @@ def test_keep_leaves_everything_as_it_is(make: Make) -> None:
     assert came[-1].explanation.endswith("on behalf of the firewall rule")
 
 
+def test_a_configuration_that_was_prepared_before_the_rules_of_the_control_session(make: Make) -> None:
+    later = ftp_edge(WAY_OUT)
+    bare = replace(later, firewall=replace(later.firewall, rules=()), nat=replace(later.nat, rules=()))
+    edge = make(bare)
+    prepared = edge.prepare(bare)
+    edge.apply(later)
+    control = Control(edge, OUT)
+    said(control, port_line(5000))
+    edge.commit(prepared)  # type: ignore[arg-type]
+    came = control.tracer.send(f"tcp {OUTSIDE}:20 > 203.0.113.10:5000 S")
+    assert (why(came), outputs(came)) == ("ALLOW ALG", [f"LAN tcp {OUTSIDE}:20 > {CLIENT}:5000 S"])
+    data = session_of(edge, f"{OUTSIDE}:20")
+    assert (data.firewall_rule_id, data.dnat_rule_id) == (None, None)
+
+
 def test_a_rule_that_is_lent_is_logged_as_what_it_does(make: Make) -> None:
     way_out = replace(WAY_OUT, logging=True)
     config = ftp_edge(way_out)

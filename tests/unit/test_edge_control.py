@@ -456,6 +456,22 @@ def test_an_address_without_ports_is_named(make: MakeEdge) -> None:
     assert limits(edge) == [("snatPortRange", freed, False)]
 
 
+def test_an_address_that_no_session_holds_has_ports_again_under_another_configuration(make: MakeEdge) -> None:
+    out, inwards = nat("out", "SNAT", "203.0.113.10", "10.20.0.0/24"), nat("in", "DNAT", "203.0.113.10", "10.20.0.9")
+    options = Options(snat_port_range=PortRange(5000, 5000))
+    config = acme(nat_rules=[out, inwards], firewall=[default_rule("ALLOW")], options=options)
+    edge = make(config)
+    edge.process("INTERNET", frame("udp 8.8.8.8:80 > 203.0.113.10:5000"), 0)
+    edge.process("LAN", frame("udp 10.20.0.10:1 > 8.8.8.8:80"), 0)
+    assert limits(edge) == [("snatPortRange", "203.0.113.10", True)]
+    elsewhere = replace(out, external=AddressRange.parse("203.0.113.12"))
+    edge.apply(replace(config, nat=replace(config.nat, rules=(elsewhere, inwards))))
+    assert limits(edge) == [("snatPortRange", "203.0.113.10", False)]
+    edge.apply(config)
+    edge.process("LAN", frame("udp 10.20.0.10:1 > 8.8.8.8:80"), 0)
+    assert limits(edge) == [("snatPortRange", "203.0.113.10", True)]
+
+
 # --- counters -------------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ import pytest
 from edge import events
 from edge.errors import InvalidResumeTokenError
 from edge.events import Batch, EventLog, EventReader, Gap
+from edge.raw import SessionRun
 
 
 class Source:
@@ -243,5 +244,36 @@ def test_sessions_that_nobody_watched_are_a_gap_for_who_resumes(monkeypatch: pyt
             gap, event = (await batch(resumed)).events
             assert (gap.lost, event) == (42, "now")
         await log.close()
+
+    run(test)
+
+
+class Ran:
+    """As much of a configuration as a run of sessions has."""
+
+
+def test_a_run_of_sessions_counts_as_its_events_and_is_handed_out_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "MAX_BATCH", 10)
+    running: Any = Ran()
+
+    def parts(found: Any) -> list[Any]:
+        return [(item.first, item.count) if isinstance(item, SessionRun) else item for item in found]
+
+    async def test() -> None:
+        log = EventLog(None, size=20)
+        with log.watch() as reader, log.watch() as slow:
+            token = (await reader.next(0)).token
+            log.add("before")
+            log.add(SessionRun(b"", 5, 14, running, []))
+            log.add("after")
+            assert log.end == 16
+            assert parts((await batch(reader)).events) == ["before", (5, 9)]
+            assert parts((await batch(reader)).events) == [(14, 5), "after"]
+            with log.watch(token.rpartition(":")[0] + ":14") as resumed:
+                assert parts((await batch(resumed)).events) == [(18, 1), "after"]
+            log.add(SessionRun(b"", 0, 25, running, []))
+            gap, *rest = (await batch(slow)).events
+            assert gap.lost == 16
+            assert parts(rest) == [(0, 10)]
 
     run(test)

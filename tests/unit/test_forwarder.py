@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from edge.errors import PortSpecError
+from edge.errors import ForwardingError, PortSpecError
 from edge.forwarder import Forwarder
 from edge.packets.build import build_frame
 from edge.packets.text import parse_packet
@@ -218,3 +219,24 @@ def test_specs_that_contradict_each_other(edge: Edge, texts: tuple[str, ...], pr
     with pytest.raises(PortSpecError) as caught:
         Forwarder(edge, [PortSpec.parse(text) for text in texts])
     assert str(caught.value) == problem
+
+
+def test_a_forwarder_that_can_go_on_no_longer_says_so(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(edge, "forward", fail)
+    told = threading.Event()
+    forwarder = Forwarder(edge, [])
+    forwarder.on_failure = told.set
+    with forwarder:
+        assert told.wait(PATIENCE)
+        assert isinstance(forwarder.failure, ForwardingError)
+        assert "no room" in str(forwarder.failure)
+
+
+def test_a_forwarder_that_is_stopped_has_not_failed(edge: Edge) -> None:
+    forwarder = Forwarder(edge, [])
+    with forwarder:
+        pass
+    assert forwarder.failure is None

@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from edge import metrics
 from edge.metrics import Exposition, Reading, escaped, shared
 from edge.model import EdgeConfig
-from edge.runtime import Edge
-from edge.state import Stats
+from edge.runtime import Counted, Edge
+from edge.state import LINK_DROPS, LinkCounters
 from edge.verdicts import Reason, Stage
 from tests.observability.scene import Served, edge_part
 from tests.support import acme, default_rule, nat, rule, with_options
@@ -72,6 +72,7 @@ def test_what_the_service_knows_is_shown() -> None:
         applies={"applied": 3, "failed": 1},
         neighbours={"STALE": 2, "REACHABLE": 1},
         ports_up={"LAN": True, "INTERNET": False},
+        links={"LAN": LinkCounters({"DEVICE_SEND": 4, "TOO_BIG": 2}, 1)},
         events_lost=7,
         pending=True,
     )
@@ -82,6 +83,9 @@ def test_what_the_service_knows_is_shown() -> None:
     assert value(page, "neighbours", state="STALE") == 2
     assert [value(page, "port_up", port=port) for port in ("LAN", "INTERNET")] == [1, 0]
     assert value(page, "events_lost_total") == 7
+    lost = {reason: value(page, "link_drops_total", port="LAN", reason=reason) for reason in LINK_DROPS}
+    assert {reason: count for reason, count in lost.items() if count} == {"DEVICE_SEND": 4, "TOO_BIG": 2}
+    assert value(page, "address_conflicts_total", port="LAN") == 1
 
 
 def test_the_process_is_shown() -> None:
@@ -257,20 +261,19 @@ def test_scrapes_at_once_do_not_mix() -> None:
 
 
 def test_a_reading_is_of_one_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    served = Served(Edge(acme()))
-    other = many(7, 2)
-    count = Edge.stats
+    first = many(7, 2)
+    served = Served(Edge(first))
+    count = Edge.counted
 
-    def stats(edge: Edge) -> Stats:
-        counted = count(edge)
-        if edge.config is not other:  # somebody applies it between two counters
-            edge.apply(other)
-        return counted
+    def counted(edge: Edge, *, rules: bool) -> Counted:
+        found = count(edge, rules=rules)
+        edge.apply(acme())  # somebody does while the page is being made
+        return found
 
-    monkeypatch.setattr(Edge, "stats", stats)
+    monkeypatch.setattr(Edge, "counted", counted)
     reading = served.reading()
-    assert (reading.config, reading.revision) == (other, 2)
-    assert reading.rules.keys() == {item.id for item in (*other.firewall.rules, *other.nat.rules)}
+    assert (reading.config, reading.revision) == (first, 1)
+    assert reading.rules.keys() == {item.id for item in (*first.firewall.rules, *first.nat.rules)}
 
 
 def test_a_source_that_cannot_be_read_leaves_the_next_scrape_alone() -> None:

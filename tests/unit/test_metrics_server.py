@@ -14,7 +14,8 @@ import pytest
 
 from edge import metrics_server
 from edge.errors import MetricsListenError
-from edge.metrics_server import MAX_CONNECTIONS, MetricsServer, parse_address, takes_gzip
+from edge.listening import metrics_address
+from edge.metrics_server import MAX_CONNECTIONS, MetricsServer, takes_gzip
 
 PAGE = b"# HELP x X.\n# TYPE x gauge\nx 1\n" * 50
 
@@ -36,7 +37,7 @@ def serve() -> Iterator[Callable[..., str]]:
 def asked(
     address: str, path: str, method: str = "GET", headers: dict[str, str] | None = None, body: bytes | None = None
 ) -> tuple[int, dict[str, str], bytes]:
-    host, port = parse_address(address)
+    host, port = metrics_address(address)
     connection = http.client.HTTPConnection(host, port, timeout=10)
     try:
         connection.request(method, path, body=body, headers=headers or {})
@@ -99,7 +100,7 @@ def test_other_methods_are_not_allowed(serve: Callable[..., str], method: str) -
 
 
 def raw(address: str, *, timeout: float = 10) -> socket.socket:
-    return socket.create_connection(parse_address(address), timeout=timeout)
+    return socket.create_connection(metrics_address(address), timeout=timeout)
 
 
 def rest(connection: socket.socket) -> bytes:
@@ -240,7 +241,7 @@ def test_stop_closes_everything_at_once() -> None:
     ],
 )
 def test_addresses(text: str, expected: tuple[str, int]) -> None:
-    assert parse_address(text) == expected
+    assert metrics_address(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -250,7 +251,7 @@ def test_addresses(text: str, expected: tuple[str, int]) -> None:
 )  # fmt: skip
 def test_what_is_no_address_is_refused_with_what_was_expected(text: str) -> None:
     with pytest.raises(MetricsListenError, match=r"expected HOST:PORT or \[IPV6\]:PORT"):
-        parse_address(text)
+        metrics_address(text)
 
 
 def test_ipv6(serve: Callable[..., str]) -> None:

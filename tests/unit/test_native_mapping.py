@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from edge.benchmarks import udp_frame
+from edge.bench.frames import udp_frame
 from edge.model import EdgeConfig, Profile, Timers
 from edge.packets import build_frame, parse_packet
 from edge.reference import ReferenceEdge

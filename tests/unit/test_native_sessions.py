@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge.benchmarks import udp_frame
+from edge.bench.frames import udp_frame
 from edge.compiler import Tables, compile_tables
 from edge.verdicts import Reason, Verdict
 from native.control import EVERY, copy_sessions, decode_sessions

@@ -87,8 +87,20 @@ def test_an_address_probe_is_answered_and_teaches_nothing() -> None:
     assert bench.states(LAN) == {}
 
 
-@pytest.mark.parametrize("sender", ["10.21.0.5", "10.20.0.0", "10.20.0.255", "224.0.0.1"])
-def test_a_sender_that_no_station_of_the_link_can_be_is_ignored(sender: str) -> None:
+def test_who_asks_by_an_address_of_another_network_is_answered_and_not_remembered() -> None:
+    """Linux does, by the address that the packet has which is to be sent, unless arp_announce says otherwise."""
+    bench = Bench(acme())
+    _, (answer,) = bench.input(LAN, request("10.21.0.5", "10.20.0.1"))
+    assert answer == HOST_MAC + EDGE_MAC + hexed(
+        "0806 0001 0800 06 04 0002 02e000000001 0a140001 0250de000001 0a150005"
+    )
+    assert bench.states(LAN) == {}
+    assert bench.count(LAN, LinkCount.LC_REPLIES_OUT) == 1
+    assert bench.input(LAN, request("10.21.0.5", "10.20.0.99")) == (TAKEN, [])
+
+
+@pytest.mark.parametrize("sender", ["10.20.0.0", "10.20.0.255", "224.0.0.1", "255.255.255.255", "127.0.0.1", "0.0.0.5"])
+def test_a_sender_that_no_station_can_be_is_ignored(sender: str) -> None:
     bench = Bench(acme())
     assert bench.input(LAN, request(sender, "10.20.0.1")) == (TAKEN, [])
     assert bench.states(LAN) == {}

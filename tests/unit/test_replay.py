@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from edge.benchmarks import udp_frame
+from edge.bench.frames import udp_frame
 from edge.captures import CapturedFrame, PcapngWriter, open_capture
 from edge.cli.main import cli
 from edge.document import from_data, loads

@@ -106,11 +106,15 @@ def test_numbers_past_what_the_database_holds_are_unknown(store: Store) -> None:
     assert store.page((1 << 64) - 1, 10) == []
 
 
-def test_documents_too_large_together_are_given_up(tmp_path: Path) -> None:
-    store = disk(tmp_path, max_bytes=len(revision(1).packed) + 10, max_revisions=100)
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+def test_documents_too_large_together_are_given_up(tmp_path: Path, kind: str) -> None:
+    most = len(revision(1).packed) + 10
+    store: Store = MemoryStore(max_bytes=most) if kind == "memory" else disk(tmp_path, max_bytes=most, max_revisions=9)
     for number in range(1, 4):
         store.save(replace(revision(number), packed=revision(1).packed)).result()
     assert [info.number for info in store.page(None, 100)] == [3]
+    store.save(revision(4, deadline=5)).result()
+    assert [info.number for info in store.page(None, 100)] == [4, 3]  # what waits, and what was confirmed last
     store.close()
 
 

@@ -99,23 +99,6 @@ def warn(problems: tuple[Problem, ...]) -> None:
         message(printable(str(problem)))
 
 
-def read_document(path: str) -> str:
-    """The text of an edge file.  Raises DocumentError when it cannot be read."""
-    from pathlib import Path
-
-    from edge.document.problems import to_problems
-    from edge.document.text import TextError, decode
-    from edge.errors import DocumentError
-
-    try:
-        return decode(Path(path).read_bytes())
-    except OSError as error:
-        problem = Problem("UNREADABLE", "", f"cannot be read: {error.strerror or error}", file=path)
-        raise DocumentError([problem]) from None
-    except TextError as error:
-        raise DocumentError(to_problems(error.findings, path, error.places)) from None
-
-
 @contextlib.contextmanager
 def placed_in(path: str, text: str, allow_unsupported: bool) -> Iterator[None]:
     """A document that the edge refuses is read here too: that gives every problem its line and column, and all of

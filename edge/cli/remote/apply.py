@@ -13,7 +13,6 @@ from edge.cli.remote import (
     conditions_of,
     connect,
     placed_in,
-    read_document,
     to_option,
     write_applied,
 )
@@ -30,7 +29,9 @@ def command(edge: str, allow_unsupported: bool, as_json: bool, **options: Any) -
 
     All of it holds when the command returns, stored durably, or none of it. Lists what changed.
     """
-    conditions, text = conditions_of(options), read_document(edge)
+    from edge.document import read_text
+
+    conditions, text = conditions_of(options), read_text(edge)
     with connect(options) as client, placed_in(edge, text, allow_unsupported):
         applied = client.apply(text, conditions, allow_unsupported=allow_unsupported, file=edge)
     write_applied(applied, validate_only=conditions.validate_only, as_json=as_json)

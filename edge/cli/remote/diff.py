@@ -14,7 +14,7 @@ from edge.cli.common import (
     write_json,
     write_result,
 )
-from edge.cli.remote import RemoteCommand, connect, placed_in, read_document, to_option, warn
+from edge.cli.remote import RemoteCommand, connect, placed_in, to_option, warn
 
 
 @click.command("diff", cls=RemoteCommand, epilog="Example:  t1edge edge diff acme.yaml")
@@ -28,8 +28,9 @@ def command(edge: str, allow_unsupported: bool, as_json: bool, **options: Any) -
     Exits 1 when there is a difference.
     """
     from edge.api.client import Conditions
+    from edge.document import read_text
 
-    text = read_document(edge)
+    text = read_text(edge)
     with connect(options) as client, placed_in(edge, text, allow_unsupported):
         found = client.apply(text, Conditions(validate_only=True), allow_unsupported=allow_unsupported, file=edge)
     if as_json:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from edge.cli.common import allow_unsupported_option, json_option, write_json, write_result
-from edge.cli.remote import RemoteCommand, connect, placed_in, read_document, to_option, warn
+from edge.cli.remote import RemoteCommand, connect, placed_in, to_option, warn
 from edge.cli.trace import emphasized
 
 
@@ -33,9 +33,10 @@ def command(
 
     Sessions that are open are met; none is made, and nothing on the edge changes.
     """
+    from edge.document import read_text
     from edge.trace import render
 
-    text = read_document(candidate) if candidate else ""
+    text = read_text(candidate) if candidate else ""
     placed = placed_in(candidate, text, allow_unsupported) if candidate else contextlib.nullcontext()
     with connect(options) as client, placed:
         found = client.trace(

@@ -1,4 +1,4 @@
-"""Builds the driver of the frame targets beside its source: ``python tests/fuzz/native/setup.py build_ext --inplace``,
+"""Builds the drivers beside their sources: ``python tests/fuzz/native/setup.py build_ext --inplace``,
 in the root of a tree whose `native/` is built with the same T1EDGE_CFLAGS."""
 
 import os
@@ -13,12 +13,13 @@ setup(
     ext_modules=cythonize(
         [
             Extension(
-                "tests.fuzz.native.storm",
-                ["tests/fuzz/native/storm.pyx"],
+                f"tests.fuzz.native.{name}",
+                [f"tests/fuzz/native/{name}.pyx"],
                 include_dirs=["native"],
                 extra_compile_args=FLAGS,
                 extra_link_args=FLAGS,
             )
+            for name in ("storm", "rounds")
         ],
         build_dir="build/cython",
         compiler_directives={"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True},

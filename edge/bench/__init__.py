@@ -1,0 +1,1 @@
+"""What ``t1edge bench`` measures, and what it compares."""
