@@ -13,7 +13,7 @@ from edge.verdicts import Reason
 from native.engine import Engine
 from native.kinds import Timer
 from native.program import Program
-from native.snapshot import copy_engine
+from native.snapshot import Blank, copy_engine
 from tests.support import edge_config, network, rule, uplink
 
 INTERNET, LAN = 0, 1
@@ -77,7 +77,7 @@ def test_a_copy_made_while_the_index_grows_has_every_session() -> None:
     for number, client in enumerate(clients):
         assert send(engine, client, 1) is Reason.FW_RULE
         if number in (1279, 1280, 1400, 1499):  # before, at the beginning, halfway
-            copy = copy_engine(engine)
+            copy = copy_engine(engine, Blank(engine))
             del engine
             engine = copy
     for client in clients:
