@@ -251,8 +251,8 @@ def reach_of(window: int) -> int:
 
 
 def later(one: int, other: int) -> int:
-    """The one of two sequence numbers that is further on."""
-    return one if difference(one, other) >= 0 else other
+    """The one of two sequence numbers that is further on; of two that are half the circle apart, the first."""
+    return other if difference(other, one) > 0 else one
 
 
 def difference(one: int, other: int) -> int:

@@ -393,3 +393,14 @@ def test_a_challenge_that_nobody_could_get_costs_nothing(make: Make) -> None:
         assert (why(outcome), stages(outcome)[1:], outcome.outputs) == (("DROP", "TCP_WINDOW"), ["SESSION DROP"], ())
     assert heard(">", say(bench, "> S seq=9")) == "TCP_STATE A seq=5001 ack=1001 win=2000"
     assert bench.edge.stats().answers_limited == 0
+
+
+def test_numbers_half_the_circle_apart_are_not_further_on(make: Make) -> None:
+    bench = make()
+    begun = 2**31 - 1
+    assert why(say(bench, f"> S seq={begun} len=7"))[1] == "FW_DEFAULT"
+    assert heard("<", say(bench, "< S seq=5000 win=2 len=100")) == PASSES
+    assert heard(">", say(bench, f"> SA seq={begun + 2**31} ack=5001 win=100 len=7")) == PASSES
+    (session,) = bench.edge.sessions()
+    assert session.next_segments[0] is not None
+    assert session.next_segments[0].seq == begun + 8
