@@ -171,7 +171,7 @@ def ssh_server(space: Space, addresses: Sequence[str], port: int, key: Path, fol
     listening = "".join(f"ListenAddress {bracketed(address)}:{port}\n" for address in addresses)
     config.write_text(
         f"{listening}HostKey {host_key}\nAuthorizedKeysFile {key}.pub\nStrictModes no\nPermitRootLogin yes\n"
-        "PasswordAuthentication no\nUsePAM no\nPidFile none\nUseDNS no\nMaxStartups 200\nPrintLastLog no\n",
+        "PasswordAuthentication no\nUsePAM yes\nPidFile none\nUseDNS no\nMaxStartups 200\nPrintLastLog no\n",
         encoding="utf-8",
     )
     with started(space, daemon("sshd"), "-D", "-e", "-f", str(config)) as process:

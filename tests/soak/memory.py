@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tests.serve.process import Service
 
-PERIOD_S = 2.0
+PERIOD_S = 0.5
 
 
 class Sample(NamedTuple):
@@ -41,13 +41,13 @@ def trend(samples: Sequence[Sample]) -> Trend:
 
 
 class Observer:
-    """Takes a sample of a service's memory every two seconds until it is closed."""
+    """Takes a sample of a service's memory twice a second until it is closed."""
 
     def __init__(self, service: Service) -> None:
         self.samples: list[Sample] = []
         self._service = service
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._work)
+        self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
     def _work(self) -> None:

@@ -84,6 +84,8 @@ class Watcher:
 
     def __init__(self, service: Service) -> None:
         self.events = self.lost = 0
+        self.stopping = False
+        self.failure: BaseException | None = None
         self._service = service
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -94,8 +96,14 @@ class Watcher:
                 for batch in client.events():
                     self.events += len(batch.events)
                     self.lost += sum(int(event.get("gap", {}).get("lost", 0)) for event in batch.events)
-        except UnreachableError:
-            return  # the edge has stopped
+            ended: BaseException = RuntimeError("the stream of events has ended")
+        except UnreachableError as error:
+            ended = error
+        except BaseException as error:
+            self.failure = error
+            raise
+        if not self.stopping:
+            self.failure = ended
 
     def join(self) -> None:
         """Wait until the edge has ended the stream."""
@@ -116,7 +124,7 @@ class Injector:
         self._probes = probes()
         self._waiting: list[list[str]] = []
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._work)
+        self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
     def _requests(self) -> Iterator[pb.InjectPacketsRequest]:
@@ -128,7 +136,8 @@ class Injector:
 
     def _work(self) -> None:
         for answer in self._wire.stub.InjectPackets(self._requests()):
-            for port, outcome in zip(self._waiting.pop(0), answer.outcomes, strict=False):
+            asked = self._waiting.pop(0)
+            for port, outcome in zip(asked, answer.outcomes[: len(asked)], strict=True):
                 left = outcome.outputs[0].data if outcome.outputs else b""
                 which = judged_by(port, Verdict(outcome.verdict - 1), left)
                 if which is None:
@@ -144,6 +153,7 @@ class Injector:
         """No more."""
         self._closing.set()
         self._thread.join()
+        self.illegal += sum(len(asked) for asked in self._waiting)  # nobody has answered
 
     def foreign(self, revisions: dict[int, int]) -> int:
         """Probes that another configuration judged than that of the revision which the edge names."""
@@ -163,6 +173,8 @@ class Found:
     rejected: int
     """Packets that rules dropped or rejected: none may."""
     warm_s: float
+    watching: str = ""
+    """Why nobody followed the events to the end."""
     samples: list[Sample] = field(default_factory=list)
     wire: str = "no probes on the wire: that takes root"
     wire_wrong: list[str] = field(default_factory=list)
@@ -177,6 +189,10 @@ class Found:
             "connections that broke": self.broken,
         }
         found = [f"{count} {text}" for text, count in counts.items() if count]
+        if self.watching:
+            found.append(f"nobody followed the events: {self.watching}")
+        if len(self.samples) < 2:
+            found.append("memory was not looked at")
         return found if all(self.passed.values()) and self.passed else [*found, "no probe passed"]
 
 
@@ -223,8 +239,10 @@ def soak(service: Service, seconds: float, rng: random.Random, wire_probes: Wire
             )
         found.broken, found.rejected = broken(wire), wire.drops().get("FW_RULE", 0)
     found.samples = [sample for sample in observer.samples if sample.at_s >= began + warm_s]
+    watcher.stopping = True
     stopped = service.stop()
     watcher.join()
+    found.watching = "" if watcher.failure is None else repr(watcher.failure)
     say(
         f"events      {watcher.events:,}, lost {watcher.lost:,}; sessions listed {listed:,}; stopped in {stopped:.2f} s"
     )

@@ -32,7 +32,7 @@ class Sender:
             self._socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP)
         self._socket.bind((source, 0))
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._work)
+        self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
     def _work(self) -> None:
@@ -64,7 +64,7 @@ class Sinks:
         self._open(lab.server, (OUTSIDE, OUT_PORT), None)
         self._stopping, self._stop = socket.socketpair()
         self._selector.register(self._stopping, selectors.EVENT_READ, None)
-        self._thread = threading.Thread(target=self._work)
+        self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
     def _open(self, space: Space, place: tuple[str, int], which: int | None) -> None:
