@@ -17,7 +17,7 @@ from native.packet cimport K_OTHER, K_UDP, PARSED, Packet, parse
 from native.pipeline cimport pipeline
 from native.program cimport ProgramData, side_of
 from native.record cimport NO_PORT, Recorder
-from native.session cimport hash_key
+from native.session cimport set_hash
 from native.stats cimport R_FRAGMENT_HELD, REASONS, VERDICTS, V_ALLOW
 from native.wire cimport be16, be32, fold, put16, put32, sum_bytes
 
@@ -395,7 +395,7 @@ cdef class Storm:
         self.done += 1
         self.log_count()
         parse(&packet, frame, self.size, side, False)
-        packet.hash = hash_key(&state.table, &packet.key) if packet.error == PARSED else 0
+        set_hash(&state.table, &packet)
         summed = transport_sum(&packet)
         ttl = packet.ttl if packet.error == PARSED else 0
         is_piece = packet.error == R_FRAGMENT_HELD
