@@ -42,7 +42,7 @@ typedef struct {
     uint32_t wide_words;        /* a multiple of 16 */
     uint32_t *wide_position;    /* by bit */
     t1_detail *details;         /* by position */
-    uint8_t protocol[256];      /* class of services */
+    uint16_t protocol[256];     /* class of services */
 } t1_family;
 
 typedef struct {

@@ -217,6 +217,8 @@ cdef class Classes:
     cdef uint32_t add(self, const uint32_t *active, uint32_t count) except 0:
         # How many classes there are now.
         cdef uint32_t i
+        if self.members.size + count > 0xffffffffULL:
+            raise MemoryError("the rules' address sets overlap too much for one table")
         for i in range(count):
             self.members.push(active[i])
         self.offset.push(<uint32_t>self.members.size)
