@@ -38,7 +38,7 @@ from native.stats cimport R_FRAGMENT_HELD, V_ALLOW, V_HELD, RuleCounter
 from native.stream cimport C_FRAME
 from native.traffic cimport count_received, count_sent
 from native.turn cimport (
-    turn_begin_work, turn_elsewhere, turn_end_work, turn_free, turn_give, turn_init, turn_let_in, turn_mine, turn_take,
+    turn_begin_work, turn_end_work, turn_free, turn_give, turn_init, turn_let_in, turn_mine, turn_take,
     turn_waiting, turn_working,
 )
 from native.view cimport step_tuple
@@ -271,9 +271,8 @@ cdef class Engine:
         return tuple(found)
 
     cdef int _idle(self) except -1:
-        # An engine belongs to one thread at a time: replay() runs without the GIL, and nothing may move under it; nor
-        # may it begin while somebody who has a turn moves something without the GIL.
-        if self.busy or turn_elsewhere(&self.turn) or (turn_working(&self.turn) and not turn_mine(&self.turn)):
+        # An engine belongs to one thread at a time: replay() runs without the GIL, and nothing may move under it.
+        if self.busy or (turn_working(&self.turn) and not turn_mine(&self.turn)):
             raise RuntimeError("this engine is at work in another thread")
         if self.program is None:
             raise RuntimeError("this engine has no program yet")

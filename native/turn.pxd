@@ -34,13 +34,6 @@ cdef extern from *:
         pthread_mutex_unlock(&turn->lock);
         return mine;
     }
-    static inline int t1_turn_elsewhere(t1_turn *turn) {
-        int elsewhere;
-        pthread_mutex_lock(&turn->lock);
-        elsewhere = turn->taken && !pthread_equal(turn->holder, pthread_self());
-        pthread_mutex_unlock(&turn->lock);
-        return elsewhere;
-    }
     static inline int t1_turn_working(t1_turn *turn) {
         return __atomic_load_n(&turn->working, __ATOMIC_RELAXED);
     }
@@ -124,8 +117,6 @@ cdef extern from *:
     void turn_free "t1_turn_free"(Turn *turn) noexcept nogil
     # Does this thread hold it?
     bint turn_mine "t1_turn_mine"(Turn *turn) noexcept nogil
-    # Does another?
-    bint turn_elsewhere "t1_turn_elsewhere"(Turn *turn) noexcept nogil
     uint32_t turn_waiting "t1_turn_waiting"(Turn *turn) noexcept nogil
     bint turn_working "t1_turn_working"(Turn *turn) noexcept nogil
     # Waits; the thread that holds it takes it once more at once.  -1 where it is given back by another.
