@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
 
-class Closing:
+class Closing(ABC):
     """``with`` calls :meth:`close`, however its block ends."""
 
+    @abstractmethod
     def close(self) -> None:
         """Leave nothing."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self
