@@ -16,6 +16,7 @@ class Bijection:
     def __init__(self) -> None:
         self._there: dict[Key, End] = {}
         self._here: dict[Key, End] = {}
+        self._double: set[Key] = set()
 
     def learn(self, kind: int, here: End, there: End, far: End) -> bool:
         """From now on ``here`` is ``there`` towards ``far``; False if something else is already, which is then over."""
@@ -25,13 +26,20 @@ class Bijection:
         self._here[kind, there, far] = here
         return fresh
 
+    def double(self, kind: int, end: End, far: End) -> None:
+        """SNAT has left an end as it was here, and not there: by this name it is the one before and the one behind."""
+        self._double.add((kind, end, far))
+
     def holder(self, kind: int, there: End, far: End) -> End | None:
         """What ``there`` has been here so far."""
         return self._here.get((kind, there, far))
 
     def is_guess(self, packet: Datagram) -> bool:
-        """Does a packet for the engine go to an end that only the twin has given to a flow, or is it from an end to
-        itself on one side, where it is its own answer, but not on the other?"""
+        """Does a packet for the engine go to an end that only the twin has given to a flow, or come from one whose name
+        stands for two there, or is it from an end to itself on one side, where it is its own answer, but not on the
+        other?"""
+        if packet.quote is None and (packet.kind, packet.src, packet.dst) in self._double:
+            return True
         what = packet if packet.quote is None else packet.quote
         theirs = translated(what, self._there)
         if theirs != what and (what.src == what.dst or theirs.src == theirs.dst):

@@ -185,6 +185,8 @@ class Pair:
         if before_now is not None:
             self.over.add((here.protocol, frozenset((before_now, here.dst))))
         self.ports.learn(here.kind, here.src, there.src, here.dst)
+        if here.src == before.src:
+            self.ports.double(here.kind, here.src, here.dst)
         return True
 
     def reopened(self, here: Datagram, there: End) -> bool:

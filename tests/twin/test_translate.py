@@ -192,6 +192,16 @@ def test_a_packet_finds_its_other_ends() -> None:
     assert not pairs.learn(UDP, HERE, (THERE[0], 7), FAR)
 
 
+def test_an_end_that_only_the_twin_renames_is_not_sent_from_again() -> None:
+    pairs = Bijection()
+    pairs.learn(UDP, HERE, THERE, FAR)
+    pairs.double(UDP, HERE, FAR)
+    again = dissect(frame(udp(HERE[0], FAR[0], HERE[1], FAR[1]))[14:])
+    answer = dissect(frame(udp(FAR[0], HERE[0], FAR[1], HERE[1]))[14:])
+    assert pairs.is_guess(again)
+    assert not pairs.is_guess(answer)
+
+
 def test_an_error_finds_the_ends_that_it_quotes() -> None:
     pairs = Bijection()
     pairs.learn(UDP, HERE, THERE, FAR)
