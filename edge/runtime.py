@@ -209,7 +209,7 @@ class Edge:
         changed meanwhile."""
         addresses = prepared.running.addresses
         with self._turn:
-            before, holders = self._bindings, self._engine.usages()
+            before, holders = self._bindings, control.usages(self._engine)
             owed = set(control.exhausted_unheld(self._engine))  # an event is, about the addresses of these slots
             needed = [item.running.addresses for item in self._prepared]
             if self._running is not None:
@@ -379,7 +379,7 @@ class Edge:
     def rule_counters(self) -> dict[str, RuleCounters]:
         """Counters of every firewall and NAT rule of the configuration, disabled ones included."""
         with self._turn:
-            known, slots, raw = self._now.known, self._bindings.slots, self._engine.counters()
+            known, slots, raw = self._now.known, self._bindings.slots, control.rule_counters(self._engine)
         return rule_counters(known, slots, raw)
 
     def sessions_begun(self) -> int:
@@ -394,8 +394,8 @@ class Edge:
         """Every counter, those of rules on request, all at one moment, and what ran then."""
         with self._turn:
             now, bindings, totals = self._now, self._bindings, control.totals(self._engine)
-            ports, usages = control.port_counters(self._engine), self._engine.usages()
-            raw = self._engine.counters() if rules else b""
+            ports, usages = control.port_counters(self._engine), control.usages(self._engine)
+            raw = control.rule_counters(self._engine) if rules else b""
         # Packets pass again while objects are made.
         return Counted(
             now.config,

@@ -9,15 +9,15 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from native.account cimport end_session
-from native.engine cimport Engine, PortCounter
+from native.account cimport end_session, fold_session
+from native.engine cimport Engine, PortCounter, State
 from native.events cimport (
     E_ENDED, E_LIMIT, E_LOGGED, E_STARTED, END_DELETED, EVENT_ENTRIES, LIMIT_PORTS, Event, LoggedPacket, tell_limit,
 )
 from native.listing cimport Match, NextSegment, SessionRecord, next_match, note_session
 from native.packet cimport Key, key_proto
 from native.session cimport ORIGINAL, REPLY, Session, key_reversed
-from native.stats cimport REASONS, VERDICTS, Totals
+from native.stats cimport REASONS, VERDICTS, RuleCounter, Totals
 from native.view cimport endpoints, icmp_type_of, slot_or_none, wide
 
 EVERY = (-1, 0, 0, 0, -1, -1, -1, 0)
@@ -245,6 +245,32 @@ def totals(Engine engine not None):
         engine.state.fragments.timed_out,
         engine.state.fragments.units,
     )
+
+
+def usages(Engine engine not None) -> bytes:
+    """How many sessions hold the external address of each usage slot, 32-bit numbers."""
+    if engine.program is not None:
+        engine._idle()
+    return PyBytes_FromStringAndSize(<char *>engine.state.usage, <Py_ssize_t>engine.state.usage_count * 4)
+
+
+def port_blocks(Engine engine not None) -> tuple:
+    """How many blocks of 4,096 ports are known to hold many taken ones: towards remote endpoints, and of those that
+    endpoint-independent mappings have."""
+    engine._idle()
+    return engine.state.taken.count, engine.state.mappings.taken.count
+
+
+def rule_counters(Engine engine not None) -> bytes:
+    """Hits, packets and bytes by slot, three 64-bit numbers each, exact as of the last packet."""
+    cdef State *state = &engine.state
+    cdef uint32_t number
+    engine._idle()
+    with nogil:
+        for number in range(state.table.top):
+            if state.table.sessions[number].live:
+                fold_session(state, &state.table.sessions[number])
+    return PyBytes_FromStringAndSize(<char *>state.counters, <Py_ssize_t>(state.slot_count * sizeof(RuleCounter)))
 
 
 def port_counters(Engine engine not None) -> list:

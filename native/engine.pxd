@@ -110,4 +110,3 @@ cdef class Engine:
     cdef void _pass_through(
         self, Packet *packet, uint32_t length, uint16_t port, bint map_replies, Result *result
     ) noexcept nogil
-    cdef uint32_t _burst(self, const ProgramData *program, Result *result) noexcept nogil

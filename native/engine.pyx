@@ -8,19 +8,20 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from native.capture cimport CaptureReader
-from native.account cimport expire, fold_session, watch_fragments
+from native.account cimport expire, watch_fragments
 from native.addresses cimport addresses_free
 from native.answer cimport ANSWER_ROOM, FRAME_MAX
 from native.cut cimport is_cuttable, next_piece
 from native.engine cimport BURST, Result, State, Work
+from native.entry cimport port_of_source, set_and_parse
 from native.events cimport EVENT_ENTRIES, Event, watch_nothing
 from native.expect cimport expectations_free, expectations_init
 from native.forward cimport ARENA_SIZE, empty_outbox, flush_all, forward_round, put_out
 from native.fragment cimport Pieces, fragments_free, fragments_init, set_limits, set_pieces
 from native.limits cimport watch_limits
 from native.link cimport MAX_FRAME
-from native.machine cimport ticks
 from native.mapped cimport turn_into_reply
+from native.measure cimport Traffic, run_trial
 from native.memory cimport release, reserve
 from native.packet cimport PARSED, Key, Packet, parse, set_side
 from native.pipeline cimport pipeline
@@ -31,10 +32,8 @@ from native.program cimport Program, ProgramData, side_of
 from native.rebind cimport rebind_sessions, renumber_fragments
 from native.record cimport NO_PORT, Recorder
 from native.room cimport make_room
-from native.route cimport NOWHERE, map_lookup
 from native.session cimport WAVE, prefetch_bucket, prefetch_session, set_hash, table_free, table_init
 from native.rest cimport between_rounds
-from native.stats cimport R_FRAGMENT_HELD, V_ALLOW, V_HELD, RuleCounter
 from native.stream cimport C_FRAME
 from native.traffic cimport count_received, count_sent
 from native.turn cimport (
@@ -48,22 +47,6 @@ cdef enum:
     ARENA = 1 << 20             # bytes of frames in one burst
 
 assert sizeof(Key) == 40
-
-
-cdef inline uint16_t port_of_source(const ProgramData *program, const Packet *packet) noexcept nogil:
-    # The network that contains the source, else the first port.
-    cdef uint32_t port = NOWHERE
-    if packet.error == PARSED or packet.error == R_FRAGMENT_HELD:
-        port = map_lookup(&program.ingress_map[packet.family == 6], packet.key.src_hi, packet.key.src_lo)
-    return program.default_port if port == NOWHERE else <uint16_t>port
-
-
-cdef inline void set_and_parse(
-    State *state, const ProgramData *program, Packet *packet, uint8_t *frame, uint32_t size, uint16_t port,
-    bint unsegmented
-) noexcept nogil:
-    parse(packet, frame, size, side_of(program, port), unsegmented)
-    set_hash(&state.table, packet)
 
 
 cdef class Engine:
@@ -507,19 +490,12 @@ cdef class Engine:
         burst is not timed.  Raises ValueError when a packet is neither allowed nor held.  The clock moves ``step_ns``
         a burst.
         """
-        cdef const ProgramData *program
-        cdef Result result
+        cdef Traffic traffic
         cdef uint32_t count = len(frames)
         cdef uint32_t i
-        cdef Py_ssize_t at = 0
-        cdef uint32_t used
-        cdef uint32_t which
-        cdef uint64_t start
         cdef uint64_t spent
         cdef uint64_t refused
-        cdef int _burst
         cdef uint32_t *begin
-        cdef uint8_t *all_frames
         self._idle()
         if len(ports) != len(frames) or order.shape[0] == 0 or max(order) >= len(frames):
             raise ValueError("every frame needs a port, and order has to name frames")
@@ -527,36 +503,25 @@ cdef class Engine:
             raise ValueError(f"a burst has room for frames of at most {ARENA // BURST} bytes")
         for port in ports:
             self._port(port)
-        program = &self.program.data
         joined = b"".join(frames)
-        all_frames = joined
         begin = <uint32_t *>malloc(4 * (<size_t>count + 1))
         if begin == NULL:
             raise MemoryError
         begin[0] = 0
         for i in range(count):
             begin[i + 1] = begin[i] + <uint32_t>len(frames[i])
+        traffic.frames = joined
+        traffic.begin = begin
+        traffic.ports = &ports[0]
+        traffic.order = &order[0]
+        traffic.packets = order.shape[0]
+        traffic.at = 0
         clocks = []
         try:
             for _ in range(trials):
-                spent = 0
-                refused = 0
                 self.busy = True
                 with nogil:
-                    for _burst in range(bursts):
-                        used = 0
-                        for i in range(BURST):
-                            which = order[at]
-                            at = 0 if at + 1 == order.shape[0] else at + 1
-                            self.offsets[i] = used
-                            self.lengths[i] = begin[which + 1] - begin[which]
-                            self.in_ports[i] = ports[which]
-                            memcpy(self.arena + used, all_frames + begin[which], self.lengths[i])
-                            used += (self.lengths[i] + 63) & ~<uint32_t>63
-                        self.state.now += step_ns
-                        start = ticks()
-                        refused += self._burst(program, &result)
-                        spent += ticks() - start
+                    spent = run_trial(self, &traffic, bursts, step_ns, &refused)
                 self.busy = False
                 if refused:
                     raise ValueError(f"{refused} packets of a trial were not allowed")
@@ -564,59 +529,6 @@ cdef class Engine:
         finally:
             free(begin)
         return clocks
-
-    cdef uint32_t _burst(self, const ProgramData *program, Result *result) noexcept nogil:
-        # 256 frames of the arena, from raw frame to rewritten frame; how many were neither allowed nor held.
-        cdef State *state = &self.state
-        cdef Packet *packets = self.packets
-        cdef uint8_t *arena = self.arena
-        cdef uint8_t *answers = self.answers
-        cdef const uint32_t *offsets = self.offsets
-        cdef const uint32_t *lengths = self.lengths
-        cdef const uint16_t *in_ports = self.in_ports
-        cdef uint32_t i
-        cdef uint32_t first = 0
-        cdef uint32_t refused = 0
-        while first < BURST:
-            for i in range(first, first + WAVE):
-                set_and_parse(state, program, &packets[i], arena + offsets[i], lengths[i], in_ports[i], False)
-                prefetch_bucket(&state.table, &packets[i])
-            for i in range(first, first + WAVE):
-                prefetch_session(&state.table, &packets[i])
-            for i in range(first, first + WAVE):
-                pipeline(state, program, &packets[i], in_ports[i], False, answers, result, NULL)
-                refused += unlikely(result.verdict != V_ALLOW) and result.verdict != V_HELD
-            first += WAVE
-        return refused
-
-    # -------------------------------------------------------------- what is known
-
-    @property
-    def port_blocks(self) -> tuple:
-        """How many blocks of 4,096 ports are known to hold many taken ones: towards remote endpoints, and of those that
-        endpoint-independent mappings have."""
-        return self.state.taken.count, self.state.mappings.taken.count
-
-    def usage(self, uint32_t slot) -> int:
-        """How many sessions hold the external address of a usage slot; none hold one there is no room for yet."""
-        return self.state.usage[slot] if slot < self.state.usage_count else 0
-
-    def usages(self) -> bytes:
-        """The same of all slots, 32-bit numbers."""
-        if self.program is not None:
-            self._idle()
-        return PyBytes_FromStringAndSize(<char *>self.state.usage, <Py_ssize_t>self.state.usage_count * 4)
-
-    def counters(self) -> bytes:
-        """Hits, packets and bytes by slot, three 64-bit numbers each, exact as of the last packet."""
-        cdef uint32_t number
-        self._idle()
-        with nogil:
-            for number in range(self.state.table.top):
-                if self.state.table.sessions[number].live:
-                    fold_session(&self.state, &self.state.table.sessions[number])
-        return PyBytes_FromStringAndSize(
-            <char *>self.state.counters, <Py_ssize_t>(self.state.slot_count * sizeof(RuleCounter)))
 
 
 cdef int prepare(Engine engine, Work *work, Ports ports) except -1:

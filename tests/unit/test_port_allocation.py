@@ -20,6 +20,7 @@ from edge.packets import build_frame, format_frame, parse_packet
 from edge.reference import ReferenceEdge
 from edge.runtime import Edge
 from edge.state import SessionMatch
+from native import control
 from tests.reference_bench import AnyEdge, MakeEdge
 from tests.support import SECOND, acme, default_rule, nat, network, uplink, with_options
 
@@ -190,24 +191,24 @@ def test_blocks_are_known_where_many_ports_are_taken_and_go_with_them() -> None:
     edge = Edge(config(snat_port_range=PortRange(1024, 12287)))
     engine = edge._engine
     fill(edge, 20)
-    assert engine.port_blocks == (0, 0)
+    assert control.port_blocks(engine) == (0, 0)
     ports = 12288 - 1024
     for number in range(20, ports):
         edge.process("LAN", udp_frame(INSIDE + 266, 20_000 + number, REMOTES[0], 53), 0)
     assert say(edge, "udp 10.20.1.11:1 > 8.8.8.8:53") == EXHAUSTED
-    assert engine.port_blocks == (3, 0)
-    assert edge.snapshot()._engine.port_blocks == (3, 0)
+    assert control.port_blocks(engine) == (3, 0)
+    assert control.port_blocks(edge.snapshot()._engine) == (3, 0)
     assert say(edge, "udp 10.20.1.11:1 > 8.8.8.8:53", LIFETIME) != EXHAUSTED
-    assert engine.port_blocks == (0, 0)
+    assert control.port_blocks(engine) == (0, 0)
 
 
 def test_blocks_of_mappings_are_known_too() -> None:
     edge = Edge(config(profile=Profile.STRICT_RFC, snat_port_range=PortRange(5000, 5299)))
     fill(edge, 300)
     assert say(edge, "udp 10.20.1.11:2 > 8.8.8.8:53") == EXHAUSTED
-    assert edge._engine.port_blocks[1] == 1
+    assert control.port_blocks(edge._engine)[1] == 1
     edge.delete_sessions(SessionMatch(address=ip_network("10.20.1.10")))
-    assert edge._engine.port_blocks == (0, 0)
+    assert control.port_blocks(edge._engine) == (0, 0)
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -9,6 +9,7 @@ import pytest
 
 from edge.forwarder import Forwarder
 from edge.runtime import Edge
+from native import control
 from native.engine import Engine
 from native.port import Ports
 from tests.support import acme
@@ -33,7 +34,7 @@ def test_without_a_worker_everything_goes_without_a_turn() -> None:
 def test_beside_a_worker_a_turn_is_needed(edge: Edge) -> None:
     engine = edge._engine
     with pytest.raises(RuntimeError, match="at work in another thread"):
-        engine.counters()
+        control.rule_counters(engine)
     assert edge.sessions() == [], "an edge takes a turn by itself"
     with edge.turn():
         assert edge.sessions() == []
@@ -41,7 +42,7 @@ def test_beside_a_worker_a_turn_is_needed(edge: Edge) -> None:
             assert edge.sessions() == []
         assert edge.sessions() == [], "the inner turn has given back the outer one"
     with pytest.raises(RuntimeError, match="at work in another thread"):
-        engine.counters()
+        control.rule_counters(engine)
 
 
 def test_what_was_not_taken_cannot_be_given_back() -> None:
