@@ -18,6 +18,7 @@ from native.listing cimport Match, NextSegment, SessionRecord, next_match, note_
 from native.packet cimport Key, key_proto
 from native.session cimport ORIGINAL, REPLY, Session, key_reversed
 from native.stats cimport REASONS, VERDICTS, RuleCounter, Totals
+from native.turn cimport turn_give
 from native.view cimport endpoints, icmp_type_of, slot_or_none, wide
 
 EVERY = (-1, 0, 0, 0, -1, -1, -1, 0)
@@ -265,11 +266,12 @@ def rule_counters(Engine engine not None) -> bytes:
     """Hits, packets and bytes by slot, three 64-bit numbers each, exact as of the last packet."""
     cdef State *state = &engine.state
     cdef uint32_t number
-    engine._idle()
+    engine._enter()
     with nogil:
         for number in range(state.table.top):
             if state.table.sessions[number].live:
                 fold_session(state, &state.table.sessions[number])
+        turn_give(&engine.turn)
     return PyBytes_FromStringAndSize(<char *>state.counters, <Py_ssize_t>(state.slot_count * sizeof(RuleCounter)))
 
 

@@ -96,6 +96,12 @@ cdef class Engine:
     cdef uint64_t *times
 
     cdef int _idle(self) except -1
+    cdef int _take(self) except -1
+    cdef int _enter(self) except -1
+    cdef int _enter_alone(self) except -1
+    cdef Program _swap(self, Program program, list port_map, bint flush, bint sources)
+    cdef list _time_bursts(self, list frames, const uint16_t[::1] ports, const uint32_t[::1] order, int trials,
+                           int bursts, uint64_t step_ns)
     cdef int _came_in(self, Packet *packet, tuple fragmentation) except -1
     cdef uint32_t _batch_burst(self, list frames, Py_ssize_t first, bint outputs, list done) except 0
     cdef tuple _output(self, const Result *result)

@@ -48,6 +48,8 @@ cdef enum:
 
 assert sizeof(Key) == 40
 
+AT_WORK = "this engine is at work in another thread"
+
 
 cdef class Engine:
     """State and a way through it.  ``seed`` starts everything random; the clock starts at 0."""
@@ -116,12 +118,20 @@ cdef class Engine:
         ``flush`` ends every session, otherwise those end that lost a port, their route or an external address.
         Datagrams that wait for pieces go with their port only.  ``sources``: count sessions by source in any case.
         """
-        cdef Program old = self.program
-        cdef uint16_t[:] numbers
         if program.data.port_count > self.state.port_count:
             raise ValueError("there is no room for the counters of the program's ports")
+        if self.program is not None:
+            self._enter()
+            try:
+                return self._swap(program, port_map, flush, sources)
+            finally:
+                turn_give(&self.turn)
+        return self._swap(program, port_map, flush, sources)
+
+    cdef Program _swap(self, Program program, list port_map, bint flush, bint sources):
+        cdef Program old = self.program
+        cdef uint16_t[:] numbers
         if old is not None:
-            self._idle()
             if self.links is not None:
                 self.links.reserve(program)
             if len(port_map) != old.data.port_count:
@@ -256,9 +266,38 @@ cdef class Engine:
     cdef int _idle(self) except -1:
         # An engine belongs to one thread at a time: replay() runs without the GIL, and nothing may move under it.
         if self.busy or (turn_working(&self.turn) and not turn_mine(&self.turn)):
-            raise RuntimeError("this engine is at work in another thread")
+            raise RuntimeError(AT_WORK)
         if self.program is None:
             raise RuntimeError("this engine has no program yet")
+        return 0
+
+    cdef int _take(self) except -1:
+        # Waits for the turn, refused where a thread is inside without one: it may have gone in just before.
+        if self.busy:
+            raise RuntimeError(AT_WORK)
+        with nogil:
+            turn_take(&self.turn)
+        if self.busy:
+            turn_give(&self.turn)
+            raise RuntimeError(AT_WORK)
+        return 0
+
+    cdef int _enter(self) except -1:
+        # For what runs without the GIL.  Who has a turn may do so too, hence it is waited for, and has to be given
+        # back; but where a worker forwards, it has to be there already.
+        cdef bint mine = turn_mine(&self.turn)
+        self._idle()
+        self._take()
+        if turn_working(&self.turn) and not mine:
+            turn_give(&self.turn)
+            raise RuntimeError(AT_WORK)
+        return 0
+
+    cdef int _enter_alone(self) except -1:
+        # Likewise, for as long as it may take: others are refused, and do not wait, until `busy` is taken back.
+        self._enter()
+        self.busy = True
+        turn_give(&self.turn)
         return 0
 
     cdef int _port(self, port) except -1:
@@ -303,16 +342,19 @@ cdef class Engine:
 
         ``in_port`` None lets each packet's source decide.  Time stamps drive the clock, never backwards.
         """
-        cdef int fixed = -1 if in_port is None else self._port(in_port)
+        cdef int fixed = -1
         cdef uint64_t packets = 0
         cdef uint64_t size = 0
         cdef bint more = True
-        self._idle()
-        self.busy = True
-        with nogil:
-            while more and packets < max_packets:
-                more = self._replay_burst(reader, fixed, map_replies, max_packets - packets, &packets, &size)
-        self.busy = False
+        self._enter_alone()
+        try:
+            if in_port is not None:
+                fixed = self._port(in_port)
+            with nogil:
+                while more and packets < max_packets:
+                    more = self._replay_burst(reader, fixed, map_replies, max_packets - packets, &packets, &size)
+        finally:
+            self.busy = False
         return packets, size, more
 
     cdef bint _replay_burst(
@@ -389,10 +431,7 @@ cdef class Engine:
 
         Raises RuntimeError where another thread is inside without one, as :meth:`replay` may be.
         """
-        if self.busy:
-            raise RuntimeError("this engine is at work in another thread")
-        with nogil:
-            turn_take(&self.turn)
+        self._take()
 
     def give_turn(self) -> None:
         """Give back what :meth:`take_turn` took, as often.  Raises RuntimeError in a thread that has not got it."""
@@ -470,6 +509,8 @@ cdef class Engine:
             raise RuntimeError("this engine forwards already")
         memset(&work, 0, sizeof(work))
         try:
+            if self.busy:       # since the turn was asked for
+                raise RuntimeError(AT_WORK)
             prepare(self, &work, ports)
             with nogil:
                 while not load_flag(&ports.table.stop):
@@ -490,13 +531,20 @@ cdef class Engine:
         burst is not timed.  Raises ValueError when a packet is neither allowed nor held.  The clock moves ``step_ns``
         a burst.
         """
+        self._enter_alone()
+        try:
+            return self._time_bursts(frames, ports, order, trials, bursts, step_ns)
+        finally:
+            self.busy = False
+
+    cdef list _time_bursts(self, list frames, const uint16_t[::1] ports, const uint32_t[::1] order, int trials,
+                           int bursts, uint64_t step_ns):
         cdef Traffic traffic
         cdef uint32_t count = len(frames)
         cdef uint32_t i
         cdef uint64_t spent
         cdef uint64_t refused
         cdef uint32_t *begin
-        self._idle()
         if len(ports) != len(frames) or order.shape[0] == 0 or max(order) >= len(frames):
             raise ValueError("every frame needs a port, and order has to name frames")
         if max(map(len, frames)) > ARENA // BURST:
@@ -519,10 +567,8 @@ cdef class Engine:
         clocks = []
         try:
             for _ in range(trials):
-                self.busy = True
                 with nogil:
                     spent = run_trial(self, &traffic, bursts, step_ns, &refused)
-                self.busy = False
                 if refused:
                     raise ValueError(f"{refused} packets of a trial were not allowed")
                 clocks.append(spent)

@@ -28,6 +28,11 @@ def frame(text: str) -> bytes:
     return build_frame(parse_packet(text))
 
 
+def capture_of(packet: bytes) -> bytes:
+    head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+    return head + struct.pack("<IIII", 0, 0, len(packet), len(packet)) + packet
+
+
 def test_an_edge_at_work_refuses_other_threads(tmp_path: Path) -> None:
     pipe = tmp_path / "capture"
     os.mkfifo(pipe)
@@ -40,9 +45,7 @@ def test_an_edge_at_work_refuses_other_threads(tmp_path: Path) -> None:
     worker = threading.Thread(target=replay)
     worker.start()
     with pipe.open("wb", buffering=0) as writer:
-        packet = frame("udp 10.20.0.10:4000 > 8.8.8.8:53")
-        writer.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
-        writer.write(struct.pack("<IIII", 0, 0, len(packet), len(packet)) + packet)
+        writer.write(capture_of(frame("udp 10.20.0.10:4000 > 8.8.8.8:53")))
         refused = 0
         while not refused:  # until the worker has begun to wait for a packet
             try:
@@ -53,6 +56,36 @@ def test_an_edge_at_work_refuses_other_threads(tmp_path: Path) -> None:
             edge.apply(acme())
     worker.join()
     assert edge.stats().sessions_open == 1
+
+
+def test_a_replay_waits_for_whoever_has_a_turn(tmp_path: Path) -> None:
+    # Who has one may work without the interpreter's lock, at a swap or a copy: nothing may move under it.
+    capture = tmp_path / "capture"
+    capture.write_bytes(capture_of(frame("udp 10.20.0.10:4000 > 8.8.8.8:53")))
+    edge = Edge(acme())
+
+    def replay() -> None:
+        with open_capture(capture) as reader:
+            edge.replay(reader)
+
+    worker = threading.Thread(target=replay)
+    with edge.turn():
+        worker.start()
+        while worker.is_alive() and edge._engine.waiting_turns < 2:
+            pass
+        assert edge.stats().sessions_open == 0
+        waits = worker.is_alive()
+    worker.join()
+    assert waits
+    assert edge.stats().sessions_open == 1
+
+
+def test_a_capture_needs_a_program(tmp_path: Path) -> None:
+    bare = Engine(1)
+    capture = tmp_path / "capture"
+    capture.write_bytes(capture_of(frame("udp 10.20.0.10:4000 > 8.8.8.8:53")))
+    with open_capture(capture) as reader, pytest.raises(RuntimeError, match="no program"):
+        bare.replay(reader, 0, True, 1)
 
 
 def test_an_edge_without_ports_is_refused_and_the_old_configuration_stays() -> None:
