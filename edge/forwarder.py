@@ -111,7 +111,7 @@ class Forwarder:
         self._keeper: threading.Thread | None = None
         self._stopping = threading.Event()
         self._ready = threading.Event()
-        self._failures: list[PortError] = []
+        self._failures: list[BaseException] = []
         self._ending = False
         self._failed_with: BaseException | None = None
         self.on_failure: Callable[[], object] = lambda: None
@@ -307,24 +307,33 @@ class Forwarder:
 
     def _keep(self) -> None:
         """The thread that opens ports, looks after them and closes them; netlink is its own."""
-        from pyroute2 import IPRoute, NetlinkError
+        try:
+            from pyroute2 import IPRoute
 
-        with IPRoute() as route:
-            try:
+            with IPRoute() as route:
                 try:
-                    for port in list(self._devices()):
-                        self._look_after(route, port)
-                except (PortError, OSError, NetlinkError) as error:
-                    self._failures.append(error if isinstance(error, PortError) else PortError(str(error)))
-                    return
-                finally:
+                    self._open_all(route)
                     self._ready.set()
-                while not self._stopping.wait(WATCH_SECONDS):
-                    self._watch(route)
-            except BaseException as error:  # noqa: BLE001 - without this thread the ports are closed
+                    while not self._stopping.wait(WATCH_SECONDS):
+                        self._watch(route)
+                finally:
+                    self._release(route)
+        except BaseException as error:  # noqa: BLE001 - without this thread the ports are closed
+            if self._ready.is_set():
                 self._fail(error)
-            finally:
-                self._release(route)
+            else:
+                self._failures.append(PortError(str(error)) if isinstance(error, OSError) else error)
+        finally:
+            self._ready.set()
+
+    def _open_all(self, route: IPRoute) -> None:
+        from pyroute2 import NetlinkError
+
+        for port in list(self._devices()):
+            try:
+                self._look_after(route, port)
+            except NetlinkError as error:
+                raise PortError(str(error)) from error
 
     def _watch(self, route: IPRoute) -> None:
         from pyroute2 import NetlinkError

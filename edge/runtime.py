@@ -7,7 +7,7 @@ and is the specification of what they return.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -390,9 +390,11 @@ class Edge:
         """Every counter but the rules', all at one moment."""
         return self.counted(rules=False).stats
 
-    def counted(self, *, rules: bool) -> Counted:
-        """Every counter, those of rules on request, all at one moment, and what ran then."""
+    def counted(self, *, rules: bool, beside: Callable[[], object] = lambda: None) -> Counted:
+        """Every counter, those of rules on request, all at one moment, and what ran then; ``beside`` is called at that
+        moment, too."""
         with self._turn:
+            beside()
             now, bindings, totals = self._now, self._bindings, control.totals(self._engine)
             ports, usages = control.port_counters(self._engine), control.usages(self._engine)
             raw = control.rule_counters(self._engine) if rules else b""

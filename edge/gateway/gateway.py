@@ -16,6 +16,7 @@ from edge.gateway.lifecycle import Lifecycle
 from edge.gateway.tracing import trace_packets
 from edge.gateway.values import Counters, Traced
 from edge.model import EdgeConfig
+from edge.state import LinkCounters
 from edge.store import RevisionInfo
 from edge.trace import RuleNames
 from edge.verdicts import Processed
@@ -56,9 +57,14 @@ class Gateway(Lifecycle):
         return (known or Known(read_back(stored))).complete
 
     def counters(self, *, rules: bool) -> Counters:
-        """Every counter, those of rules on request."""
-        links = {} if self.forwarding is None else self.forwarding.link_counters()
-        time_ns, found = time.time_ns(), self.edge.counted(rules=rules)
+        """Every counter, those of rules on request, all at one moment."""
+        links: dict[str, LinkCounters] = {}
+
+        def look() -> None:
+            if self.forwarding is not None:
+                links.update(self.forwarding.link_counters())
+
+        time_ns, found = time.time_ns(), self.edge.counted(rules=rules, beside=look)
         return Counters(time_ns, found.revision, found.config, found.stats, found.rules, links)
 
     def rule_name(self, rule_id: str) -> str:

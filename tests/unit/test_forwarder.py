@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from edge.errors import ForwardingError, PortSpecError
+from edge.errors import ForwardingError, PortError, PortSpecError
 from edge.forwarder import Forwarder
+from edge.gateway import Gateway
 from edge.packets.build import build_frame
 from edge.packets.text import parse_packet
 from edge.ports import PortKind, PortSpec, made_mac
@@ -233,6 +234,31 @@ def test_a_forwarder_that_can_go_on_no_longer_says_so(edge: Edge, monkeypatch: p
         assert told.wait(PATIENCE)
         assert isinstance(forwarder.failure, ForwardingError)
         assert "no room" in str(forwarder.failure)
+
+
+@pytest.mark.parametrize("error", [OSError("too many open files"), ImportError("no such module")])
+def test_a_forwarder_without_netlink_does_not_start(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse() -> None:
+        raise error
+
+    monkeypatch.setattr("pyroute2.IPRoute", refuse)
+    with pytest.raises(PortError if isinstance(error, OSError) else ImportError, match=str(error)):
+        Forwarder(edge, []).start()
+    assert not edge.forwarding
+
+
+def test_all_counters_are_of_one_moment(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway = Gateway()
+    with Forwarder(edge, []) as forwarder:
+        monkeypatch.setattr(gateway, "edge", edge, raising=False)
+        gateway.forwarding = forwarder
+        turns = []
+        ask = forwarder.link_counters
+        monkeypatch.setattr(forwarder, "link_counters", lambda: (turns.append(edge._engine.waiting_turns), ask())[1])
+        assert set(gateway.counters(rules=True).links) == {"INTERNET", "LAN"}
+        assert turns == [1]
 
 
 def test_a_forwarder_that_is_stopped_has_not_failed(edge: Edge) -> None:
