@@ -118,9 +118,14 @@ def _missing_dpdk() -> str | None:
     return rte_acl_missing() or None
 
 
+def _missing_drivers() -> str | None:
+    return None if find_spec("tests.fuzz.native.rounds") else "the drivers in tests/fuzz/native are not built"
+
+
 CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "data": _missing_data,
     "dpdk": _missing_dpdk,
+    "drivers": _missing_drivers,
     "matplotlib": functools.partial(_missing_module, "matplotlib"),
     "netns": _missing_netns,
     "nft": _missing_nft,

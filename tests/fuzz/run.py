@@ -178,9 +178,13 @@ def main() -> int:
             executions, data = search(target, given.seconds / len(targets), seed, Path(folder))
             seconds = time.monotonic() - started
             say(f"{target}: {executions:,} executions in {seconds:.0f} s, {executions / seconds:,.0f} a second")
-            if data is not None:
-                findings += 1
+            if data is None:
+                continue
+            findings += 1
+            if executions:
                 keep(target, data, given.corpus)
+            else:
+                say(f"{target}: FOUND: the search ended before its first input")
     say(f"{findings} findings")
     return 1 if findings else 0
 

@@ -6,7 +6,6 @@ import hashlib
 import re
 import struct
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from edge.verdicts import Outcome, Reason, Verdict
 from tests.fuzz.edges import edges
 from tests.fuzz.invariants import PAIR_TABLE, PAIRS, ViolationError, check_edge, check_outcome
 from tests.fuzz.links import LinkEvent, link_events, link_story
-from tests.fuzz.run import keep
+from tests.fuzz.run import keep, main
 from tests.fuzz.search import DRIVEN, TARGETS, corpus, runner
 from tests.fuzz.shared import ROOM, Shared
 from tests.fuzz.story import CHANGE, ECHO, FRAME, Event, events, written
@@ -28,11 +27,15 @@ LARGEST_CORPUS = 200_000
 SYN = 2
 
 INPUTS = [path for target in TARGETS for path in sorted((CORPUS / target).iterdir())]
-DRIVERS = find_spec("tests.fuzz.native.rounds") is not None
-REACHED = [path for path in INPUTS if DRIVERS or path.parent.name not in DRIVEN]
 
 
-@pytest.mark.parametrize("path", REACHED, ids=lambda path: f"{path.parent.name}-{path.name}")
+def kept(path: Path) -> object:
+    """An input as a parameter."""
+    marks = [pytest.mark.needs("drivers")] if path.parent.name in DRIVEN else []
+    return pytest.param(path, marks=marks, id=f"{path.parent.name}-{path.name}")
+
+
+@pytest.mark.parametrize("path", map(kept, INPUTS))
 def test_an_input_that_is_kept(path: Path) -> None:
     data = path.read_bytes()
     assert hashlib.sha256(data).hexdigest().startswith(path.name)
@@ -169,6 +172,16 @@ def test_a_finding_is_kept_by_its_hash(tmp_path: Path, capsys: pytest.CaptureFix
     name = hashlib.sha256(b"\0x").hexdigest()[:16]
     assert (tmp_path / "documents" / name).read_bytes() == b"\0x"
     assert f"--target documents --reproduce {tmp_path}/documents/{name}" in capsys.readouterr().out
+
+
+def test_a_search_that_dies_before_its_first_input_is_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tests.fuzz.run.search", lambda *_: (0, b""))
+    monkeypatch.setattr("sys.argv", ["run", "--target", "sequences", "--corpus", str(tmp_path)])
+    assert main() == 1
+    assert "sequences: FOUND: the search ended before its first input" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_story_that_breaks_nothing_is_kept_whole(tmp_path: Path) -> None:
