@@ -66,7 +66,10 @@ def keep(document: dict[str, Any], new: dict[str, Any]) -> None:
         if document["env"] and document["env"][what] != new["env"][what]:
             raise SystemExit(f"{RESULT.name} was measured with another {what}: measure all cases anew")
     document["env"] = document["env"] or new["env"]
-    measured = {case["name"]: case for case in (*document["cases"], *new["cases"])}
+    # Each case is measured in a process of its own, some on another day: what differs is told with it.
+    around = {name: value for name, value in new["env"].items() if document["env"].get(name) != value}
+    fresh = [{**case, "env": around} for case in new["cases"]]
+    measured = {case["name"]: case for case in (*document["cases"], *fresh)}
     document["cases"] = [measured[case.name] for case in cases(Peer()) if case.name in measured]
     for case in new["cases"]:
         document["drawn"] = [*(old for old in document["drawn"] if old["name"] != case["name"]), *drawn_set(case)]

@@ -195,12 +195,15 @@ static void serve(const struct rte_acl_ctx *context, const uint8_t **at, uint32_
 
 int main(int count, char **arguments)
 {
+    /* Logical core 0 on that processor: numbers of logical cores end at RTE_MAX_LCORE, those of processors do not. */
+    char core[32];
     char *eal[] = {
-        arguments[0], "--no-huge", "--no-pci", "--no-telemetry", "--no-shconf", "-m", "4096", "-l", arguments[1],
+        arguments[0], "--no-huge", "--no-pci", "--no-telemetry", "--no-shconf", "-m", "4096", "--lcores", core,
         "--force-max-simd-bitwidth=512", "--log-level=error",
     };
     size_t rule_count, key_count;
     if (count != 4) die("usage: acl PROCESSOR RULES KEYS", 0);
+    if (snprintf(core, sizeof(core), "0@%s", arguments[1]) >= (int)sizeof(core)) die(arguments[1], 0);
     int code = rte_eal_init(RTE_DIM(eal), eal);
     if (code < 0) die("rte_eal_init", rte_errno);
     struct rule *rules = load(arguments[2], sizeof(struct rule), &rule_count);

@@ -31,6 +31,8 @@ class Found(StrEnum):
 
     FIRST_ONLY = "FIRST_ONLY"
     SECOND_ONLY = "SECOND_ONLY"
+    OTHER_UNIT = "OTHER_UNIT"
+    """Measured in units that differ: nothing can be said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,11 @@ def compare(first: Result, second: Result) -> list[Compared]:
     found = []
     for name, case in second.cases.items():
         before = first.cases.get(name)
-        if before is None or before["unit"] != case["unit"]:
+        if before is None:
             found.append(Compared(name, case["unit"], Found.SECOND_ONLY, None, case["median"], None))
+            continue
+        if before["unit"] != case["unit"]:
+            found.append(Compared(name, case["unit"], Found.OTHER_UNIT, None, case["median"], None))
             continue
         ratio = speed_ratio(before["samples"], case["samples"], case["unit"])
         _, low, high = ratio
@@ -101,6 +106,10 @@ def differences_of_machine(first: Result, second: Result) -> list[str]:
         one, other = first.environment.get(name), second.environment.get(name)
         if one != other:
             told.append(f"{name}: {one} in the first, {other} in the second")
+    for name, case in second.cases.items():
+        unit = first.cases.get(name, case)["unit"]
+        if unit != case["unit"]:
+            told.append(f"{name}: in {unit} in the first, in {case['unit']} in the second: they cannot be compared")
     for name, case in second.cases.items():
         one, other = ((found.get("details") or {}).get("origin") for found in (first.cases.get(name, case), case))
         if one != other:

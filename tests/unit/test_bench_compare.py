@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -88,6 +89,15 @@ def test_compared_on_the_command_line(tmp_path: Path) -> None:
     assert shown["environmentDiffers"]
 
 
+def test_cases_in_other_units_are_not_compared(tmp_path: Path) -> None:
+    first = written(tmp_path / "first.json", result({"a": STEADY}, "s"))
+    second = written(tmp_path / "second.json", result({"a": STEADY}))
+    done = CliRunner().invoke(cli, ["bench", "compare", first, second])
+    assert done.exit_code == 0
+    assert "not the same: a: in s in the first, in packets/s in the second: they cannot be compared" in done.stderr
+    assert done.stdout.split()[-1] == "OTHER_UNIT"
+
+
 @pytest.mark.parametrize("document", [[], {}, {"env": {}, "cases": [{}]}, {"env": {}, "cases": [{"name": "a"}]}])
 def test_what_is_no_result_is_refused(document: object, tmp_path: Path) -> None:
     path = written(tmp_path / "bad.json", document)
@@ -117,12 +127,37 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert "none.json: No such file" in done.stderr
 
 
-def test_the_page_has_a_place_for_every_table(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def record(root: Path) -> ModuleType:
+    """bench/record.py, which belongs to no package."""
     spec = importlib.util.spec_from_file_location("record", root / "bench" / "record.py")
     assert spec is not None
     assert spec.loader is not None
-    record = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(record)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_case_that_is_measured_anew_tells_when(
+    record: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "RESULT", tmp_path / "result.json")
+    machine = dict.fromkeys(record.SAME_MACHINE, "one")
+    document: dict[str, Any] = {"env": {}, "cases": [], "drawn": [], "peers": []}
+    for day, name in (("Monday", "established_1"), ("Tuesday", "established_10k")):
+        case = {**Measurement(name, tuple(STEADY)).to_json(), "details": {}}
+        record.keep(document, {"env": {**machine, "date": day}, "cases": [case], "peers": []})
+    kept = json.loads(record.RESULT.read_text(encoding="utf-8"))
+    assert kept["env"]["date"] == "Monday"
+    assert {case["name"]: case["env"] for case in kept["cases"]} == {
+        "established_1": {},
+        "established_10k": {"date": "Tuesday"},
+    }
+
+
+def test_the_page_has_a_place_for_every_table(
+    record: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = tmp_path / "page.md"
     page.write_text(record.PAGE.read_text(encoding="utf-8"), encoding="utf-8")
     monkeypatch.setattr(record, "PAGE", page)
