@@ -129,14 +129,17 @@ NEIGHBOUR_STATES = {
 @dataclass(frozen=True, slots=True)
 class TraceNeighbour:
     """Whom a packet is given to: the address of the next hop, its MAC address, '' if it is not known, and one of
-    NEIGHBOUR_STATES."""
+    NEIGHBOUR_STATES, or what a newer edge says, a word or a number."""
 
     address: str
     mac: str
     state: str
 
     def __str__(self) -> str:
-        return NEIGHBOUR_STATES[self.state].format(self.address) or f"to {self.address} at {self.mac}"
+        told = NEIGHBOUR_STATES.get(self.state)
+        if told is None:
+            return " ".join(filter(None, (f"to {self.address}", self.mac and f"at {self.mac}", f"({self.state})")))
+        return told.format(self.address) or f"to {self.address} at {self.mac}"
 
     def to_json(self) -> dict[str, object]:
         """The object that ``--json`` prints; what is not known is left out."""

@@ -143,7 +143,10 @@ def trace(given: trace_pb2.PacketTrace) -> TraceResult:
 
 
 def _neighbour(given: trace_pb2.TraceNeighbour) -> TraceNeighbour:
-    state = trace_pb2.NeighbourState.Name(given.state).removeprefix("NEIGHBOUR_STATE_")
+    try:
+        state = trace_pb2.NeighbourState.Name(given.state).removeprefix("NEIGHBOUR_STATE_")
+    except ValueError:  # of a newer server
+        state = str(given.state)
     return TraceNeighbour(given.address, given.mac_address, state)
 
 

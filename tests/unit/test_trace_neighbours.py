@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from edge.api import answers
 from edge.forwarder import Forwarder
 from edge.gateway.tracing import trace_packets
 from edge.packets.build import build_frame
@@ -14,6 +15,7 @@ from edge.packets.text import parse_packet
 from edge.ports import made_mac
 from edge.runtime import Edge
 from edge.trace import TraceNeighbour, TraceOutput, render
+from edge.v1 import trace_pb2
 from tests.links import reply, request
 from tests.support import acme
 
@@ -55,6 +57,15 @@ def becomes(forwarder: Forwarder, state: str) -> TraceNeighbour:
         if found.state == state:
             return found
         assert time.monotonic() < until, found
+
+
+def test_a_state_that_only_a_newer_edge_knows() -> None:
+    assert str(TraceNeighbour(ROUTER, "", "DOZING")) == f"to {ROUTER} (DOZING)"
+    assert str(TraceNeighbour(ROUTER, "02:00:00:00:cb:01", "42")) == f"to {ROUTER} at 02:00:00:00:cb:01 (42)"
+    given = trace_pb2.TraceNeighbour(address=ROUTER, state=42)  # type: ignore[arg-type]
+    step = {"verdict": 1, "reason": 1, "outputs": [trace_pb2.TraceOutput(neighbour=given)]}
+    (found,) = answers.trace(trace_pb2.PacketTrace(**step)).outputs
+    assert found.neighbour == TraceNeighbour(ROUTER, "", "42")
 
 
 def test_nobody_has_asked_for_it_yet_and_the_trace_does_not_either(forwarder: Forwarder) -> None:
