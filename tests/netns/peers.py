@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tests.closing import Closing
@@ -118,19 +119,26 @@ class Answerer(Closing):
                 if ready is self._stopping:
                     return
                 if ready.type == socket.SOCK_STREAM:
-                    self._answer_stream(ready)
+                    with suppress(OSError):  # whoever asked may have gone
+                        self._hear(ready, listening=key.data is not None)
                 else:
                     data, peer = ready.recvfrom(2000)
                     if self._heard is not None:
                         self._heard(peer[0], key.data[1], data)
                     ready.sendto(self._speak(data, socket.SOCK_DGRAM, seen(peer, key.data)), peer)
 
-    def _answer_stream(self, listener: socket.socket) -> None:
-        near, peer = listener.accept()
-        with near:
-            near.settimeout(LONG_S)
-            data = near.recv(4096)
-            near.sendall(self._speak(data, socket.SOCK_STREAM, seen(peer, near.getsockname())))
+    def _hear(self, stream: socket.socket, *, listening: bool) -> None:
+        """A connection, or what comes by one: some bring nothing for long, or nothing at all."""
+        if listening:
+            self._selector.register(stream.accept()[0], selectors.EVENT_READ)
+            return
+        self._selector.unregister(stream)
+        with stream:
+            stream.settimeout(LONG_S)
+            data = stream.recv(4096)
+            if data:
+                text = seen(stream.getpeername(), stream.getsockname())
+                stream.sendall(self._speak(data, socket.SOCK_STREAM, text))
 
     def close(self) -> None:
         """No more answers."""
