@@ -137,8 +137,8 @@ class EventLog:
             self._ring.append(event)
             self._places.append(self._end)
             self._end += _size(event)
-        # Twice the size, then cut to it: taking one off the front of a long list for each event would be slow.
-        if self._end - self._first >= 2 * self._size:
+        # An eighth more, then cut to the size: taking one off the front of a long list for each event would be slow.
+        if self._end - self._first >= self._size + self._size // 8:
             surplus = bisect_right(self._places, self._end - self._size) - 1
             del self._ring[:surplus], self._places[:surplus]
             self._first = self._places[0]

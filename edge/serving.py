@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -23,6 +24,7 @@ from edge.gateway import Gateway
 from edge.listening import Address, check_local, metrics_address, parse_address
 from edge.ports import PortSpec, check_specs
 from edge.store import MemoryStore, RevisionStore, Store
+from native.machine import one_heap
 
 if TYPE_CHECKING:
     from edge.api.tls import TlsFiles
@@ -51,6 +53,7 @@ async def serve(settings: ServeSettings) -> None:
     is left behind then.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    one_heap()
     address, specs = _checked(settings)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -79,6 +82,7 @@ async def serve(settings: ServeSettings) -> None:
         server = Server(gateway, address, settings.tls)
         stack.push_async_callback(server.stop)
         listening = await server.start()
+        _keep()
         where = "clients show certificates" if settings.tls else "without TLS: only this machine can connect"
         _log.info("gRPC on %s, %s", listening, where)
         _tell_service_manager("READY=1")
@@ -118,6 +122,7 @@ async def _gateway(settings: ServeSettings) -> AsyncIterator[Gateway]:
         text = "" if known else await asyncio.to_thread(read_text, settings.file)
         gateway = Gateway(store)
         await gateway.start(text, file=settings.file, allow_unsupported=settings.allow_unsupported)
+        gc.freeze()  # the document may be large, and much is still to be loaded
         if known:
             _log.info(
                 "revision %d comes from %s; SIGHUP or t1edge edge apply makes it what %s says",
@@ -174,6 +179,14 @@ async def _reload(gateway: Gateway, settings: ServeSettings) -> None:
         _log.info("reloaded %s: revision %d, %d changes", settings.file, applied.revision.number, len(applied.changes))
     else:
         _log.info("%s says what runs already", settings.file)
+
+
+def _keep() -> None:
+    """What there is by now stays for as long as the process does: the collector, which keeps calls waiting meanwhile,
+    is not to visit it again and again.  Configurations are no cycles: also those that it leaves out are freed when they
+    have been replaced."""
+    gc.collect()
+    gc.freeze()
 
 
 class _Source:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import secrets
 import time
@@ -123,11 +122,7 @@ class Lifecycle:
         config = known.loaded.config
         seed = next((value for value in (self._seed, config.options.seed) if value is not None), secrets.randbits(63))
         self.edge = await asyncio.to_thread(Edge, config, seed=seed, revision=info.number)
-        large = self._workshop.is_large(stored)
-        self._held = Held(info, stored, config, None if large else known)
-        if large:
-            del known
-            gc.freeze()  # objects that live on are not to be visited again and again while calls are answered
+        self._held = Held(info, stored, config, None if self._workshop.is_large(stored) else known)
         self.events = EventLog(self.edge)
         self.events.start()
         for waiting in self.store.page(None, 100):

@@ -31,7 +31,7 @@ from tests.serve.process import Wire, wait_for
 pytestmark = pytest.mark.needs("netns", "nft")
 
 ATTEMPTS = 200
-CHANGES = 50
+CHANGES = int(os.environ.get("T1EDGE_SERVED_CHANGES", "50"))
 SEED = int(os.environ.get("T1EDGE_SERVED_SEED", "1"))
 
 CLIENTS = ("10.20.0.10", "10.20.0.11", "10.20.0.12")
@@ -232,8 +232,8 @@ def test_changes_under_traffic_lose_no_packet(lab: Lab, tmp_path: Path) -> None:
         assert client.config()[0].number == 1 + CHANGES
         latencies.sort()
         _log.info(
-            "%d packets, none lost; first changed verdict: median %.1f ms, longest of %d %.1f ms",
-            stream.sent, latencies[CHANGES // 2] * 1e3, CHANGES, latencies[-1] * 1e3,
+            "%d packets, none lost; first changed verdict: median of %d %.1f ms, 99th percentile %.1f ms, most %.1f ms",
+            stream.sent, CHANGES, *(latencies[place] * 1e3 for place in (CHANGES // 2, CHANGES * 99 // 100, -1)),
         )  # fmt: skip
         assert service.stop() < 15
 

@@ -215,8 +215,8 @@ def soak(service: Service, seconds: float, rng: random.Random, wire_probes: Wire
                 raise AssertionError(f"revision {answer.revision.number} instead of {len(revisions)}")
             if len(revisions) % 10 == 0:
                 listed = sum(1 for _ in client.sessions({}))
-            # The list of events grows to twice what it keeps before it is cut for the first time; what is allocated
-            # around it settles while it is cut a few times more.
+            # The list of events fills before it is cut for the first time; what is allocated around it settles while it
+            # is replaced a few times more.
             if not warm_s and (watcher.events + watcher.lost > 12 * MAX_EVENTS or turn > began + seconds):
                 warm_s = turn - began
             if not injector.running():

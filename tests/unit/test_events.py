@@ -277,3 +277,11 @@ def test_a_run_of_sessions_counts_as_its_events_and_is_handed_out_in_parts(monke
             assert parts(rest) == [(0, 10)]
 
     run(test)
+
+
+def test_it_keeps_little_more_than_its_size() -> None:
+    log = EventLog(None, size=80)
+    for number in range(1000):
+        log.add(number)
+        kept = [event for event in log.take(0)[0] if not isinstance(event, Gap)]
+        assert min(number + 1, 80) <= len(kept) <= 90

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from edge.errors import (
 from edge.events import ConfigCause, ConfigChanged
 from edge.gateway import Gateway
 from edge.gateway.workshop import Workshop
+from edge.model import EdgeConfig
 from edge.patch import Delete, ObjectRef
 from edge.store import MemoryStore, RevisionStore
 from tests.gateways import OTHER, THIRD, FailingStore, run, served, verdict
@@ -38,6 +40,29 @@ def test_it_starts_with_the_document_as_its_first_revision() -> None:
             assert gateway.edge.config == loads(SAMPLE).config
             assert [info.number for info in gateway.revisions(None, 10)] == [1]
             assert await verdict(gateway) == "ALLOW"
+
+    run(test)
+
+
+def test_what_is_replaced_is_freed_without_the_collector() -> None:
+    """A process that serves hides from it what runs at the start."""
+
+    def configurations() -> int:
+        return sum(isinstance(item, EdgeConfig) for item in gc.get_objects())
+
+    async def test() -> None:
+        async with served() as gateway:
+            await gateway.apply(OTHER)
+            gc.collect()
+            gc.disable()
+            try:
+                before = configurations()
+                for number in range(20):
+                    await gateway.apply(SAMPLE if number % 2 == 0 else OTHER)
+                    await asyncio.sleep(0.01)
+                assert configurations() <= before + 2
+            finally:
+                gc.enable()
 
     run(test)
 
