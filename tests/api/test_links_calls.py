@@ -15,8 +15,8 @@ from edge.v1 import stats_pb2
 from tests.api.served import ServedEdge, serving
 from tests.gateways import WEB
 from tests.links import reply
-from tests.serve.process import wait_for
 from tests.support import SAMPLE
+from tests.waiting import wait_for
 
 
 @pytest.fixture

@@ -22,13 +22,13 @@ import socket
 import struct
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.closing import Closing
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 CLONE_NEWNET = 0x40000000
@@ -40,17 +40,6 @@ ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO = 0x17, 0x1F, 0x24
 
 NUMBERS = itertools.count()
 LIBC = ctypes.CDLL(None, use_errno=True)
-
-
-def wait_for(what: str, ask: Callable[[], Any]) -> Any:
-    """The first answer that is true; AssertionError if none comes in time."""
-    until = time.monotonic() + PATIENCE
-    while True:
-        answer = ask()
-        if answer:
-            return answer
-        assert time.monotonic() < until, f"not in {PATIENCE} s: {what}"
-        time.sleep(0.01)  # between two looks at a state, not for a time
 
 
 def run(*command: str, check: bool = True) -> str:

@@ -12,8 +12,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.netns.lab import PATIENCE, Space, wait_for
+from tests.netns.lab import PATIENCE, Space
 from tests.netns.peers import LONG_S, REACHED, REFUSED, SILENT, bracketed, seen
+from tests.waiting import wait_for
 
 REFUSALS = re.compile(
     r"refused|unreachable|no route to host|permission denied|couldn't connect to server", re.IGNORECASE

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.netns.lab import Lab, Space
-from tests.serve.process import Service, wait_for
+from tests.serve.process import Service
+from tests.waiting import wait_for
 
 
 @contextmanager

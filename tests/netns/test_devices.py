@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.netns.lab import ROOT, EdgeProcess, Lab, wait_for
-from tests.serve.process import PATIENCE_S
+from tests.netns.lab import ROOT, EdgeProcess, Lab
 from tests.support import SAMPLE
+from tests.waiting import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.needs("netns", "nft")
 

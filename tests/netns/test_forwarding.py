@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.netns.lab import Lab, Space, wait_for
+from tests.netns.lab import Lab, Space
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.needs("netns", "nft")
 
@@ -57,12 +58,15 @@ def bad_checksums(space: Space) -> int:
 
 
 def connected(
-    near: Space, far: Space, family: int, address: str, port: int
+    near: Space, far: Space, family: int, address: str, port: int, discover: int | None = None
 ) -> tuple[socket.socket, socket.socket, str]:
-    """A connection out of the client's namespace: both ends, and who the server takes the client for."""
+    """A connection out of the client's namespace: both ends, and who the server takes the client for.  ``discover`` is
+    what the client does about the path's MTU (IP_MTU_DISCOVER)."""
     with far.socket(family, socket.SOCK_STREAM, (address, port)) as listening:
         listening.listen()
         out = near.socket(family, socket.SOCK_STREAM)
+        if discover is not None:
+            out.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, discover)
         out.connect((address, port))
         came, peer = listening.accept()
         return out, came, peer[0]
@@ -152,15 +156,9 @@ def test_segments_larger_than_the_mtu(discover: int) -> None:
     """They are refused, and their sender adapts; or cut again, where it does not forbid that."""
     with Lab() as narrow:
         edge = narrow.start(mtu=1400)
-        listening = narrow.server.socket(socket.AF_INET, socket.SOCK_STREAM, (INTERNET, 5201))
-        near = narrow.client.socket(socket.AF_INET, socket.SOCK_STREAM)
-        with listening, near:
-            listening.listen()
-            near.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, discover)
-            near.connect((INTERNET, 5201))
-            far, _ = listening.accept()
-            with far:
-                transfer(near, far, SIZE // 8)
+        near, far, _ = connected(narrow.client, narrow.server, socket.AF_INET, INTERNET, 5201, discover)
+        with near, far:
+            transfer(near, far, SIZE // 8)
         reasons = edge.ask()["reasons"]
         assert ("TOO_BIG" in reasons) == (discover == IP_PMTUDISC_DO)
         assert bad_checksums(narrow.server) == bad_checksums(narrow.client) == 0
@@ -204,17 +202,11 @@ def test_segments_larger_than_a_device_carries(discover: int) -> None:
     """Nobody has announced an MSS that fits, for the device became narrow later: each segment is told of, or cut."""
     with Lab() as narrow:
         edge = narrow.start()
-        listening = narrow.server.socket(socket.AF_INET, socket.SOCK_STREAM, (INTERNET, 5201))
-        near = narrow.client.socket(socket.AF_INET, socket.SOCK_STREAM)
-        with listening, near:
-            listening.listen()
-            near.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, discover)
-            near.connect((INTERNET, 5201))
-            far, _ = listening.accept()
-            with far:
-                narrow.middle.run("ip", "link", "set", "e1", "mtu", "1300")
-                wait_for("the port is up again", lambda: edge.ask()["ports"]["INTERNET"]["up"])
-                transfer(near, far, SIZE // 8)
+        near, far, _ = connected(narrow.client, narrow.server, socket.AF_INET, INTERNET, 5201, discover)
+        with near, far:
+            narrow.middle.run("ip", "link", "set", "e1", "mtu", "1300")
+            wait_for("the port is up again", lambda: edge.ask()["ports"]["INTERNET"]["up"])
+            transfer(near, far, SIZE // 8)
         assert edge.ask()["ports"]["INTERNET"]["counters"]["tx_dropped"] == 0
         assert bad_checksums(narrow.server) == bad_checksums(narrow.client) == 0
 

@@ -26,7 +26,8 @@ from tests.netns.lab import Lab, Space
 from tests.netns.peers import LONG_S, REACHED, REFUSED, SHORT_S, SILENT, Answerer, Attempt
 from tests.netns.prediction import predicted, traced
 from tests.netns.served import populated, serve
-from tests.serve.process import Wire, wait_for
+from tests.serve.process import Wire
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.needs("netns", "nft")
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,23 +21,10 @@ from edge.v1 import edge_service_pb2 as pb
 from edge.v1 import edge_service_pb2_grpc, packet_pb2
 from edge.verdicts import Reason
 from tests.closing import Closing
-
-PATIENCE_S = 60.0
-"""How long something may take that is expected within a second or two."""
+from tests.waiting import PATIENCE_S, wait_for
 
 MAX_BATCH = 256
 COMMAND = (sys.executable, "-m", "edge.cli", "serve")
-
-
-def wait_for(what: str, ask: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
-    """The first answer that is true; AssertionError if none comes in time."""
-    until = time.monotonic() + patience_s
-    while True:
-        answer = ask()
-        if answer:
-            return answer
-        assert time.monotonic() < until, f"not in {patience_s} s: {what}"
-        time.sleep(0.005)  # between two looks at a state, not for a time
 
 
 class Service(Closing):

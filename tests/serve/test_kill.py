@@ -15,8 +15,9 @@ from pathlib import Path
 from edge.api.client import Conditions, UnreachableError
 from edge.errors import EdgeError
 from edge.verdicts import Reason
-from tests.serve.process import Service, Wire, wait_for
+from tests.serve.process import Service, Wire
 from tests.support import SAMPLE
+from tests.waiting import wait_for
 
 KILLS = int(os.environ.get("T1EDGE_KILLS", "12"))
 SEED = int(os.environ.get("T1EDGE_KILL_SEED", "1"))

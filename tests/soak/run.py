@@ -29,10 +29,11 @@ from edge.v1 import packet_pb2
 from edge.verdicts import Reason, Verdict
 from tests.netns.lab import Lab
 from tests.netns.served import known, populated
-from tests.serve.process import Service, Wire, frame, wait_for
+from tests.serve.process import Service, Wire, frame
 from tests.soak.memory import Observer, Sample, trend
 from tests.soak.revisions import FIRST, INSIDE, NAMES, PROBED, SECOND, document, judged_by, probes
 from tests.soak.wire import WireProbes
+from tests.waiting import wait_for
 
 STEADY = range(4000, 4050)
 BATCH, PROBES = 100, 20

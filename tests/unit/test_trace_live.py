@@ -145,14 +145,20 @@ def way(make: Make, name: str) -> tuple[AnyEdge, str, str]:
     return edge, f"tcp {client} > {server}", f"tcp {answers} > {seen}"
 
 
+def goes_on(edge: AnyEdge, packet: str, numbers: str) -> tuple[Tracer, TraceResult]:
+    """Data in one direction, which has to leave as if it bore these numbers."""
+    tracer = Tracer(edge.snapshot())
+    sent = tracer.send(f"{packet} PA len=3")
+    assert why(sent) == "ALLOW SESSION"
+    numbered = Tracer(edge.snapshot()).send(f"{packet} PA len=3 {numbers}")
+    assert sent[-1].outputs[0].frame == numbered[-1].outputs[0].frame
+    return tracer, sent[-1]
+
+
 @pytest.mark.parametrize("name", WAYS)
 def test_a_client_goes_on(make: Make, name: str) -> None:
     edge, there, back = way(make, name)
-    tracer = Tracer(edge.snapshot())
-    sent = tracer.send(f"{there} PA len=3")
-    assert why(sent) == "ALLOW SESSION"
-    numbers = Tracer(edge.snapshot()).send(f"{there} PA len=3 seq=5 ack=78401 win=4000")
-    assert sent[-1].outputs[0].frame == numbers[-1].outputs[0].frame
+    tracer, _ = goes_on(edge, there, "seq=5 ack=78401 win=4000")
     assert why(tracer.reply("A")) == "ALLOW SESSION"
     assert why(tracer.send(f"{back} FA")) == "ALLOW SESSION"
     assert why(tracer.send(f"{there} R")) == "ALLOW SESSION"
@@ -161,13 +167,9 @@ def test_a_client_goes_on(make: Make, name: str) -> None:
 @pytest.mark.parametrize("name", WAYS)
 def test_a_server_goes_on(make: Make, name: str) -> None:
     edge, there, back = way(make, name)
-    tracer = Tracer(edge.snapshot())
-    sent = tracer.send(f"{back} PA len=3")
-    assert why(sent) == "ALLOW SESSION"
-    numbers = Tracer(edge.snapshot()).send(f"{back} PA len=3 seq=78401 ack=5 win=5000")
-    assert sent[-1].outputs[0].frame == numbers[-1].outputs[0].frame
-    assert sent[-1].session is not None
-    assert sent[-1].session.packets == (3, 3)
+    tracer, sent = goes_on(edge, back, "seq=78401 ack=5 win=5000")
+    assert sent.session is not None
+    assert sent.session.packets == (3, 3)
     assert why(tracer.reply("FA")) == "ALLOW SESSION"
     assert why(tracer.send(f"{there} R seq=1")) == "DROP TCP_WINDOW"
     assert why(tracer.send(f"{back} R")) == "ALLOW SESSION"
