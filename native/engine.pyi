@@ -15,6 +15,8 @@ _RawStep: TypeAlias = tuple[
 _RawFragmentation: TypeAlias = tuple[int, int, int]
 _RawOutput: TypeAlias = tuple[int, bytes, bool, tuple[bytes, ...], _RawFragmentation | None]
 
+AT_WORK: str
+
 @disjoint_base
 class Engine:
     def __new__(cls, seed: int) -> Self: ...
