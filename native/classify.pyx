@@ -131,7 +131,7 @@ cdef class RuleTable:
         source port << 48 | destination port << 32 | protocol << 24 | family << 16, the low words of source and
         destination, and their high words. ``icmp`` gives each its ICMP type << 8 | code; without it they are 0.
 
-        Raises ValueError where the three do not fit each other.
+        Raises ValueError where the three do not fit each other, or numbers do not lie at multiples of their size.
         """
         cdef const uint8_t[::1] octets = memoryview(keys).cast("B")
         cdef Py_ssize_t count = out.shape[0]
@@ -139,6 +139,9 @@ cdef class RuleTable:
             raise ValueError(f"{octets.shape[0]} bytes of keys for {count} answers, each of which takes {sizeof(Key)}")
         if icmp is not None and icmp.shape[0] != count:
             raise ValueError(f"{icmp.shape[0]} ICMP types for {count} answers")
+        if count and (<size_t>&octets[0] % sizeof(uint64_t) or <size_t>&out[0] % sizeof(uint32_t)
+                      or (icmp is not None and <size_t>&icmp[0] % sizeof(uint16_t))):
+            raise ValueError("numbers have to lie at multiples of their size")
         if self.rules.empty:
             out[:] = NO_RULE
         elif count:

@@ -286,3 +286,17 @@ def test_a_batch_has_room_for_its_answers() -> None:
         table.lookup_many(key * 2, found)
     with pytest.raises(ValueError, match="2 ICMP types for 1 answers"):
         table.lookup_many(key, found, array("H", [0, 0]))
+
+
+def test_numbers_lie_where_the_machine_wants_them() -> None:
+    table = RuleTable(FlatRules())
+    key = packed_key((4, 1, 2, 6, 3, 4, 0, 0, 0))
+    shifted = memoryview(bytearray(64))
+    shifted[1:41] = key
+    found, icmp = array("I", [0]), array("H", [0])
+    for keys, out, types in (
+        (shifted[1:41], found, icmp), (key, shifted[1:5].cast("I"), icmp), (key, found, shifted[1:3].cast("H")),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="multiples of their size"):
+            table.lookup_many(keys, out, types)
+    assert list(found) == [0]
