@@ -42,6 +42,7 @@ ctypedef struct Rings:
     uint32_t rx_count
     uint32_t rx_at
     uint32_t held               # slots before rx_at that are not released
+    uint32_t tx_slot
     uint32_t tx_at
     uint32_t unsent             # slots before tx_at that the kernel has not been told of, or has not taken
 

@@ -15,17 +15,17 @@ from libc.string cimport memcpy, memset
 from native.port cimport (
     ARRIVALS, Arrival, IoPort, ROOM_FOR_ONE, Rings, count_arrival, count_departure, has_vlan_tag,
 )
-from native.port_tap cimport IoVec, c_close
+from native.port_tap cimport IoVec, c_close, gather
 from native.vnet cimport VNET_SIZE, Vnet
 from native.wire cimport likely, prefetch, unlikely
 
 cdef enum:
     RING_BYTES = 8 << 20        # for what is received
     RX_SLOTS_MAX = 4096
-    LINE = 64                   # a slot is an odd number of these: its beginnings are spread over all sets of a cache
-    TX_SLOT = 27 * LINE
+    LINE = 64
+    TX_SLOT = 27 * LINE         # at the least
     TX_SLOTS = 512
-    BLOCK_SLOTS = 64            # of whatever size: they are whole pages, and no block ends with a gap
+    BLOCK_SLOTS = 64
     TX_OFFSET = 32              # of the header before a frame in a slot, TPACKET2_HDRLEN without the address
     RX_HEAD = 96                # bytes of a slot before the frame, at the most
     SOCKET_BYTES = 16 << 20     # what the socket may hold, either way
@@ -103,6 +103,7 @@ cdef extern from *:
         errno = saved;
         return -1;
     }
+    static inline uint32_t t1_page_size(void) { return (uint32_t)sysconf(_SC_PAGESIZE); }
     static inline void t1_link_unmap(uint8_t *memory, uint64_t size) { munmap(memory, size); }
     static inline uint32_t t1_slot_status(const uint8_t *slot) {
         return __atomic_load_n(&((const struct tpacket2_hdr *)slot)->tp_status, __ATOMIC_ACQUIRE);
@@ -149,6 +150,7 @@ cdef extern from *:
     int packet_link_open "t1_link_open"(
         int ifindex, uint32_t rx_slot, uint32_t rx_count, uint32_t tx_slot, uint32_t tx_count, uint32_t block_slots,
         int size, uint64_t length, uint8_t **memory, int *large) noexcept nogil
+    uint32_t page_size "t1_page_size"() noexcept nogil
     void link_unmap "t1_link_unmap"(uint8_t *memory, uint64_t size) noexcept nogil
     uint32_t slot_status "t1_slot_status"(const uint8_t *slot) noexcept nogil
     void slot_hand_over "t1_slot_hand_over"(uint8_t *slot, uint32_t status) noexcept nogil
@@ -160,17 +162,26 @@ cdef extern from *:
     uint32_t link_drops "t1_link_drops"(int fd) noexcept nogil
 
 
+cdef inline uint32_t slot_size(uint32_t wanted, uint32_t page) noexcept nogil:
+    # Of at least so many bytes.  64 slots, a block, are whole pages, so that no block ends with a gap; and a slot is an
+    # odd number of lines, or of what it takes with larger pages: its beginnings are spread over the sets of a cache.
+    cdef uint32_t unit = max(<uint32_t>LINE, page // BLOCK_SLOTS)
+    return ((wanted + unit - 1) // unit | 1) * unit
+
+
 cdef inline int link_open(IoPort *port, int ifindex, uint32_t mtu) noexcept nogil:
     # 0, or -1 with errno set.
     cdef Rings *rings = &port.rings
-    rings.rx_slot = max(((mtu + 14 + RX_HEAD + LINE - 1) // LINE | 1) * LINE, <uint32_t>TX_SLOT)
+    cdef uint32_t page = page_size()
+    rings.tx_slot = slot_size(TX_SLOT, page)
+    rings.rx_slot = max(slot_size(mtu + 14 + RX_HEAD, page), rings.tx_slot)
     rings.rx_count = max(
         min(<uint32_t>RX_SLOTS_MAX, <uint32_t>RING_BYTES // rings.rx_slot // BLOCK_SLOTS * BLOCK_SLOTS),
         <uint32_t>BLOCK_SLOTS)
-    rings.size = <uint64_t>rings.rx_slot * rings.rx_count + TX_SLOT * TX_SLOTS
+    rings.size = <uint64_t>rings.rx_slot * rings.rx_count + <uint64_t>rings.tx_slot * TX_SLOTS
     port.fd = packet_link_open(
-        ifindex, rings.rx_slot, rings.rx_count, TX_SLOT, TX_SLOTS, BLOCK_SLOTS, SOCKET_BYTES, rings.size, &rings.memory,
-        &rings.large_fd)
+        ifindex, rings.rx_slot, rings.rx_count, rings.tx_slot, TX_SLOTS, BLOCK_SLOTS, SOCKET_BYTES, rings.size,
+        &rings.memory, &rings.large_fd)
     if port.fd < 0:
         return -1
     rings.tx = rings.memory + <uint64_t>rings.rx_slot * rings.rx_count
@@ -249,7 +260,7 @@ cdef inline void link_flush(IoPort *port) noexcept nogil:
         # The device is down.  Nothing of this is sent later, when nobody waits for it any more.
         link_forget(port)
         return
-    newest = rings.tx + <uint64_t>TX_SLOT * ((rings.tx_at + TX_SLOTS - 1) % TX_SLOTS)
+    newest = rings.tx + <uint64_t>rings.tx_slot * ((rings.tx_at + TX_SLOTS - 1) % TX_SLOTS)
     if slot_status(newest) != TP_STATUS_SEND_REQUEST:
         rings.unsent = 0
 
@@ -259,7 +270,7 @@ cdef inline void link_forget(IoPort *port) noexcept nogil:
     cdef Rings *rings = &port.rings
     cdef uint8_t *slot
     while rings.unsent:
-        slot = rings.tx + <uint64_t>TX_SLOT * ((rings.tx_at + TX_SLOTS - 1) % TX_SLOTS)
+        slot = rings.tx + <uint64_t>rings.tx_slot * ((rings.tx_at + TX_SLOTS - 1) % TX_SLOTS)
         if slot_status(slot) != TP_STATUS_SEND_REQUEST:
             rings.unsent = 0
             return
@@ -273,7 +284,7 @@ cdef inline void link_forget(IoPort *port) noexcept nogil:
 
 cdef inline void link_send_small(IoPort *port, const uint8_t *frame, uint32_t length) noexcept nogil:
     cdef Rings *rings = &port.rings
-    cdef uint8_t *slot = rings.tx + <uint64_t>TX_SLOT * rings.tx_at
+    cdef uint8_t *slot = rings.tx + <uint64_t>rings.tx_slot * rings.tx_at
     cdef Vnet *vnet = <Vnet *>(slot + TX_OFFSET)
     if unlikely(slot_status(slot) != TP_STATUS_AVAILABLE):
         link_flush(port)
@@ -293,11 +304,7 @@ cdef inline void link_send_small(IoPort *port, const uint8_t *frame, uint32_t le
 cdef inline bint link_send_large(IoPort *port, const uint8_t *frame, uint32_t length, const Vnet *vnet) noexcept nogil:
     cdef IoVec parts[2]
     cdef Vnet plain
-    memset(&plain, 0, sizeof(Vnet))
-    parts[0].iov_base = &plain if vnet == NULL else <Vnet *>vnet
-    parts[0].iov_len = VNET_SIZE
-    parts[1].iov_base = <void *>frame
-    parts[1].iov_len = length
+    gather(parts, &plain, frame, length, vnet)
     link_flush(port)
     if link_sendmsg(port.rings.large_fd, parts, 2) >= 0:
         count_departure(port, length)

@@ -88,15 +88,22 @@ cdef inline uint32_t tap_receive(IoPort *port, Arrival *arrivals, uint8_t *arena
     return count
 
 
+cdef inline void gather(
+    IoVec *parts, Vnet *plain, const uint8_t *frame, uint32_t length, const Vnet *vnet
+) noexcept nogil:
+    # A frame behind its header; `plain` becomes that of one that needs none.
+    memset(plain, 0, sizeof(Vnet))
+    parts[0].iov_base = plain if vnet == NULL else <Vnet *>vnet
+    parts[0].iov_len = VNET_SIZE
+    parts[1].iov_base = <void *>frame
+    parts[1].iov_len = length
+
+
 cdef inline bint tap_send(IoPort *port, const uint8_t *frame, uint32_t length, const Vnet *vnet) noexcept nogil:
     # False where the kernel does not know such a large frame: it has to be cut.
     cdef IoVec parts[2]
     cdef Vnet plain
-    memset(&plain, 0, sizeof(Vnet))
-    parts[0].iov_base = &plain if vnet == NULL else <Vnet *>vnet
-    parts[0].iov_len = VNET_SIZE
-    parts[1].iov_base = <void *>frame
-    parts[1].iov_len = length
+    gather(parts, &plain, frame, length, vnet)
     if writev(port.fd, parts, 2) >= 0:
         count_departure(port, length)
     elif errno == EINVAL and vnet != NULL:
