@@ -39,6 +39,7 @@ ctypedef struct State:
     RuleCounter *counters   # by slot
     uint32_t *usage         # sessions that hold an external address, by usage slot
     uint32_t *exhausted     # likewise: how many did when it had no port to give, 0 unless that is so
+    uint32_t *pool_order    # room for the addresses of a pool, see native.pool
     uint64_t *session_ids   # by session number; of the first session 1, one more with each
     uint64_t session_ids_reserved   # bytes
     PortCounter *port_counters      # by port

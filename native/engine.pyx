@@ -87,6 +87,7 @@ cdef class Engine:
         free(self.state.counters)
         free(self.state.usage)
         free(self.state.exhausted)
+        free(self.state.pool_order)
         free(self.state.port_counters)
         release(self.state.session_ids, self.state.session_ids_reserved)
         release(self.state.events.ring, EVENT_ENTRIES * sizeof(Event))

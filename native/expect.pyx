@@ -7,7 +7,7 @@ from libc.string cimport memset
 from native.expect cimport (
     EXPECT_BUCKETS, EXPECTATIONS, EXPECTED_MAX, Control, Expectation, Expectations, find_expectation,
 )
-from native.memory cimport enlarge, release
+from native.memory cimport enlarge_to, release
 from native.packet cimport key_proto
 
 cdef enum:
@@ -24,16 +24,8 @@ cdef int expectations_init(Expectations *expectations) noexcept nogil:
 
 cdef int expectations_reserve(Expectations *expectations, uint32_t sessions) noexcept nogil:
     # Address space for the records of so many sessions; 0, or -1 with nothing changed.
-    cdef uint64_t wanted = <uint64_t>sessions * sizeof(Control)
-    cdef void *memory
-    if wanted <= expectations.reserved:
-        return 0
-    memory = enlarge(expectations.controls, expectations.reserved, wanted)
-    if memory == NULL:
-        return -1
-    expectations.controls = <Control *>memory
-    expectations.reserved = wanted
-    return 0
+    return enlarge_to(
+        <void **>&expectations.controls, &expectations.reserved, <uint64_t>sessions * sizeof(Control))
 
 
 cdef void expectations_free(Expectations *expectations) noexcept nogil:

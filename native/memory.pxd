@@ -2,6 +2,7 @@
 # reservation of address space that costs nothing until it is touched.
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
+from libc.stdint cimport uint64_t
 
 cdef extern from "sys/mman.h" nogil:
     void *mmap(void *address, size_t length, int protection, int flags, int fd, long offset)
@@ -68,6 +69,19 @@ cdef inline void *enlarge(void *memory, size_t size, size_t wanted) noexcept nog
         return reserve(wanted)
     larger = mremap(memory, size, wanted, MREMAP_MAYMOVE)
     return NULL if larger == MAP_FAILED else larger
+
+
+cdef inline int enlarge_to(void **memory, uint64_t *size, uint64_t wanted) noexcept nogil:
+    # A reservation of at least so many bytes, and how many it has; 0, or -1 with nothing changed.
+    cdef void *larger
+    if wanted <= size[0]:
+        return 0
+    larger = enlarge(memory[0], size[0], wanted)
+    if larger == NULL:
+        return -1
+    memory[0] = larger
+    size[0] = wanted
+    return 0
 
 
 cdef inline int breathe(size_t number) except -1:

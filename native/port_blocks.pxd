@@ -7,12 +7,12 @@
 #
 # A block is made by an allocation that has met PATIENCE taken ports in it, and dropped when it knows of fewer than FEW.
 # A key is in one block at most: of a table of so many keys there are never more blocks than keys / FEW, and that many
-# are reserved.
+# are reserved, and as many chains to find them by.
 
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from native.memory cimport enlarge, release
+from native.memory cimport enlarge_to, release, reserve
 from native.packet cimport Key, key_dport
 from native.session cimport Table, hash_key, same_key
 
@@ -22,7 +22,7 @@ cdef enum:
     BLOCK_WORDS = 64
     PATIENCE = 64
     FEW = 32
-    CHAINS = 1024
+    FIRST_CHAINS = 64
     NO_PORT = 0x10000
 
 ctypedef struct PortBlock:
@@ -39,7 +39,8 @@ ctypedef struct PortBlocks:
     uint32_t count
     uint32_t top            # numbers used so far
     uint32_t free           # list through PortBlock.next
-    uint32_t chains[CHAINS]
+    uint32_t *chains        # by hash: number of the first block, 0: none
+    uint64_t chain_mask     # chains - 1: at least as many as there may be blocks
 
 
 cdef extern from *:
@@ -49,24 +50,56 @@ cdef extern from *:
     int first_bit "t1_first"(uint64_t bits) noexcept nogil
 
 
-cdef inline int port_blocks_reserve(PortBlocks *blocks, uint32_t sessions) noexcept nogil:
-    # Address space for all blocks that a table of so many sessions, of two keys each, can make necessary; 0, or -1 with
-    # nothing changed.
-    cdef uint64_t wanted = (<uint64_t>sessions * 2 / FEW + 2) * sizeof(PortBlock)
-    cdef void *memory
-    if wanted <= blocks.reserved:
+cdef inline void free_chains(PortBlocks *blocks) noexcept nogil:
+    if blocks.chains != NULL:
+        release(blocks.chains, (blocks.chain_mask + 1) * sizeof(uint32_t))
+    blocks.chains = NULL
+
+
+cdef inline void chain_up(PortBlocks *blocks, const Table *table, uint32_t *chains, uint64_t mask) noexcept nogil:
+    # Puts every block into one of the new chains instead of the old ones.
+    cdef uint32_t number
+    cdef uint32_t next
+    cdef uint32_t *chain
+    cdef uint64_t i
+    if blocks.count:
+        for i in range(blocks.chain_mask + 1):
+            number = blocks.chains[i]
+            while number:
+                next = blocks.blocks[number].next
+                chain = &chains[hash_key(table, &blocks.blocks[number].key) & mask]
+                blocks.blocks[number].next = chain[0]
+                chain[0] = number
+                number = next
+    free_chains(blocks)
+    blocks.chains = chains
+    blocks.chain_mask = mask
+
+
+cdef inline int port_blocks_reserve(PortBlocks *blocks, const Table *table, uint32_t sessions) noexcept nogil:
+    # Address space for all blocks that `table` with so many sessions, of two keys each, can make necessary; 0, or -1
+    # with no less than before.
+    cdef uint64_t most = <uint64_t>sessions * 2 // FEW + 1
+    cdef uint64_t size = FIRST_CHAINS
+    cdef uint32_t *chains
+    if (most + 1) * sizeof(PortBlock) <= blocks.reserved:
         return 0
-    memory = enlarge(blocks.blocks, blocks.reserved, wanted)
-    if memory == NULL:
+    while size < most:
+        size *= 2
+    if blocks.chains == NULL or size > blocks.chain_mask + 1:
+        chains = <uint32_t *>reserve(size * sizeof(uint32_t))
+        if chains == NULL:
+            return -1
+        chain_up(blocks, table, chains, size - 1)
+    if enlarge_to(<void **>&blocks.blocks, &blocks.reserved, (most + 1) * sizeof(PortBlock)) != 0:
         return -1
-    blocks.blocks = <PortBlock *>memory
-    blocks.reserved = wanted
-    blocks.capacity = <uint32_t>(wanted / sizeof(PortBlock)) - 1
+    blocks.capacity = <uint32_t>most
     return 0
 
 
 cdef inline void port_blocks_free(PortBlocks *blocks) noexcept nogil:
     release(blocks.blocks, blocks.reserved)
+    free_chains(blocks)
     blocks.blocks = NULL
 
 
@@ -76,7 +109,7 @@ cdef inline void block_key(const Key *key, Key *out) noexcept nogil:
 
 
 cdef inline uint32_t *chain_of(PortBlocks *blocks, const Table *table, const Key *of_block) noexcept nogil:
-    return &blocks.chains[hash_key(table, of_block) & (CHAINS - 1)]
+    return &blocks.chains[hash_key(table, of_block) & blocks.chain_mask]
 
 
 cdef inline PortBlock *find_block(PortBlocks *blocks, const Table *table, const Key *key) noexcept nogil:

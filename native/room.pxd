@@ -9,7 +9,7 @@ from native.addresses cimport addresses_free, addresses_init
 from native.engine cimport PortCounter, State
 from native.expect cimport expectations_reserve
 from native.fragment cimport fragments_reserve
-from native.memory cimport enlarge
+from native.memory cimport enlarge_to
 from native.port_blocks cimport port_blocks_reserve
 from native.session cimport ORIGINAL, Session, table_init, table_reserve
 from native.stats cimport RuleCounter
@@ -32,7 +32,8 @@ cdef inline int reserve_slots(State *state, uint32_t slots, uint32_t usage, uint
         state.slot_count = slots
     if usage > state.usage_count:
         if (more(<void **>&state.usage, state.usage_count, usage, 4) != 0
-                or more(<void **>&state.exhausted, state.usage_count, usage, 4) != 0):
+                or more(<void **>&state.exhausted, state.usage_count, usage, 4) != 0
+                or more(<void **>&state.pool_order, state.usage_count, usage, 4) != 0):
             raise MemoryError("no memory for the usage of external addresses")
         state.usage_count = usage
     if ports > state.port_count:
@@ -49,7 +50,7 @@ cdef inline int reserve_mappings(State *state, uint32_t mappings) except -1:
     if state.mappings.holders.entries == NULL and addresses_init(&state.mappings.holders, seed) != 0:
         raise MemoryError("no memory for the addresses of mappings")
     if (table_reserve(&state.mappings.table, mappings) != 0
-            or port_blocks_reserve(&state.mappings.taken, mappings) != 0):
+            or port_blocks_reserve(&state.mappings.taken, &state.mappings.table, mappings) != 0):
         raise MemoryError(f"no address space for {mappings} mappings")
     return 0
 
@@ -72,16 +73,11 @@ cdef inline int make_room(
     bint sources, uint32_t ports
 ) except -1:
     # What Engine.reserve() says.
-    cdef void *ids
-    if (table_reserve(&state.table, sessions) != 0 or port_blocks_reserve(&state.taken, sessions) != 0
-            or expectations_reserve(&state.expectations, sessions) != 0):
+    if (table_reserve(&state.table, sessions) != 0
+            or port_blocks_reserve(&state.taken, &state.table, sessions) != 0
+            or expectations_reserve(&state.expectations, sessions) != 0
+            or enlarge_to(<void **>&state.session_ids, &state.session_ids_reserved, <uint64_t>sessions * 8) != 0):
         raise MemoryError(f"no address space for {sessions} sessions")
-    if <uint64_t>sessions * 8 > state.session_ids_reserved:
-        ids = enlarge(state.session_ids, state.session_ids_reserved, <uint64_t>sessions * 8)
-        if ids == NULL:
-            raise MemoryError(f"no address space for {sessions} sessions")
-        state.session_ids = <uint64_t *>ids
-        state.session_ids_reserved = <uint64_t>sessions * 8
     if fragments_reserve(&state.fragments, fragments) != 0:
         raise MemoryError(f"no address space for {fragments} held fragments")
     if mappings:

@@ -98,9 +98,17 @@ cdef int copy_table(Table *to, const Table *source, Spare *buckets, Spare *sessi
 
 cdef int copy_port_blocks(PortBlocks *to, const PortBlocks *source) noexcept nogil:
     cdef Spare none
+    cdef size_t size
     none.memory = NULL
     none.size = 0
     to[0] = source[0]
+    to.blocks = NULL
+    to.chains = NULL
+    if source.chains != NULL:
+        size = (source.chain_mask + 1) * sizeof(uint32_t)
+        to.chains = <uint32_t *>duplicate(&none, source.chains, size, size)
+        if to.chains == NULL:
+            return -1
     if source.blocks != NULL:
         to.blocks = <PortBlock *>duplicate(
             &none, source.blocks, (<size_t>source.top + 1) * sizeof(PortBlock), source.reserved)
@@ -177,7 +185,9 @@ cdef int copy_slots(State *to, const State *source) noexcept nogil:
     to.usage = <uint32_t *>duplicate_array(source.usage, <size_t>source.usage_count * 4)
     to.exhausted = <uint32_t *>duplicate_array(source.exhausted, <size_t>source.usage_count * 4)
     to.port_counters = <PortCounter *>duplicate_array(source.port_counters, source.port_count * sizeof(PortCounter))
-    if to.counters == NULL or to.usage == NULL or to.exhausted == NULL or to.port_counters == NULL:
+    to.pool_order = <uint32_t *>duplicate_array(source.pool_order, <size_t>source.usage_count * 4)
+    if (to.counters == NULL or to.usage == NULL or to.exhausted == NULL or to.port_counters == NULL
+            or to.pool_order == NULL):
         return -1
     to.slot_count = source.slot_count
     to.usage_count = source.usage_count

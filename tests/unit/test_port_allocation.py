@@ -184,6 +184,21 @@ def test_a_mapping_of_two_sessions_is_free_with_the_last(make: MakeEdge) -> None
     assert say(edge, "udp 10.20.1.11:2 > 1.1.1.1:53", 1) == given[0]
 
 
+def test_a_large_pool_is_tried_in_the_order_of_use() -> None:
+    # Addresses of unlike use, some of them without a port towards one remote end; then none has one.
+    pool = nat("out", "SNAT", "203.0.113.10-203.0.113.32", "10.20.0.0/16")
+    told = []
+    for made in (Edge(config(pool, snat_port_range=PortRange(2000, 2002))),
+                 ReferenceEdge(config(pool, snat_port_range=PortRange(2000, 2002)))):  # fmt: skip
+        found = [fill(made, count, far) for count, far in ((40, "8.8.8.8:53"), (30, "8.8.4.4:53"))]
+        for number in (1, 2, 5, 9, 17, 31):
+            made.delete_sessions(SessionMatch(port_number=20_000 + number))
+        found += [fill(made, count, far) for count, far in ((60, "8.8.8.8:54"), (75, "8.8.8.8:53"))]
+        assert found[-1][-1] == EXHAUSTED
+        told.append((found, made.take_events()))
+    assert told[0] == told[1]
+
+
 # --- crowds ---------------------------------------------------------------------------------------------------------
 
 
@@ -200,6 +215,23 @@ def test_blocks_are_known_where_many_ports_are_taken_and_go_with_them() -> None:
     assert control.port_blocks(edge.snapshot()._engine) == (3, 0)
     assert say(edge, "udp 10.20.1.11:1 > 8.8.8.8:53", LIFETIME) != EXHAUSTED
     assert control.port_blocks(engine) == (0, 0)
+
+
+def test_blocks_are_found_when_the_table_has_become_larger() -> None:
+    before = config(snat_port_range=PortRange(1024, 9215), max_sessions=9000)
+    edge = Edge(before)
+    for number in range(9216 - 1024):
+        edge.process("LAN", udp_frame(INSIDE + 266, 20_000 + number, REMOTES[0], 53), 0)
+    assert say(edge, "udp 10.20.1.11:1 > 8.8.8.8:53") == EXHAUSTED
+    assert control.port_blocks(edge._engine) == (3, 0)
+    edge.apply(with_options(before, max_sessions=900_000))
+    assert control.port_blocks(edge._engine) == (3, 0)
+    copy = edge.snapshot()
+    for one in (edge, copy):
+        assert say(one, "udp 10.20.1.11:1 > 8.8.8.8:53") == EXHAUSTED
+        one.delete_sessions(SessionMatch(address=ip_network("10.20.1.10")))
+        assert control.port_blocks(one._engine) == (0, 0)
+        assert say(one, "udp 10.20.1.11:1 > 8.8.8.8:53") != EXHAUSTED
 
 
 def test_blocks_of_mappings_are_known_too() -> None:
