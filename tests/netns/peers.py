@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import selectors
 import socket
 import subprocess
-import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
-from tests.closing import Closing
+from tests.listening import Listener
 from tests.netns.lab import Space
 
 REACHED, REFUSED, SILENT = "reached", "refused", "silent"
@@ -73,7 +72,7 @@ def plainly(_: bytes, __: socket.SocketKind, text: str) -> bytes:
     return text.encode()
 
 
-class Answerer(Closing):
+class Answerer(Listener):
     """Answers on each of the addresses and ports of a namespace, TCP and UDP, by saying whom it sees.
 
     ``speak`` puts that into an answer to what came: request, kind of socket, text.
@@ -89,17 +88,14 @@ class Answerer(Closing):
     ) -> None:
         self._heard = heard
         self._speak = speak
-        self._selector = selectors.DefaultSelector()
+        super().__init__()
         self._places = [(address, port) for address in addresses for port in ports]
         with space.inside():
             for place in self._places:
                 family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
                 self._open(socket.socket(family, socket.SOCK_STREAM), place)
                 self._open(socket.socket(family, socket.SOCK_DGRAM), place)
-        self._stopping, self._stop = socket.socketpair()
-        self._selector.register(self._stopping, selectors.EVENT_READ)
-        self._thread = threading.Thread(target=self._work)
-        self._thread.start()
+        self.begin()
 
     def _open(self, made: socket.socket, place: tuple[str, int]) -> None:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -109,29 +105,25 @@ class Answerer(Closing):
             made.listen(128)
         else:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        self._selector.register(made, selectors.EVENT_READ, made.getsockname())
+        self.listen_to(made, made.getsockname())
 
-    def _work(self) -> None:
-        while True:
-            for key, _ in self._selector.select():
-                ready = key.fileobj
-                assert isinstance(ready, socket.socket)
-                if ready is self._stopping:
-                    return
-                if ready.type == socket.SOCK_STREAM:
-                    with suppress(OSError):  # whoever asked may have gone
-                        self._hear(ready, listening=key.data is not None)
-                else:
-                    data, peer = ready.recvfrom(2000)
-                    if self._heard is not None:
-                        self._heard(peer[0], key.data[1], data)
-                    ready.sendto(self._speak(data, socket.SOCK_DGRAM, seen(peer, key.data)), peer)
+    def hear(self, ready: socket.socket, about: Any) -> None:
+        """A datagram, a connection, or what comes by one; whoever asked may have gone."""
+        with suppress(OSError):
+            if ready.type == socket.SOCK_DGRAM:
+                self._answer_datagram(ready, about)
+            elif about is not None:
+                self.listen_to(ready.accept()[0])  # some bring nothing for long, or nothing at all
+            else:
+                self._answer_stream(ready)
 
-    def _hear(self, stream: socket.socket, *, listening: bool) -> None:
-        """A connection, or what comes by one: some bring nothing for long, or nothing at all."""
-        if listening:
-            self._selector.register(stream.accept()[0], selectors.EVENT_READ)
-            return
+    def _answer_datagram(self, made: socket.socket, place: tuple[str, int]) -> None:
+        data, peer = made.recvfrom(2000)
+        if self._heard is not None:
+            self._heard(peer[0], place[1], data)
+        made.sendto(self._speak(data, socket.SOCK_DGRAM, seen(peer, place)), peer)
+
+    def _answer_stream(self, stream: socket.socket) -> None:
         self._selector.unregister(stream)
         with stream:
             stream.settimeout(LONG_S)
@@ -139,15 +131,6 @@ class Answerer(Closing):
             if data:
                 text = seen(stream.getpeername(), stream.getsockname())
                 stream.sendall(self._speak(data, socket.SOCK_STREAM, text))
-
-    def close(self) -> None:
-        """No more answers."""
-        self._stop.close()
-        self._thread.join()
-        for key in list(self._selector.get_map().values()):
-            assert isinstance(key.fileobj, socket.socket)
-            key.fileobj.close()
-        self._selector.close()
 
 
 def seen(peer: tuple[str, int], near: tuple[str, int]) -> str:

@@ -5,13 +5,13 @@ See :mod:`tests.soak.revisions` for what a probe is.
 
 from __future__ import annotations
 
-import selectors
 import socket
 import struct
 import threading
 import time
 from collections import Counter
 
+from tests.listening import Listener
 from tests.netns.lab import Lab, Space
 from tests.soak.revisions import IN_PORT, INSIDE, OUT_PORT, OUTSIDE, PORTS, PROBED, SOURCES, TARGET
 
@@ -51,49 +51,32 @@ class Sender:
         self._socket.close()
 
 
-class Sinks:
+class Sinks(Listener):
     """Hears what arrives: for each direction and number by which of the two configurations."""
 
     def __init__(self, lab: Lab) -> None:
+        super().__init__()
         self.heard: dict[str, Counter[int]] = {"in": Counter(), "out": Counter()}
         self.times: dict[str, Counter[int]] = {"in": Counter(), "out": Counter()}
         """How often each number has come."""
-        self._selector = selectors.DefaultSelector()
         for which, port in enumerate(PORTS):
             self._open(lab.client, (TARGET, port), which)
         self._open(lab.server, (OUTSIDE, OUT_PORT), None)
-        self._stopping, self._stop = socket.socketpair()
-        self._selector.register(self._stopping, selectors.EVENT_READ, None)
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
+        self.begin()
 
     def _open(self, space: Space, place: tuple[str, int], which: int | None) -> None:
         made = space.socket(socket.AF_INET, socket.SOCK_DGRAM, place)
         made.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
-        self._selector.register(made, selectors.EVENT_READ, which)
+        self.listen_to(made, which)
 
-    def _work(self) -> None:
-        while True:
-            for key, _ in self._selector.select():
-                ready = key.fileobj
-                assert isinstance(ready, socket.socket)
-                if ready is self._stopping:
-                    return
-                data, peer = ready.recvfrom(100)
-                direction = "out" if key.data is None else "in"
-                if len(data) != 8 or (key.data is None and peer[0] not in SOURCES):
-                    continue  # of the traffic around
-                self.heard[direction][SOURCES.index(peer[0]) if key.data is None else key.data] += 1
-                self.times[direction][struct.unpack("!Q", data)[0]] += 1
-
-    def close(self) -> None:
-        """Hear no more."""
-        self._stop.close()
-        self._thread.join()
-        for key in list(self._selector.get_map().values()):
-            assert isinstance(key.fileobj, socket.socket)
-            key.fileobj.close()
-        self._selector.close()
+    def hear(self, ready: socket.socket, about: int | None) -> None:
+        """A probe, or some of the traffic around."""
+        data, peer = ready.recvfrom(100)
+        direction = "out" if about is None else "in"
+        if len(data) != 8 or (about is None and peer[0] not in SOURCES):
+            return
+        self.heard[direction][SOURCES.index(peer[0]) if about is None else about] += 1
+        self.times[direction][struct.unpack("!Q", data)[0]] += 1
 
 
 class WireProbes:
