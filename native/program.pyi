@@ -8,5 +8,10 @@ from edge.compiler import Tables
 @disjoint_base
 class Program:
     def __new__(
-        cls, tables: Tables, slots: Mapping[str, int], usage: Mapping[tuple[int, int], int], revision: int
+        cls,
+        tables: Tables,
+        slots: Mapping[str, int],
+        usage: Mapping[tuple[int, int], int],
+        revision: int,
+        like: Program | None = None,
     ) -> Self: ...
