@@ -4,6 +4,11 @@ from typing import Self
 from typing_extensions import disjoint_base
 
 from edge.compiler import Tables
+from edge.firewall.compile import FirewallTables
+
+@disjoint_base
+class FirewallPart:
+    def __new__(cls, firewall: FirewallTables, slots: Mapping[str, int]) -> Self: ...
 
 @disjoint_base
 class Program:
