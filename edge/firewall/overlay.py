@@ -50,6 +50,11 @@ class FirewallOverlay:
     """Of each of them: the number of the rule that it is tried before."""
 
 
+def is_small_change(before: FirewallConfig, now: FirewallConfig) -> bool:
+    """Is it likely that one can be laid over the other?"""
+    return len(before.rules) >= FEWEST and differences(before.rules, now.rules, MOST) is not None
+
+
 def overlaid(base: FirewallBase, config: FirewallConfig) -> tuple[FirewallOverlay | None, AbstractSet[str]] | None:
     """What to lay over the base for another configuration's rules, None where nothing has changed, and the ids of those
     rules.  None for both where they have to be compiled anew: too much differs, or two rules have one id.
