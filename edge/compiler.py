@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from edge.collector import collector_paused
 from edge.firewall.compile import FirewallTables, compile_firewall
+from edge.firewall.overlay import FirewallBase, FirewallOverlay, overlaid
 from edge.model import EdgeConfig, Options, SessionsOnChange, Timers
 from edge.nat.compile import NatTables, compile_nat
 from edge.routing.compile import RoutingTables, compile_routing
@@ -49,10 +51,15 @@ class Tables:
     firewall: FirewallTables
     nat: NatTables
     options: OptionTables
+    overlay: FirewallOverlay | None = None
+    """What has changed since ``firewall`` was compiled."""
 
-    def rule_ids(self) -> list[str]:
-        """Ids of the firewall and NAT rules that have counters."""
-        return [*self.firewall.ids, *(row.id for row in self.nat.rules)]
+    def rule_ids(self, like: Tables | None = None) -> list[str]:
+        """Ids of the firewall and NAT rules that have counters; without those of the firewall's tables that are
+        ``like``'s, too."""
+        rules = [] if like is not None and self.firewall is like.firewall else self.firewall.ids
+        added = [] if self.overlay is None else self.overlay.added.ids
+        return [*rules, *added, *(row.id for row in self.nat.rules)]
 
     def pool_addresses(self) -> set[tuple[int, int]]:
         """(family, address) of every address of an SNAT pool."""
@@ -113,6 +120,23 @@ def compile_options(options: Options) -> OptionTables:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A configuration, its tables, and what the next one's are made from where little has changed."""
+
+    config: EdgeConfig
+    tables: Tables
+    base: FirewallBase
+    firewall_ids: AbstractSet[str]
+    """Of all rules of the firewall."""
+
+    @classmethod
+    def of(cls, config: EdgeConfig, tables: Tables) -> Compiled:
+        """``tables`` are those of the configuration, with nothing laid over them."""
+        base = FirewallBase.of(config.firewall.rules, tables.firewall)
+        return cls(config, tables, base, base.ids)
+
+
 def compile_tables(config: EdgeConfig) -> Tables:
     """Flatten a configuration.  Pure; may be run anywhere, any number of times."""
     with collector_paused():
@@ -123,3 +147,27 @@ def compile_tables(config: EdgeConfig) -> Tables:
             nat=compile_nat(config.nat, config.options.snat_service_port),
             options=compile_options(config.options),
         )
+
+
+def compile_change(config: EdgeConfig, before: Compiled | None) -> Compiled:
+    """As :func:`compile_tables`, with the tables of the configuration before it for all that has not changed: they are
+    the same objects.  Of few changed rules of the firewall among many, only those are compiled."""
+    if before is None:
+        return Compiled.of(config, compile_tables(config))
+    old, was = before.tables, before.config
+    with collector_paused():
+        same_routing, same_nat = config.routing == was.routing, config.nat == was.nat
+        same_port = config.options.snat_service_port is was.options.snat_service_port
+        laid = overlaid(before.base, config.firewall)
+        firewall = compile_firewall(config.firewall) if laid is None else old.firewall
+        tables = Tables(
+            routing=old.routing if same_routing else compile_routing(config.routing),
+            links=old.links if same_routing and same_nat else compile_links(config.routing, config.nat),
+            firewall=firewall,
+            nat=old.nat if same_nat and same_port else compile_nat(config.nat, config.options.snat_service_port),
+            options=old.options if config.options == was.options else compile_options(config.options),
+            overlay=None if laid is None else laid[0],
+        )
+    if laid is None:
+        return Compiled.of(config, tables)
+    return Compiled(config, tables, before.base, laid[1])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from ipaddress import IPv4Address, IPv6Address
+from itertools import chain
 from typing import Any
 
 from edge.addresses import AddressRange, PortRange
@@ -81,17 +83,34 @@ DROPPED_AT = {
 class Running:
     """A configuration that runs, or could, and what is asked of it often.
 
-    ``kinds`` are the ports by name, in the order of their numbers; ``addresses`` those of its SNAT pools.
+    ``kinds`` are the ports by name, in the order of their numbers; ``addresses`` those of its SNAT pools;
+    ``firewall_ids`` are of all rules of its firewall.
     """
 
-    def __init__(self, config: EdgeConfig, revision: int, kinds: dict[str, PortKind], addresses: set[Address]) -> None:
+    def __init__(
+        self,
+        config: EdgeConfig,
+        revision: int,
+        kinds: dict[str, PortKind],
+        addresses: set[Address],
+        firewall_ids: AbstractSet[str],
+    ) -> None:
         self.config = config
         self.revision = revision
         self.kinds = kinds
         self.addresses = addresses
         self.ports = list(kinds)
         self.numbers = {name: number for number, name in enumerate(kinds)}
-        self.known = {rule.id for rule in config.firewall.rules} | {rule.id for rule in config.nat.rules}
+        self.firewall_ids = firewall_ids
+        self.nat_ids = frozenset(rule.id for rule in config.nat.rules)
+
+    def knows(self, rule_id: str | None) -> bool:
+        """Is there a rule with that id, be it a disabled one?"""
+        return rule_id in self.firewall_ids or rule_id in self.nat_ids
+
+    def rule_ids(self) -> Iterator[str]:
+        """Ids of all rules of the firewall and of NAT."""
+        return chain(self.firewall_ids, self.nat_ids)
 
     def number_of_kind(self, name: str, kind: PortKind) -> int | None:
         """A port's number, None where there is none of that name and kind."""

@@ -14,7 +14,7 @@ from typing import Any
 from weakref import WeakSet
 
 from edge.bindings import Address, Bindings
-from edge.compiler import Tables, compile_tables
+from edge.compiler import Compiled, Tables, compile_change
 from edge.errors import FrameTooLongError, NoPortError, ResourceError, UnknownPortError
 from edge.model import DEFAULT_SEED, EdgeConfig, SessionsOnChange
 from edge.raw import (
@@ -84,10 +84,11 @@ class Prepared:
 
     program: Program
     bindings: Bindings
-    replaced: tuple[Running | None, Program | None] | None = None
+    replaced: tuple[Running | None, Compiled | None, Program | None] | None = None
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: Running, compiled: Compiled) -> None:
         self.running = running
+        self.compiled = compiled
 
 
 class Edge:
@@ -111,6 +112,7 @@ class Edge:
         self._bindings = bindings
         self._running = running
         self._program: Program | None = None
+        self._compiled: Compiled | None = None  # what the program was made from, if this edge has one
         self._prepared: WeakSet[Prepared] = WeakSet()
         self._turn = engine
         self._waiting: list[tuple[Running, bytes]] = []
@@ -181,23 +183,26 @@ class Edge:
     def prepare(self, config: EdgeConfig, *, tables: Tables | None = None, revision: int | None = None) -> Prepared:
         """Everything about a change that can fail: as :meth:`apply`, only that nothing has changed afterwards.
 
-        ``tables`` are those of the configuration, if somebody has compiled them already; ``revision`` is the number
-        that it will run under, None for one more than the present.  What is never committed costs nothing once it is
-        forgotten.
+        ``tables`` are those of the configuration, if somebody has compiled them already; without them only that is
+        compiled which is not the same object as in the configuration that runs.  ``revision`` is the number that it
+        will run under, None for one more than the present.  What is never committed costs nothing once it is forgotten.
         """
         if not config.ports:
             raise NoPortError(f"the edge {config.name!r} has neither uplinks nor networks: no packet can enter it")
-        if tables is None:
-            tables = compile_tables(config)
+        with self._turn:
+            before, like = self._compiled, self._program
+        compiled = compile_change(config, before) if tables is None else Compiled.of(config, tables)
+        tables = compiled.tables
         kinds = dict(zip(config.ports, tables.routing.port_kinds, strict=True))
-        prepared = Prepared(Running(config, 0, kinds, tables.pool_addresses()))
-        rule_ids = tables.rule_ids()
+        running = Running(config, 0, kinds, tables.pool_addresses(), compiled.firewall_ids)
+        prepared = Prepared(running, compiled)
+        rule_ids = tables.rule_ids(None if before is None else before.tables)
         # The work of a large configuration is done between turns; if somebody else prepared one meanwhile, once more.
         while not self._bind(prepared, rule_ids, revision):
             pass
         bindings = prepared.bindings
         try:
-            prepared.program = Program(tables, bindings.slots, bindings.usage, prepared.running.revision)
+            prepared.program = Program(tables, bindings.slots, bindings.usage, running.revision, like)
             with self._turn:
                 self._engine.reserve_links(prepared.program)
         except MemoryError as error:
@@ -254,8 +259,8 @@ class Edge:
             if old is not None:
                 counted = zip(old.ports, control.port_counters(self._engine), strict=True)
                 self._port_counters = {**self._port_counters, **dict(counted)}
-            prepared.replaced = old, self._engine.swap(prepared.program, port_map, flush, limited)
-            self._program = prepared.program
+            prepared.replaced = old, self._compiled, self._engine.swap(prepared.program, port_map, flush, limited)
+            self._program, self._compiled = prepared.program, prepared.compiled
             self._running = new
             control.set_port_counters(self._engine, [self._port_counters.get(name, (0, 0, 0, 0)) for name in new.ports])
             if old is not None:
@@ -379,8 +384,8 @@ class Edge:
     def rule_counters(self) -> dict[str, RuleCounters]:
         """Counters of every firewall and NAT rule of the configuration, disabled ones included."""
         with self._turn:
-            known, slots, raw = self._now.known, self._bindings.slots, control.rule_counters(self._engine)
-        return rule_counters(known, slots, raw)
+            now, slots, raw = self._now, self._bindings.slots, control.rule_counters(self._engine)
+        return rule_counters(now.rule_ids(), slots, raw)
 
     def sessions_begun(self) -> int:
         """Sessions made so far."""
@@ -403,7 +408,7 @@ class Edge:
             now.config,
             now.revision,
             stats_of(totals, ports, memoryview(usages).cast("I"), now, bindings.usage),
-            rule_counters(now.known, bindings.slots, raw) if rules else {},
+            rule_counters(now.rule_ids(), bindings.slots, raw) if rules else {},
         )
 
     # ------------------------------------------------------------------ sessions
@@ -516,7 +521,7 @@ class Edge:
     def _known_id(self, slot: int | None) -> str | None:
         """Id of the rule with a slot; None for none, and for one that the configuration no longer has."""
         rule_id = None if slot is None else self._bindings.slot_ids[slot]
-        return rule_id if rule_id in self._now.known else None
+        return rule_id if self._now.knows(rule_id) else None
 
     def _step(self, raw: RawStep) -> Step:
         stage, result, slot, port, after, saw, logged, dnat, snat = raw

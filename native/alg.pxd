@@ -14,6 +14,7 @@ from native.expect cimport (
 )
 from native.ftp cimport ENDPOINT_TEXT_MAX, FORM_227, FTP_LINE_MAX, Command, read_command, write_endpoint
 from native.kinds cimport TM_TCP_OPENING, TM_UDP_FIRST
+from native.overlay cimport table_of
 from native.packet cimport (
     ACK, FIN, K_TCP, K_UDP, RST, SYN, Key, Packet, key_dport, key_family, key_proto, key_side, key_sport, make_meta,
 )
@@ -42,8 +43,8 @@ cdef inline uint8_t alg_of(const ProgramData *program, const Decision *decision,
     rule = &program.firewall_rules[decision.fw_rule]
     services = rule.ftp if kind == K_TCP else rule.tftp if kind == K_UDP else <uint32_t>ANY
     if services == ANY or not in_services(
-            &program.firewall, services, 0 if key_family(saw) == 4 else 1, 6 if kind == K_TCP else 17,
-            key_sport(saw), key_dport(saw), 0, 0):
+            table_of(&program.firewall, &program.overlay, decision.fw_rule), services,
+            0 if key_family(saw) == 4 else 1, 6 if kind == K_TCP else 17, key_sport(saw), key_dport(saw), 0, 0):
         return ALG_NONE
     return ALG_FTP if kind == K_TCP else ALG_TFTP
 

@@ -92,6 +92,7 @@ struct t1_rules {
     uint32_t inexact;           /* columns are necessary, not sufficient */
     uint32_t empty;             /* no rule at all */
     uint32_t wide_vectors;      /* `one` and `many` compare bounds where there are few */
+    const uint64_t *dead;       /* a bit by position: not to be found; read only by the lookup that leaves rules out */
     /* The first match among the rules for a key of native/packet.pxd, read as five words; T1_NONE: there is none. */
     uint32_t (*one)(const t1_rules *rules, const uint64_t *key, uint32_t icmp, uint32_t direction);
     void (*many)(const t1_rules *rules, const uint64_t *keys, const uint16_t *icmp, uint32_t direction, size_t count,

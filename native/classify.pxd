@@ -14,7 +14,7 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from native.packet cimport Key
+from native.packet cimport Key, make_meta
 
 cdef enum:
     ANY = 0xffffffff        # no set to look into, no list to go through
@@ -101,6 +101,7 @@ cdef extern from "classify.h":
         uint32_t inexact
         uint32_t empty
         uint32_t wide_vectors
+        const uint64_t *dead
         uint32_t (*one)(
             const Rules *rules, const uint64_t *key, uint32_t icmp, uint32_t direction) noexcept nogil
         void (*many)(
@@ -138,6 +139,19 @@ cdef inline uint32_t first_match(
     return rules.one(rules, <const uint64_t *>key, <uint32_t>icmp_type << 8 | icmp_code, direction)
 
 
+cdef inline int ask(Key *key, int family, src, dst, int protocol, uint16_t sport, uint16_t dport) except -1:
+    # The key of a packet whose addresses are Python's integers.
+    key.meta = make_meta(sport, dport, <uint8_t>protocol, <uint8_t>family, 0)
+    key.src_hi = src >> 64
+    key.src_lo = src & 0xffffffffffffffff
+    key.dst_hi = dst >> 64
+    key.dst_lo = dst & 0xffffffffffffffff
+    return 0
+
+
 cdef class RuleTable:
     cdef Rules rules
     cdef list blocks
+    cdef readonly uint32_t count        # of rules
+
+    cdef Rules without(self, const uint64_t *dead)

@@ -5,11 +5,11 @@ from array import array
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from native.classify cimport NO_RULE, Rules, first_match
+from native.classify cimport NO_RULE, Rules, ask, first_match
 from native.classify_family cimport Placing
 from native.classify_services cimport Columns
 from native.memory cimport block
-from native.packet cimport Key, make_meta
+from native.packet cimport Key
 
 cdef enum:
     CELL_WORDS = 1 << 22        # 16 MiB for the rows of all cells while they are made
@@ -26,6 +26,11 @@ cdef extern from *:
     #define T1_WIDE
     #define T1_AS(name) t1_v4_##name
     #include "classify_kernel.inc"
+    #undef T1_AS
+    #define T1_SPARSE
+    #define T1_AS(name) t1_v4_sparse_##name
+    #include "classify_kernel.inc"
+    #undef T1_SPARSE
     #undef T1_WIDE
     #undef T1_AS
     #pragma GCC pop_options
@@ -34,10 +39,20 @@ cdef extern from *:
     #define T1_AS(name) t1_v3_##name
     #include "classify_kernel.inc"
     #undef T1_AS
+    #define T1_SPARSE
+    #define T1_AS(name) t1_v3_sparse_##name
+    #include "classify_kernel.inc"
+    #undef T1_SPARSE
+    #undef T1_AS
     #pragma GCC pop_options
     #endif
     #define T1_AS(name) t1_plain_##name
     #include "classify_kernel.inc"
+    #undef T1_AS
+    #define T1_SPARSE
+    #define T1_AS(name) t1_plain_sparse_##name
+    #include "classify_kernel.inc"
+    #undef T1_SPARSE
     #undef T1_AS
     /* 4, 3 or 0: the widest version of x86-64 that this processor and this build have. */
     static int t1_width(void) {
@@ -67,9 +82,25 @@ cdef extern from *:
     #endif
         (void)width;
     }
+    /* The same lookup, only that it leaves out what is dead. */
+    static void t1_leave_out(t1_rules *rules, const uint64_t *dead) {
+        rules->dead = dead;
+    #ifdef T1_DISPATCH
+        if (rules->one == t1_v4_one) {
+            rules->one = t1_v4_sparse_one;
+            return;
+        }
+        if (rules->one == t1_v3_one) {
+            rules->one = t1_v3_sparse_one;
+            return;
+        }
+    #endif
+        rules->one = t1_plain_sparse_one;
+    }
     """
     int widest "t1_width"() noexcept nogil
     void use_width "t1_use"(Rules *rules, int width) noexcept nogil
+    void leave_out "t1_leave_out"(Rules *rules, const uint64_t *dead) noexcept nogil
 
 
 def widths() -> tuple[int, ...]:
@@ -98,6 +129,7 @@ cdef class RuleTable:
         use_width(&self.rules, width)
         self.rules.wide_vectors = width == 4
         self.rules.empty = count == 0
+        self.count = <uint32_t>count
         columns.number(flat)
         columns.fill(&self.rules, flat, self.blocks, cell_words)
         if count == 0:
@@ -111,16 +143,19 @@ cdef class RuleTable:
             placing = Placing(flat, which, small)
             placing.fill(&self.rules.family[which], &self.rules, columns, flat, which, self.blocks)
 
+    cdef Rules without(self, const uint64_t *dead):
+        # The table with a lookup that leaves rules out: `dead` has a bit for each of them and lives as long as what is
+        # returned, as does this table.
+        cdef Rules rules = self.rules
+        leave_out(&rules, dead)
+        return rules
+
     def lookup(self, int family, src: int, dst: int, int protocol, uint16_t sport=0, uint16_t dport=0,
                uint8_t icmp_type=0, uint8_t icmp_code=0, uint8_t direction=0) -> int | None:
         """The caller's number of the first rule that matches, None when none does; addresses are integers."""
         cdef Key key
         cdef uint32_t found
-        key.meta = make_meta(sport, dport, protocol, family, 0)
-        key.src_hi = src >> 64
-        key.src_lo = src & 0xffffffffffffffff
-        key.dst_hi = dst >> 64
-        key.dst_lo = dst & 0xffffffffffffffff
+        ask(&key, family, src, dst, protocol, sport, dport)
         found = first_match(&self.rules, &key, icmp_type, icmp_code, direction)
         return None if found == NO_RULE else found
 

@@ -14,6 +14,7 @@ from native.kinds cimport (
     ROUTE_PRIMARY, ROUTE_STATIC,
 )
 from native.nat cimport NatRule, dnat_port, to_external, to_internal
+from native.overlay cimport overlaid_match
 from native.packet cimport (
     ACK, FIN, K_ICMP_ERROR, K_ICMP_REPLY, K_TCP, RST, SYN,
     Key, Packet, is_odd, key_dport, key_family, key_proto, key_sport, sent_size, set_ports,
@@ -397,7 +398,8 @@ cdef inline bint firewall(
         decision.reason = R_NAT_BYPASS
         return True
     firewall_view(packet, dnat, snat, decision)
-    decision.fw_rule = first_match(&program.firewall, &decision.saw, packet.icmp_type, packet.icmp_code, direction)
+    decision.fw_rule = overlaid_match(
+        &program.firewall, &program.overlay, &decision.saw, packet.icmp_type, packet.icmp_code, direction)
     if decision.fw_rule == NO_RULE:
         step = note(recorder, S_FIREWALL, T_DROP, NO_SLOT, NO_PORT)
         drop(decision, R_FW_DEFAULT)
@@ -431,7 +433,8 @@ cdef inline void admit_related(
     decision.reason = R_RELATED
     if decision.related.firewall_match == MATCH_BYPASS:
         return
-    found = first_match(&program.firewall, &decision.saw, quote.icmp_type, quote.icmp_code, direction)
+    found = overlaid_match(
+        &program.firewall, &program.overlay, &decision.saw, quote.icmp_type, quote.icmp_code, direction)
     if found != NO_RULE and program.firewall_rules[found].action == V_ALLOW:
         note(recorder, S_FIREWALL, T_ALLOW, program.firewall_rules[found].slot, NO_PORT)
         return

@@ -3,6 +3,7 @@
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from libc.stdint cimport uint64_t
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 
 cdef extern from "sys/mman.h" nogil:
     void *mmap(void *address, size_t length, int protection, int flags, int fd, long offset)
@@ -28,6 +29,13 @@ cdef inline void *block(list keep, size_t size) except NULL:
     owner = bytearray(size + 64)
     keep.append(owner)
     return <void *>((<size_t>PyByteArray_AS_STRING(owner) + 63) & ~<size_t>63)
+
+
+cdef inline void *unset(list keep, size_t size) except NULL:
+    # Not zeroed, for what is written at once.
+    owner = PyBytes_FromStringAndSize(NULL, size + 64)
+    keep.append(owner)
+    return <void *>((<size_t>PyBytes_AS_STRING(owner) + 63) & ~<size_t>63)
 
 
 cdef inline void *reserve(size_t size) noexcept nogil:

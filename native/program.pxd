@@ -2,10 +2,11 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from native.classify cimport NO_RULE, Rules
+from native.classify cimport NO_RULE, Rules, RuleTable
 from native.hop cimport Link, LinkSubnet, NextHop, Reach
 from native.kinds cimport PORT_ISOLATED, PORT_UPLINK, TIMERS
 from native.nat cimport Nat
+from native.overlay cimport Overlay
 from native.route cimport RangeMap, Route
 
 ctypedef struct FirewallRule:
@@ -51,6 +52,7 @@ ctypedef struct ProgramData:
     Reach *detours              # static routes by port, the one to prefer first
     uint16_t default_port   # where what no network contains comes in
     Rules firewall
+    Overlay overlay         # over the firewall's rules
     FirewallRule *firewall_rules
     Rules dnat
     Rules snat
@@ -104,16 +106,31 @@ cdef inline uint64_t open_ports(const ProgramData *program, uint8_t proto, uint3
     return ~program.blocked[1][word] if proto == 17 else 0xffffffffffffffffULL
 
 
+cdef class FirewallPart:
+    # The firewall's rules as they were when all of them were last compiled; programs share it.
+    cdef RuleTable table
+    cdef FirewallRule *rule
+    cdef RuleAt at
+    cdef list blocks
+
+
 cdef class Program:
     cdef ProgramData data
-    cdef list parts
+    cdef object tables
+    cdef FirewallPart firewall
+    cdef list parts         # of this program alone; the others are those of every program that shares them
+    cdef list routing_parts
+    cdef list link_parts
+    cdef list nat_parts
+    cdef list option_parts
 
     cdef int _take_map(self, RangeMap *ranges, list intervals) except -1
     cdef int _take_ports(self, routing) except -1
     cdef int _take_routes(self, routing) except -1
     cdef int _take_links(self, links) except -1
     cdef Reach *_reaches(self, list rows) except NULL
-    cdef int _take_slots(self, RuleAt *at, const uint32_t[::1] slots) except -1
-    cdef int _take_firewall(self, firewall, slots) except -1
-    cdef int _take_nat(self, nat, slots, usage) except -1
+    cdef int _take_firewall(self, overlay, slots) except -1
+    cdef int _lay_over(self, overlay, slots) except -1
+    cdef int _take_nat(self, nat, slots) except -1
+    cdef int _take_pools(self, nat, usage) except -1
     cdef int _take_options(self, options) except -1

@@ -18,7 +18,9 @@ from edge.bench.rules import PORTS, BoxRule, Packet, first_match
 from edge.verdicts import Reason, Verdict
 
 if TYPE_CHECKING:
-    from edge.firewall.config import FirewallRule
+    from collections.abc import Callable
+
+    from edge.firewall.config import Action, FirewallRule
     from edge.model import EdgeConfig
 
 KIND = "acl1"
@@ -30,23 +32,52 @@ DRAWS = 1000
 def change_one_rule(count: int, trials: int) -> Measurement:
     """A rule in the middle of ``count`` changes from DROP to REJECT and back, with no packet in between.
 
-    What is timed is :meth:`edge.runtime.Edge.apply` with a whole configuration of which one rule differs, and the first
-    packet after it.  Raises BenchmarkError when that is not judged by the rule as it is now.
+    What is timed is :meth:`edge.runtime.Edge.apply` with a whole configuration of which one rule is another object, and
+    the first packet after it.  That rule is never the one that the edge began with: no trial has less to do than that.
+    Raises BenchmarkError when the packet is not judged by the rule as it is now.
     """
+
+    def changed(config: EdgeConfig, place: int, action: Action) -> EdgeConfig:
+        rules = config.firewall.rules
+        return with_rules(config, (*rules[:place], replace(rules[place], action=action), *rules[place + 1 :]))
+
+    return _measured(f"change_one_rule_{short(count)}", count, trials, changed)
+
+
+def change_all_rules(count: int, trials: int) -> Measurement:
+    """Likewise every rule changes: what it takes to compile them all."""
+    from edge.firewall.config import Action
+
+    def changed(config: EdgeConfig, place: int, action: Action) -> EdgeConfig:
+        rules = config.firewall.rules
+        return with_rules(
+            config,
+            tuple(
+                replace(rule, action=action if number == place else Action.DROP, logging=action is Action.REJECT)
+                for number, rule in enumerate(rules)
+            ),
+        )
+
+    return _measured(f"change_all_rules_{short(count)}", count, trials, changed)
+
+
+def with_rules(config: EdgeConfig, rules: tuple[FirewallRule, ...]) -> EdgeConfig:
+    """The configuration with other rules in its firewall."""
+    return replace(config, firewall=replace(config.firewall, rules=rules))
+
+
+def _measured(
+    name: str, count: int, trials: int, change: Callable[[EdgeConfig, int, Action], EdgeConfig]
+) -> Measurement:
+    """``change`` makes of the first configuration and a rule's place the one in which that rule has another action."""
     from edge.firewall.config import Action
     from edge.runtime import Edge
 
     rules = draw_rules(KIND, count, SEED)
     place, packet = _changed(rules)
-    dropping = _config(rules)
-    changed = replace(dropping.firewall.rules[place], action=Action.REJECT)
-    rejecting = replace(
-        dropping,
-        firewall=replace(
-            dropping.firewall, rules=(*dropping.firewall.rules[:place], changed, *dropping.firewall.rules[place + 1 :])
-        ),
-    )
-    edge = Edge(dropping, seed=SEED)
+    first = firewall_of(rules)
+    dropping, rejecting = change(first, place, Action.DROP), change(first, place, Action.REJECT)
+    edge = Edge(first, seed=SEED)
     frame = udp_frame(packet.source, packet.source_port, packet.destination, packet.destination_port)
     _judged(edge.process("LAN", frame, NOW_NS).verdict, Verdict.DROP)
     seconds = []
@@ -61,9 +92,7 @@ def change_one_rule(count: int, trials: int) -> Measurement:
             raise BenchmarkError(f"the packet of the changed rule ended as {outcome.reason.name}")
         if trial >= 0:
             seconds.append(took)
-    return Measurement(
-        f"change_one_rule_{short(count)}", tuple(seconds), unit=SECONDS, details={"rules": count, "changed": place}
-    )
+    return Measurement(name, tuple(seconds), unit=SECONDS, details={"rules": count, "changed": place})
 
 
 def _judged(verdict: Verdict, expected: Verdict) -> None:
@@ -92,7 +121,7 @@ def _ordinary(address: int) -> bool:
     return IPv4Address(address).is_global and address < 224 << 24
 
 
-def _config(rules: list[BoxRule]) -> EdgeConfig:
+def firewall_of(rules: list[BoxRule]) -> EdgeConfig:
     """An edge whose firewall drops what these rules match."""
     from edge.document import from_data
 

@@ -29,7 +29,8 @@ def cases(peer: classify.Peer) -> tuple[Case, ...]:
         *(_classify(kind, thousands, peer) for thousands in (1, 10, 100) for kind in KINDS),
         Case("classify_ipset_30k", lambda trials: classify.classify(classify.ip_set(30_000), trials, peer)),
         *(_build(thousands, peer) for thousands in (10, 100)),
-        Case("change_one_rule_100k", lambda trials: changes.change_one_rule(100_000, min(trials, FEW_TRIALS))),
+        Case("change_one_rule_100k", lambda trials: changes.change_one_rule(100_000, trials)),
+        Case("change_all_rules_100k", lambda trials: changes.change_all_rules(100_000, min(trials, FEW_TRIALS))),
     )
 
 

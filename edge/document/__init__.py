@@ -20,7 +20,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from edge.collector import collector_paused
-from edge.document.problems import Finding, Path, to_problems, written_path
+from edge.document.problems import Finding, Path, path_text, to_problems, written_path
 from edge.document.resolve import Parts, Resolved, resolve
 from edge.document.text import Source, TextError, decode, parse
 from edge.errors import DocumentError, Problem
@@ -69,14 +69,17 @@ class LoadedDocument:
 
         Raises DocumentError with every problem found.
         """
-        from edge.document.again import resolve_again
+        from edge.document.again import many_rules, resolve_again
 
-        if self._parts is not None and not self.problems and isinstance(data, dict):
+        may_be_told = path_text(many_rules(self._sections))
+        told = all(item.code == "LIMIT_EXCEEDED" and item.path == may_be_told for item in self.problems)
+        if self._parts is not None and told and isinstance(data, dict):
             with collector_paused():
                 found = resolve_again(self.document, self.config, self._sections, self._parts, data, allow_unsupported)
             if found is not None:
-                assert found.config is not None, "it was resolved without a finding"
-                return LoadedDocument(found.config, (), data, None, found.sections, None, found.parts)
+                assert found.config is not None, "it was resolved without an error"
+                problems = tuple(_located(found.findings, data, None, None))
+                return LoadedDocument(found.config, problems, data, None, found.sections, None, found.parts)
         return from_data(data, allow_unsupported=allow_unsupported)
 
 

@@ -2,8 +2,8 @@
 
 Rules that stand in both, as the same plain data, are taken as they were resolved; the others go through the resolvers
 of :mod:`edge.document.firewall` and :mod:`edge.document.nat` against the groups, profiles and subnets that are there.
-Whenever there is anything to report, or anything else has changed, the answer is None: the document has to be resolved
-from the beginning, which also finds every problem and its place.
+Whenever there is anything to report but that there are many rules, or anything else has changed, the answer is None:
+the document has to be resolved from the beginning, which also finds every problem and its place.
 """
 
 from __future__ import annotations
@@ -53,13 +53,18 @@ def resolve_again(
     data: Mapping[str, Any],
     allow_unsupported: bool,
 ) -> Resolved | None:
-    """``data`` resolved with the help of ``document``, which was resolved to ``config`` without a finding; None where
-    that has to be done from the beginning."""
+    """``data`` resolved with the help of ``document``, which was resolved to ``config`` without a finding but that of
+    :func:`many_rules`; None where that has to be done from the beginning."""
     try:
         lists = _differing(document, data, sections)
         return _Again(config, sections, parts, data, allow_unsupported).resolve(lists)
     except _FromTheBeginning:
         return None
+
+
+def many_rules(sections: dict[str, str]) -> Path:
+    """Where it is told that there are more user-defined rules than CloudAPI takes."""
+    return (sections.get("firewallRules", "firewallRules"), Section.USER.value)
 
 
 def _differing(document: Mapping[str, Any], data: Mapping[str, Any], sections: dict[str, str]) -> list[_List]:
@@ -125,8 +130,6 @@ class _Again:
                 nat_rules = self._rules(item, self.config.nat.rules, schema.NatRule, self.nat.rule)
                 continue
             section = Section(item.label)
-            if section is Section.USER and len(item.now) > MAX_USER_RULES:
-                raise _FromTheBeginning
 
             def make(
                 item: schema.FirewallRule, path: Path, seen: Counter[str], section: Section = section
@@ -137,12 +140,17 @@ class _Again:
             rules[item.label] = self._rules(item, known, schema.FirewallRule, make)
         if self.findings.items:
             raise _FromTheBeginning
+        self.context.limit(
+            many_rules(self.sections), len(rules[Section.USER.value]), MAX_USER_RULES, "user-defined rules"
+        )
+        if self.findings.failed:
+            raise _FromTheBeginning
         if not rules[Section.DEFAULT.value]:
             rules[Section.DEFAULT.value] = [default_rule()]
         everything = tuple(rule for section in _RULE_LISTS for rule in rules[section])
         firewall = FirewallConfig(everything, self.config.firewall.groups, self.config.firewall.profiles)
         config = replace(self.config, firewall=firewall, nat=NatConfig(tuple(nat_rules)))
-        return Resolved(config, [], self.sections, Parts(self.parts.routing, self.firewall))
+        return Resolved(config, self.findings.items, self.sections, Parts(self.parts.routing, self.firewall))
 
     def _rules(
         self,

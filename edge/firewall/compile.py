@@ -85,10 +85,15 @@ def alg_services(flat: FlatRules, rule: FirewallRule, alg: str, protocol: int) -
 
 def compile_firewall(config: FirewallConfig) -> FirewallTables:
     """Enabled rules in the order of evaluation."""
+    return compile_rules(config.rules)
+
+
+def compile_rules(rules: Iterable[FirewallRule]) -> FirewallTables:
+    """The enabled ones of these rules, in this order."""
     flat = FlatRules()
     tables = FirewallTables(flat, [], array("B"), array("B"), array("B"), words(), words())
     known: dict[tuple[object, ...], int] = {}
-    for rule in config.rules:
+    for rule in rules:
         if not rule.enabled:
             continue
         flat.append(
@@ -105,4 +110,5 @@ def compile_firewall(config: FirewallConfig) -> FirewallTables:
         tables.logging.append(rule.logging)
         tables.ftp.append(alg_services(flat, rule, "FTP", TCP))
         tables.tftp.append(alg_services(flat, rule, "TFTP", UDP))
+    flat.forget()
     return tables

@@ -21,8 +21,10 @@ from edge.diff import Change, Sections, compare, diff, objects_of
 from edge.document import LoadedDocument, from_data, loads
 from edge.document.problems import Finding
 from edge.errors import DocumentError, Problem
+from edge.firewall.overlay import is_small_change
 from edge.gateway.compare import identities, shiftless
 from edge.masking import PLACEHOLDER, unmasked
+from edge.model import EdgeConfig
 from edge.patch import Edit, patch
 from edge.store import packed, unpacked
 
@@ -69,13 +71,15 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A configuration that could run.
+    """A configuration that could run: the document's, of which what is equal in the base is the base's own objects.
 
-    ``equal``: it is the base again, and nothing has to be done.  ``tables`` are None then.
+    ``equal``: it is the base again, and nothing has to be done.  ``tables`` are None then, and where so little has
+    changed that whoever runs the base compiles it sooner than these could be handed over.
     """
 
     base: Known | None
     known: Known
+    config: EdgeConfig
     stored: Base
     tables: Tables | None
     equal: bool
@@ -96,8 +100,8 @@ class Draft:
             return warnings, changes or identities(base.loaded.config, self.known.loaded.config)
 
 
-def draft(order: Order, base: Base | None, known: Known | None) -> Draft:
-    """Read what is wanted, hold it against the base, compile it.  ``known`` is the base, read.
+def draft(order: Order, base: Base | None, known: Known | None, *, compiled: bool = True) -> Draft:
+    """Read what is wanted, hold it against the base, compile it, always if ``compiled``.  ``known`` is the base, read.
 
     Raises DocumentError with every problem found, and what :func:`edge.patch.patch` raises.
     """
@@ -106,8 +110,27 @@ def draft(order: Order, base: Base | None, known: Known | None) -> Draft:
         allow = order.wanted.allow_unsupported if isinstance(order.wanted, Base) else order.allow_unsupported
         stored = stored_form(loaded, allow_unsupported=allow)
         equal = base is not None and known is not None and _is_equal(stored, loaded, base, known.loaded)
-        tables = None if equal else compile_tables(loaded.config)
-    return Draft(known, Known(loaded), stored, tables, equal, not isinstance(order.wanted, str | Base))
+        config, small = loaded.config, False
+        if known is not None:
+            config = keeping(known.loaded.config, config)
+            small = not compiled and is_small_change(known.loaded.config.firewall, config.firewall)
+        tables = None if equal or small else compile_tables(config)
+    return Draft(known, Known(loaded), config, stored, tables, equal, not isinstance(order.wanted, str | Base))
+
+
+def keeping(old: EdgeConfig, new: EdgeConfig) -> EdgeConfig:
+    """The new configuration, with the old one's objects for all firewall rules, and other parts, that are equal."""
+    before = {rule.id: rule for rule in old.firewall.rules}
+    rules = tuple(
+        was if was is not None and was == rule else rule
+        for rule, was in ((rule, before.get(rule.id)) for rule in new.firewall.rules)
+    )
+    return replace(
+        new,
+        routing=old.routing if old.routing == new.routing else new.routing,
+        firewall=replace(new.firewall, rules=rules),
+        nat=old.nat if old.nat == new.nat else new.nat,
+    )
 
 
 def read_back(stored: Base) -> LoadedDocument:

@@ -21,9 +21,12 @@ from edge.collector import collector_paused
 from edge.compiler import Tables
 from edge.diff import Change
 from edge.errors import DocumentError, EdgeError, Problem, ResourceError
+from edge.firewall.config import FirewallConfig, FirewallRule
+from edge.firewall.overlay import MOST
 from edge.gateway.draft import Base, Order
 from edge.gateway.pieces import Joiner
 from edge.model import EdgeConfig
+from native.overlay import differences
 
 LENGTH: Final = struct.Struct("<Q")
 """Goes ahead of every request and every piece."""
@@ -33,11 +36,36 @@ AT_ONCE: Final = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
+class Splices:
+    """Firewall rules of the base's ``count`` that are others now: (begin, end, what stands there), in order."""
+
+    count: int
+    rules: list[tuple[int, int, tuple[FirewallRule, ...]]]
+
+    @classmethod
+    def between(cls, before: FirewallConfig, now: FirewallConfig) -> Splices | None:
+        """What has to be told of ``now`` to whoever has ``before``; None where that is not little."""
+        found = differences(before.rules, now.rules, MOST)
+        if found is None:
+            return None
+        return cls(len(before.rules), [(begin, end, now.rules[first:last]) for begin, end, first, last in found])
+
+    def applied(self, before: FirewallConfig) -> tuple[FirewallRule, ...]:
+        """The rules, those that stay being the same objects."""
+        assert len(before.rules) == self.count, "the helper's base is the one that runs"
+        rules = list(before.rules)
+        for begin, end, others in reversed(self.rules):
+            rules[begin:end] = others
+        return tuple(rules)
+
+
+@dataclass(frozen=True, slots=True)
 class DraftAnswer:
-    """What the helper made of an order."""
+    """What the helper made of an order.  With ``splices`` its configuration has no firewall rules: they are told."""
 
     stored: Base
     config: EdgeConfig
+    splices: Splices | None
     tables: Tables | None
     equal: bool
     warnings: Sequence[Problem]
@@ -70,11 +98,12 @@ class FailedAnswer:
 @dataclass(frozen=True, slots=True)
 class Request:
     """A draft, or the complete document of ``base`` where there is no order.  The text that an order wants follows in
-    so many ``slices``."""
+    so many ``slices``.  ``spliced``: of a small change of the base only that needs to be told."""
 
     order: Order | None
     base: Base | None
     slices: int = 0
+    spliced: bool = False
 
 
 class Helper:
@@ -89,16 +118,21 @@ class Helper:
         """The process, None while there is none."""
         return None if self._process is None else self._process.pid
 
-    async def draft(self, order: Order, base: Base | None) -> DraftAnswer:
-        """What :func:`edge.gateway.draft.draft` and its :meth:`told` say.  Raises what they do, and ResourceError if
-        the helper came to an end."""
+    async def draft(self, order: Order, base: Base | None, config: EdgeConfig | None) -> DraftAnswer:
+        """What :func:`edge.gateway.draft.draft` and its :meth:`told` say.  ``config`` is the base's where it runs: then
+        small changes need no tables.  Raises what they do, and ResourceError if the helper came to an end."""
         text, slices = "", 0
         if isinstance(order.wanted, str):
             text, order = order.wanted, replace(order, wanted="")
             slices = -(-len(text) // AT_ONCE)
-        answer = await self._ask(Request(order, base, slices), text)
+        answer = await self._ask(Request(order, base, slices, config is not None), text)
         assert isinstance(answer, DraftAnswer), "the answer to an order"
-        return answer
+        if answer.splices is None or config is None:
+            return answer
+        rules = answer.splices.applied(config.firewall)
+        return replace(
+            answer, config=replace(answer.config, firewall=replace(answer.config.firewall, rules=rules)), splices=None
+        )
 
     async def complete(self, stored: Base) -> str:
         """The complete document, JSON."""

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from edge.errors import DocumentError, EdgeError
 from edge.gateway.draft import Base, Known, draft, read_back
-from edge.gateway.helper import LENGTH, DraftAnswer, FailedAnswer, Request
+from edge.gateway.helper import LENGTH, DraftAnswer, FailedAnswer, Request, Splices
 from edge.gateway.pieces import cut
 
 KEPT = 2
@@ -47,13 +47,18 @@ def answer(request: Request, memory: Memory) -> Any:
     if request.order is None:
         assert known is not None, "a complete document is asked of a stored one"
         return known.complete.encode()
-    made = draft(request.order, base, known)
+    made = draft(request.order, base, known, compiled=not request.spliced)
     if made.tables is not None:
         for flat in (made.tables.firewall.rules, made.tables.nat.dnat, made.tables.nat.snat):
             flat.forget()
     warnings, changes = made.told()
     memory.keep(made.stored, made.known)
-    return DraftAnswer(made.stored, made.known.loaded.config, made.tables, made.equal, warnings, changes)
+    config, splices = made.config, None
+    if made.tables is None and request.spliced and known is not None:
+        splices = Splices.between(known.loaded.config.firewall, config.firewall)
+        if splices is not None:
+            config = replace(config, firewall=replace(config.firewall, rules=()))
+    return DraftAnswer(made.stored, config, splices, made.tables, made.equal, warnings, changes)
 
 
 def answered(request: Request, memory: Memory) -> Any:

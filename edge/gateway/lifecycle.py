@@ -247,7 +247,7 @@ class Lifecycle:
             held = self._running
             if isinstance(order.wanted, tuple):
                 self._check_etag(conditions.etag)
-            drafted = await self._workshop.draft(order, held.stored, held.known)
+            drafted = await self._workshop.draft(order, held.stored, held.known, held.config)
             self._check_etag(conditions.etag)
             if drafted.equal:
                 result = "unchanged"
@@ -299,7 +299,7 @@ class Lifecycle:
             self.edge.prepare, drafted.config, tables=drafted.tables, revision=info.number
         )
         tables = None
-        if info.confirm_deadline_ns is not None:
+        if info.confirm_deadline_ns is not None and drafted.tables is not None:
             tables = await asyncio.to_thread(compile_tables, before.config)
         await self._save(info, drafted.stored)
         self._number = info.number

@@ -61,20 +61,23 @@ class Workshop:
         """A stored document of no great size."""
         return await asyncio.to_thread(lambda: Known(read_back(stored)))
 
-    async def draft(self, order: Order, base: Base | None, known: Known | None) -> Drafted:
-        """What an order makes of the base.  Raises what :func:`edge.gateway.draft.draft` does, and ResourceError if the
+    async def draft(
+        self, order: Order, base: Base | None, known: Known | None, config: EdgeConfig | None = None
+    ) -> Drafted:
+        """What an order makes of the base.  ``config`` is the base's where the draft is for the edge that runs it: a
+        small change has no tables then.  Raises what :func:`edge.gateway.draft.draft` does, and ResourceError if the
         helper came to an end."""
         wanted = order.wanted
         large = isinstance(wanted, str) and len(wanted) > self._large_text
         large |= isinstance(wanted, Base) and self.is_large(wanted)
         large |= base is not None and known is None and self.is_large(base)
         if large:
-            answer = await self._helper.draft(order, base)
+            answer = await self._helper.draft(order, base, config)
             return Drafted(answer.stored, answer.config, answer.tables, answer.equal, None, answer.told)
         if base is not None and known is None:
             known = await self.known(base)
-        made = await asyncio.to_thread(draft, order, base, known)
-        return Drafted(made.stored, made.known.loaded.config, made.tables, made.equal, made.known, made)
+        made = await asyncio.to_thread(draft, order, base, known, compiled=config is None)
+        return Drafted(made.stored, made.config, made.tables, made.equal, made.known, made)
 
     async def complete(self, stored: Base, known: Known | None) -> str:
         """The complete document of a stored one, JSON."""

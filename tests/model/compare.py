@@ -184,11 +184,14 @@ def in_order(taken: tuple[list[RuntimeEvent], int]) -> tuple[list[RuntimeEvent],
 
 
 def explore(
-    make: tuple[MakeEdge, MakeEdge], random: Random, packets: int
+    make: tuple[MakeEdge, MakeEdge],
+    random: Random,
+    packets: int,
+    happening: Callable[[Random, Universe], Traffic] = Traffic,
 ) -> tuple[Case, Difference | None, list[Outcome]]:
-    """A new universe with so many events, until something differs."""
+    """A new universe with so many events, until something differs; ``happening`` draws them."""
     start = universe(random)
-    traffic = Traffic(random, start)
+    traffic = happening(random, start)
     pair = Pair(make, start.config)
     events: list[Event] = []
     outcomes: list[Outcome] = []

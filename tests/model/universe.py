@@ -162,6 +162,36 @@ def slightly_changed_universe(random: Random, old: Universe) -> Universe:
     return replace(old, config=replace(config, nat=replace(config.nat, rules=rules), options=chosen))
 
 
+def edited_universe(random: Random, old: Universe, fresh: str) -> Universe:
+    """The same place with one to three edits of the firewall's rules: one comes (its id begins with ``fresh``), goes,
+    moves, or has other fields.  All others are the same objects."""
+    config = old.config
+    rules = list(config.firewall.rules)
+    for number in range(random.choice((1, 1, 2, 3))):
+        at = random.randrange(len(rules) + 1)
+        drawn = random.random()
+        if drawn < 0.4 or at == len(rules):
+            rule = random.choice(firewall_rules(random, old.addresses))
+            rules.insert(at, replace(rule, id=f"{fresh}-{number}", name=f"{fresh} {number}"))
+        elif drawn < 0.55:
+            del rules[at]
+        elif drawn < 0.7:
+            rules.insert(random.randrange(len(rules)), rules.pop(at))
+        elif drawn < 0.85:
+            rule = random.choice(firewall_rules(random, old.addresses))
+            rules[at] = replace(rule, id=rules[at].id, name=rules[at].name)
+        else:
+            rule = rules[at]
+            rules[at] = replace(
+                rule, action=random.choice(tuple(Action)), enabled=not rule.enabled, logging=not rule.logging
+            )
+    modes = (SessionsOnChange.KEEP, SessionsOnChange.KEEP, SessionsOnChange.RECHECK)
+    chosen = replace(config.options, sessions_on_change=random.choice(modes))
+    rules.sort(key=lambda item: list(Section).index(item.section))
+    firewall = replace(config.firewall, rules=tuple(rules))
+    return replace(old, config=replace(config, firewall=firewall, options=chosen))
+
+
 def other_snat(random: Random, rule: NatRule, owned: list[AddressRange]) -> NatRule:
     drawn = random.random()
     if drawn < 0.3:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 
 from edge.bench import established as packets
 from edge.bench import peers, suite
-from edge.bench.changes import change_one_rule
+from edge.bench.changes import change_all_rules, change_one_rule
 from edge.bench.documents import established_document
 from edge.bench.established import BURST, established, fragments, imix
 from edge.bench.frames import ACK, checksums_hold, tcp_frame, two_pieces, udp6_frame, udp_frame
@@ -40,6 +41,7 @@ NAMES = [
     "build_fw1_10k",
     "build_fw1_100k",
     "change_one_rule_100k",
+    "change_all_rules_100k",
 ]
 
 
@@ -129,9 +131,10 @@ def test_as_many_sessions_end_as_begin(measure: Any, name: str) -> None:
     assert len(measurement.samples) == 3
 
 
-def test_a_changed_rule_is_timed_until_it_counts() -> None:
-    measurement = change_one_rule(300, 3)
-    assert measurement.name == "change_one_rule_300"
+@pytest.mark.parametrize(("change", "what"), [(change_one_rule, "one_rule"), (change_all_rules, "all_rules")])
+def test_a_changed_rule_is_timed_until_it_counts(change: Callable[[int, int], Measurement], what: str) -> None:
+    measurement = change(300, 3)
+    assert measurement.name == f"change_{what}_300"
     assert measurement.unit == "s"
     assert len(measurement.samples) == 3
     assert "clocksPerPacket" not in measurement.to_json()

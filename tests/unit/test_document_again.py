@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -69,7 +71,47 @@ EDITS = st.lists(
 @settings(max_examples=120, deadline=None)
 @given(EDITS, st.booleans())
 def test_it_is_the_same_as_from_the_beginning(edits: list[Edit], allow_unsupported: bool) -> None:
-    loaded = loads(SAMPLE)
+    agrees_with_the_beginning(SAMPLE, edits, allow_unsupported)
+
+
+@contextmanager
+def two_rules_are_most() -> Iterator[None]:
+    """CloudAPI's limit, for a while."""
+    with pytest.MonkeyPatch.context() as patched:
+        for module in ("again", "firewall"):
+            patched.setattr(f"edge.document.{module}.MAX_USER_RULES", 2)
+        yield
+
+
+@settings(max_examples=80, deadline=None)
+@given(edits=EDITS, limits=st.sampled_from(("report", "report", "vcd")))
+def test_many_rules_are_told_as_from_the_beginning(edits: list[Edit], limits: str) -> None:
+    with two_rules_are_most():
+        agrees_with_the_beginning(with_limits(limits), edits, True)
+
+
+@two_rules_are_most()
+def test_many_rules_are_no_reason_to_read_all_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = loads(with_limits("report"))
+    for number in range(3):
+        data = patch(loaded.document, [Upsert(USER, json.dumps({"name": f"n{number}", "actionValue": "DROP"}))])
+        expected = outcome(lambda data=data: from_data(copy.deepcopy(data)))
+        with monkeypatch.context() as patched:
+            patched.setattr("edge.document.from_data", None)
+            loaded = loaded.changed(data)
+        assert outcome(lambda found=loaded: found) == expected
+    assert [problem.code for problem in loaded.problems] == ["LIMIT_EXCEEDED"]
+
+
+def with_limits(limits: str) -> str:
+    """The sample with the option."""
+    document = loads(SAMPLE).document
+    return json.dumps(document | {"options": document.get("options", {}) | {"limits": limits}})
+
+
+def agrees_with_the_beginning(text: str, edits: list[Edit], allow_unsupported: bool) -> None:
+    """One edit on top of the other, the document read again after each."""
+    loaded = loads(text)
     for edit in edits:
         try:
             data = patch(loaded.document, [edit])

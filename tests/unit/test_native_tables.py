@@ -146,15 +146,8 @@ def matches(rule: Rule, packet: Question) -> bool:
     )
 
 
-@pytest.mark.parametrize("width", widths())
-@pytest.mark.parametrize("limits", [{}, {"small": 0}, {"cell_words": 1}, {"small": 0, "cell_words": 1}], ids=str)
-@pytest.mark.parametrize("seed", range(20))
-def test_classifier_finds_the_first_match(seed: int, limits: dict[str, int], width: int) -> None:
-    rng = random.Random(seed)
-    rules: list[Rule] = [
-        (draw_ranges(rng), draw_ranges(rng), draw_services(rng), rng.choice((0, 0, 1, 2)), rng.choice((1, 2, 3, 3)))
-        for _ in range(rng.choice((0, 1, 63, 64, 65, 200)))
-    ]
+def flat_of(rules: list[Rule]) -> FlatRules:
+    """Columns, numbered by places."""
     flat = FlatRules()
     for number, (sources, destinations, services, direction, families) in enumerate(rules):
         flat.append(
@@ -165,7 +158,19 @@ def test_classifier_finds_the_first_match(seed: int, limits: dict[str, int], wid
             direction=direction,
             families=families,
         )
-    table = RuleTable(flat, width, **limits)
+    return flat
+
+
+@pytest.mark.parametrize("width", widths())
+@pytest.mark.parametrize("limits", [{}, {"small": 0}, {"cell_words": 1}, {"small": 0, "cell_words": 1}], ids=str)
+@pytest.mark.parametrize("seed", range(20))
+def test_classifier_finds_the_first_match(seed: int, limits: dict[str, int], width: int) -> None:
+    rng = random.Random(seed)
+    rules: list[Rule] = [
+        (draw_ranges(rng), draw_ranges(rng), draw_services(rng), rng.choice((0, 0, 1, 2)), rng.choice((1, 2, 3, 3)))
+        for _ in range(rng.choice((0, 1, 63, 64, 65, 200)))
+    ]
+    table = RuleTable(flat_of(rules), width, **limits)
     hits = 0
     packets: list[Question] = []
     answers: list[int] = []
