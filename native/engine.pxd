@@ -14,6 +14,7 @@ from native.port cimport Arrival, IoTable
 from native.port_blocks cimport PortBlocks
 from native.program cimport Program, ProgramData
 from native.session cimport Table
+from native.shared cimport Shared
 from native.stats cimport RuleCounter, Totals
 from native.turn cimport Turn
 
@@ -49,6 +50,8 @@ ctypedef struct State:
     Events events
     Limits limits
     Fragments fragments
+    Shared *shared          # with the edge's other workers; NULL: there are none
+    uint32_t worker         # which of them this is
 
 ctypedef struct Result:
     uint8_t verdict
@@ -57,6 +60,7 @@ ctypedef struct Result:
     uint8_t sized           # how it came or leaves in pieces stands in the last two fields
     uint16_t out_port       # NO_PORT: nothing leaves
     bint own                # the edge made it: it answers the packet
+    bint passed_on          # nothing has become of it here: an error about a packet of another worker's
     bint of_session         # it was refused as a packet of its session, not by a rule
     uint8_t *frame          # what leaves: inside the packet's own buffer, or in the answer buffer
     uint32_t length
@@ -89,6 +93,7 @@ cdef class Engine:
     cdef uint8_t *answers       # two frames made by the edge: one may be the packet that the other answers
     cdef bint busy              # a thread is inside without the GIL
     cdef Turn turn
+    cdef object team            # of workers, that it is one of and that holds what they share; None
     cdef Packet *packets
     cdef uint32_t *offsets
     cdef uint32_t *lengths
@@ -96,6 +101,7 @@ cdef class Engine:
     cdef uint64_t *times
 
     cdef int _idle(self) except -1
+    cdef int _no_worker(self) except -1
     cdef int _came_in(self, Packet *packet, tuple fragmentation) except -1
     cdef uint32_t _batch_burst(self, list frames, Py_ssize_t first, bint outputs, list done) except 0
     cdef tuple _output(self, const Result *result)

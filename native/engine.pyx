@@ -100,8 +100,9 @@ cdef class Engine:
         fragments_free(&self.state.fragments)
         expectations_free(&self.state.expectations)
         free(self.state.counters)
-        free(self.state.usage)
-        free(self.state.exhausted)
+        if not self.state.worker:       # what those of other workers count in is the first one's
+            free(self.state.usage)
+            free(self.state.exhausted)
         free(self.state.port_counters)
         release(self.state.session_ids, self.state.session_ids_reserved)
         release(self.state.events.ring, EVENT_ENTRIES * sizeof(Event))
@@ -124,6 +125,7 @@ cdef class Engine:
         """
         if self.program is not None:
             self._idle()
+        self._no_worker()
         make_room(&self.state, slots, usage, sessions, fragments, mappings, sources, ports)
 
     def swap(self, Program program not None, list port_map, bint flush, bint sources=False) -> Program | None:
@@ -135,6 +137,7 @@ cdef class Engine:
         """
         cdef Program old = self.program
         cdef uint16_t[:] numbers
+        self._no_worker()
         if program.data.port_count > self.state.port_count:
             raise ValueError("there is no room for the counters of the program's ports")
         if old is not None:
@@ -276,6 +279,11 @@ cdef class Engine:
             raise RuntimeError("this engine is at work in another thread")
         if self.program is None:
             raise RuntimeError("this engine has no program yet")
+        return 0
+
+    cdef int _no_worker(self) except -1:
+        if self.team is not None:
+            raise RuntimeError("one of several workers keeps its configuration")
         return 0
 
     cdef int _port(self, port) except -1:
