@@ -308,11 +308,8 @@ class Edge:
         """
         came = None if fragmentation is None else (fragmentation.size, fragmentation.identification, fragmentation.at)
         with self._turn:
-            verdict, reason, steps, output = self._engine.process(
-                self.port_number(port), frame, now_ns, True, unsegmented, map_replies, came
-            )
-            outputs = () if output is None else (self._output(output),)
-            return Outcome(Verdict(verdict), Reason(reason), tuple(self._step(step) for step in steps), outputs)
+            raw = self._engine.process(self.port_number(port), frame, now_ns, True, unsegmented, map_replies, came)
+            return self._outcome(raw)
 
     def process_batch(self, frames: Sequence[tuple[str, bytes]], now_ns: int, *, outputs: bool) -> list[Processed]:
         """Send frames in, each by its port, in this order and at one time.
@@ -512,6 +509,11 @@ class Edge:
             self._lost += count
         self._lost += lost
         return left
+
+    def _outcome(self, raw: tuple[int, int, list[Any], RawOutput | None]) -> Outcome:
+        verdict, reason, steps, output = raw
+        outputs = () if output is None else (self._output(output),)
+        return Outcome(Verdict(verdict), Reason(reason), tuple(self._step(step) for step in steps), outputs)
 
     def _output(self, raw: RawOutput) -> Output:
         port, frame, hairpin, fragments, came = raw

@@ -11,7 +11,7 @@ from native.events cimport E_ENDED, END_EXPIRED, LoggedPacket, tell_packet, tell
 from native.expect cimport drop_expected_of
 from native.fragment cimport drop_overdue
 from native.kinds cimport NAT_NO_DNAT, NAT_NO_SNAT, NAT_REFLEXIVE
-from native.limits cimport give_back, note_fragments, note_sessions
+from native.limits cimport give_back, give_place, note_fragments, note_sessions
 from native.mapping cimport release_mapping
 from native.packet cimport Key, Packet, key_dport, key_family, key_sport, set_ports
 from native.port_blocks cimport note_left
@@ -83,6 +83,7 @@ cdef inline void end_session(State *state, uint32_t number, uint8_t cause) noexc
         discount_source(state, &session.flow[ORIGINAL].key)
     if is_half_open(session):
         state.table.half_open -= 1
+    give_place(state, is_half_open(session))
     note_left(&state.taken, &state.table, &session.flow[ORIGINAL].key)
     note_left(&state.taken, &state.table, &session.flow[REPLY].key)
     table_remove(&state.table, number)

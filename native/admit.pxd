@@ -13,7 +13,7 @@ from native.kinds cimport (
     NAT_SNAT, PORT_UPLINK, TM_ICMP_ERROR_REPLY, TM_ICMP_FIRST, TM_OTHER, TM_TCP_CLOSED, TM_TCP_CLOSING,
     TM_TCP_ESTABLISHED, TM_TCP_FIN_WAIT, TM_TCP_FIRST, TM_TCP_OPENING, TM_UDP_FIRST, TM_UDP_MULTIPLE, TM_UDP_SINGLE,
 )
-from native.limits cimport note_exhausted, note_sessions
+from native.limits cimport count_created, count_holder, not_half_open, note_exhausted, note_sessions
 from native.mapping cimport draws_port, external_of, hold_mapping
 from native.nat cimport NatRule, place_in_pool
 from native.packet cimport (
@@ -180,7 +180,7 @@ cdef inline void open_session(
     if session.snat_slot != session.dnat_slot:
         count_rule(state, session.snat_slot, 1, 0, 0)
     if usage_slot != NONE:
-        state.usage[usage_slot] += 1
+        count_holder(state, usage_slot, 1)
     if packet.kind == K_TCP:
         open_windows(session, packet)
         if packet.tcp_flags & RST:
@@ -196,15 +196,14 @@ cdef inline void open_session(
         session.state[0] = UDP_SINGLE
     if is_half_open(session):
         state.table.half_open += 1
+    elif packet.kind == K_TCP:
+        not_half_open(state)
     session.expires = state.now + timeout(program, session, True)
     wheel_link(&state.table, number)
-    state.totals.created += 1
-    if state.table.count > state.totals.peak:
-        state.totals.peak = state.table.count
-    state.session_ids[number] = state.totals.created
+    state.session_ids[number] = count_created(state)
     open_control(state, program, number, decision)
     note_sessions(state)
-    tell_session(&state.events, state.now, E_STARTED, 0, state.totals.created, session)
+    tell_session(&state.events, state.now, E_STARTED, 0, state.session_ids[number], session)
 
 
 cdef inline bint still_admitted(State *state, const ProgramData *program, uint32_t number) noexcept nogil:

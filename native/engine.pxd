@@ -14,6 +14,7 @@ from native.port cimport Arrival, IoTable
 from native.port_blocks cimport PortBlocks
 from native.program cimport Program, ProgramData
 from native.session cimport Table
+from native.shared cimport Shared
 from native.stats cimport RuleCounter, Totals
 from native.turn cimport Turn
 
@@ -50,6 +51,8 @@ ctypedef struct State:
     Events events
     Limits limits
     Fragments fragments
+    Shared *shared          # with the edge's other workers; NULL: there are none
+    uint32_t worker         # which of them this is
 
 ctypedef struct Result:
     uint8_t verdict
@@ -58,6 +61,7 @@ ctypedef struct Result:
     uint8_t sized           # how it came or leaves in pieces stands in the last two fields
     uint16_t out_port       # NO_PORT: nothing leaves
     bint own                # the edge made it: it answers the packet
+    bint passed_on          # nothing has become of it here: an error about a packet of another worker's
     bint of_session         # it was refused as a packet of its session, not by a rule
     uint8_t *frame          # what leaves: inside the packet's own buffer, or in the answer buffer
     uint32_t length
@@ -90,6 +94,7 @@ cdef class Engine:
     cdef uint8_t *answers       # two frames made by the edge: one may be the packet that the other answers
     cdef bint busy              # a thread is inside without the GIL
     cdef Turn turn
+    cdef object team            # of workers, that it is one of and that holds what they share; None
     cdef Packet *packets
     cdef uint32_t *offsets
     cdef uint32_t *lengths
@@ -103,6 +108,7 @@ cdef class Engine:
     cdef Program _swap(self, Program program, list port_map, bint flush, bint sources)
     cdef list _time_bursts(self, list frames, const uint16_t[::1] ports, const uint32_t[::1] order, int trials,
                            int bursts, uint64_t step_ns)
+    cdef int _no_worker(self) except -1
     cdef int _came_in(self, Packet *packet, tuple fragmentation) except -1
     cdef uint32_t _batch_burst(self, list frames, Py_ssize_t first, bint outputs, list done) except 0
     cdef tuple _output(self, const Result *result)

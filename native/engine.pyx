@@ -85,8 +85,9 @@ cdef class Engine:
         fragments_free(&self.state.fragments)
         expectations_free(&self.state.expectations)
         free(self.state.counters)
-        free(self.state.usage)
-        free(self.state.exhausted)
+        if not self.state.worker:       # what those of other workers count in is the first one's
+            free(self.state.usage)
+            free(self.state.exhausted)
         free(self.state.pool_order)
         free(self.state.port_counters)
         release(self.state.session_ids, self.state.session_ids_reserved)
@@ -110,6 +111,7 @@ cdef class Engine:
         """
         if self.program is not None:
             self._idle()
+        self._no_worker()
         make_room(&self.state, slots, usage, sessions, fragments, mappings, sources, ports)
 
     def swap(self, Program program not None, list port_map, bint flush, bint sources=False) -> Program | None:
@@ -119,6 +121,7 @@ cdef class Engine:
         ``flush`` ends every session, otherwise those end that lost a port, their route or an external address.
         Datagrams that wait for pieces go with their port only.  ``sources``: count sessions by source in any case.
         """
+        self._no_worker()
         if program.data.port_count > self.state.port_count:
             raise ValueError("there is no room for the counters of the program's ports")
         if self.program is not None:
@@ -299,6 +302,11 @@ cdef class Engine:
         self._enter()
         self.busy = True
         turn_give(&self.turn)
+        return 0
+
+    cdef int _no_worker(self) except -1:
+        if self.team is not None:
+            raise RuntimeError("one of several workers keeps its configuration")
         return 0
 
     cdef int _port(self, port) except -1:

@@ -9,7 +9,9 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.packet cimport Key
 from native.session cimport same_key
+from native.shared cimport shared_add, take_shared
 from native.window cimport before
+from native.wire cimport likely, unlikely
 
 cdef enum:
     EXPECTATIONS = 4096         # of all control sessions
@@ -68,6 +70,7 @@ ctypedef struct Expectations:
     Control *controls           # by session number; memory is touched by control sessions only
     uint64_t reserved           # bytes behind `controls`
     uint32_t count
+    uint64_t *all           # how many all workers have; NULL: this one is alone
     uint16_t top                # numbers never used yet start behind it
     uint16_t free
     uint16_t first[2]           # TCP, UDP: the soonest to end
@@ -91,6 +94,23 @@ cdef inline uint16_t find_expectation(const Expectations *expectations, const Ke
     while number != 0 and not same_key(&expectations.pool[number].key, key):
         number = expectations.pool[number].next
     return number
+
+
+cdef inline bint take_expected(Expectations *expectations) noexcept nogil:
+    # One more; False where there are too many.
+    if likely(expectations.all == NULL):
+        if expectations.count == EXPECTATIONS:
+            return False
+    elif not take_shared(expectations.all, 1, EXPECTATIONS):
+        return False
+    expectations.count += 1
+    return True
+
+
+cdef inline void give_expected(Expectations *expectations) noexcept nogil:
+    expectations.count -= 1
+    if unlikely(expectations.all != NULL):
+        shared_add(expectations.all, -1)
 
 
 cdef int expectations_init(Expectations *expectations) noexcept nogil

@@ -5,7 +5,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from native.expect cimport (
-    EXPECT_BUCKETS, EXPECTATIONS, EXPECTED_MAX, Control, Expectation, Expectations, find_expectation,
+    EXPECT_BUCKETS, EXPECTATIONS, EXPECTED_MAX, Control, Expectation, Expectations, find_expectation, give_expected,
+    take_expected,
 )
 from native.memory cimport enlarge_to, release
 from native.packet cimport key_proto
@@ -92,7 +93,7 @@ cdef void drop_expectation(Expectations *expectations, uint16_t number) noexcept
     link[0] = pool[number].next
     pool[number].next = expectations.free
     expectations.free = number
-    expectations.count -= 1
+    give_expected(expectations)
 
 
 cdef void drop_overdue(Expectations *expectations, uint64_t now) noexcept nogil:
@@ -113,7 +114,7 @@ cdef uint16_t expect(Expectations *expectations, const Expectation *wanted, uint
         drop_expectation(expectations, number)
     if control.count == EXPECTED_MAX:
         drop_expectation(expectations, control.expected[0])
-    if expectations.count == EXPECTATIONS:
+    if not take_expected(expectations):
         return 0
     if expectations.free != 0:
         number = expectations.free
@@ -128,7 +129,6 @@ cdef uint16_t expect(Expectations *expectations, const Expectation *wanted, uint
     enlist(expectations, number)
     control.expected[control.count] = number
     control.count += 1
-    expectations.count += 1
     return number
 
 

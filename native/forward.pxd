@@ -10,6 +10,7 @@ from native.cut cimport next_piece
 from native.engine cimport Result, Work
 from native.fragment cimport set_pieces
 from native.io cimport port_flush, port_receive, port_release, port_send
+from native.limits cimport error_clock
 from native.linkway cimport link_input, link_output
 from native.mss cimport clamp_mss
 from native.neighbour cimport (
@@ -83,7 +84,7 @@ cdef inline void empty_outbox(Work *work) noexcept nogil:
     while i < work.outbox.count:
         out = &work.outbox.frames[i]
         if unlikely(out.kind == OUT_ERROR):
-            if may_send(work.program, &work.state.next_error, work.state):
+            if may_send(work.program, error_clock(work.state), work.state):
                 memcpy(work.cut, work.outbox.bytes + out.at, out.length)
                 through(work, out.port, work.cut, out.length)
         else:

@@ -6,9 +6,11 @@
 #
 # All datagrams live equally long, so that the list in the order of their arrival is that of their ends.
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.packet cimport IN_PIECES, Key, Packet
+from native.shared cimport shared_add, shared_load, take_shared
+from native.wire cimport likely, unlikely
 
 cdef enum:
     NO_CHUNK = 0xffffffff       # and no datagram
@@ -62,6 +64,7 @@ ctypedef struct Fragments:
     uint32_t capacity
     uint32_t limit          # units that new pieces may fill, at most `capacity`
     uint32_t units
+    uint64_t *all_units     # those of all workers; NULL: this one is alone
     uint32_t free_chunk
     uint32_t top_chunk      # chunks never used yet start here
     uint32_t free_datagram
@@ -84,6 +87,27 @@ cdef void index_anew(Fragments *fragments) noexcept nogil
 cdef uint8_t take_piece(
     Fragments *fragments, Packet *packet, uint16_t port, uint8_t side, uint64_t now, uint64_t seed
 ) noexcept nogil
+
+
+cdef inline uint64_t units_held(const Fragments *fragments) noexcept nogil:
+    return fragments.units if likely(fragments.all_units == NULL) else shared_load(fragments.all_units)
+
+
+cdef inline void count_units(Fragments *fragments, int32_t change) noexcept nogil:
+    fragments.units += <uint32_t>change
+    if unlikely(fragments.all_units != NULL):
+        shared_add(fragments.all_units, change)
+
+
+cdef inline bint take_units(Fragments *fragments, uint32_t wanted) noexcept nogil:
+    # False where that is more than there may be.
+    if likely(fragments.all_units == NULL):
+        if fragments.units + wanted > fragments.limit:
+            return False
+    elif not take_shared(fragments.all_units, wanted, fragments.limit):
+        return False
+    fragments.units += wanted
+    return True
 
 
 cdef inline void set_pieces(Fragments *fragments, Packet *packet, const Pieces *pieces) noexcept nogil:

@@ -1,11 +1,11 @@
 """Reassembly: the memory of datagrams in pieces, and the judgement on each piece."""
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from native.fragment cimport (
-    CHUNK, DATAGRAM_MAX, NO_CHUNK, PIECES_MAX, Chunk, Datagram, Fragments, Pieces, set_pieces,
+    CHUNK, DATAGRAM_MAX, NO_CHUNK, PIECES_MAX, Chunk, Datagram, Fragments, Pieces, count_units, set_pieces, take_units,
 )
 from native.memory cimport release, reserve
 from native.packet cimport PARSED, Key, Packet, last_next_header, parse_whole
@@ -152,7 +152,7 @@ cdef void let_pieces_go(Fragments *fragments, Datagram *datagram) noexcept nogil
         fragments.free_chunk = piece
         piece = following
     datagram.first_piece = NO_CHUNK
-    fragments.units -= datagram.chunks
+    count_units(fragments, -<int32_t>datagram.chunks)
     datagram.chunks = 0
 
 
@@ -165,7 +165,7 @@ cdef void forget(Fragments *fragments, uint32_t number) noexcept nogil:
     link[0] = datagram.chain
     let_pieces_go(fragments, datagram)
     if datagram.dead:
-        fragments.units -= 1
+        count_units(fragments, -1)
     if datagram.newer == NO_CHUNK:
         fragments.newest = datagram.older
     else:
@@ -190,7 +190,7 @@ cdef uint8_t kill(Fragments *fragments, Datagram *datagram, uint8_t reason) noex
     let_pieces_go(fragments, datagram)
     if not datagram.dead:
         datagram.dead = True
-        fragments.units += 1
+        count_units(fragments, 1)
     return reason
 
 
@@ -370,13 +370,12 @@ cdef uint8_t take_piece(
             set_pieces(fragments, packet, &came)
             return PARSED
     units = (piece.ip_size + CHUNK - 1) // CHUNK
-    if fragments.units + units > fragments.limit:
+    if not take_units(fragments, units):
         return R_FRAGMENT_LIMIT
     if datagram == NULL:
         datagram = &fragments.datagrams[begin(fragments, &key, hash, port, now)]
     note_piece(datagram, packet, &piece)
     chunk = store(fragments, &piece)
-    fragments.units += units
     datagram.chunks += units
     if before == NO_CHUNK:
         fragments.chunks[chunk].next_piece = datagram.first_piece

@@ -19,7 +19,7 @@ from native.expect cimport drop_expectation
 from native.hairpin cimport Journey, begin_journey, end_journey, enter_again, mark_hairpin
 from native.icmp cimport forward_error, parse_quote, related_flow, take_back_quote
 from native.kinds cimport PORT_UPLINK, TM_TCP_ESTABLISHED
-from native.limits cimport note_sessions
+from native.limits cimport challenge_clock, error_clock, give_place, not_half_open, note_sessions, take_place
 from native.mapped cimport turn_into_reply
 from native.packet cimport (
     ACK, FIN, K_ICMP_ERROR, K_ICMP_QUERY, K_OTHER, K_TCP, K_UDP, PARSED, RST, SYN, Key, Packet, came_in_pieces,
@@ -33,6 +33,7 @@ from native.session cimport (
     NONE, RW_ALG, RW_HAIRPIN, RW_SRC, RW_TUPLE, TCP_FIN_WAIT_2, UDP_MULTIPLE, UDP_NO_TRAFFIC, UDP_SINGLE, Flow, Session,
     flow_of, is_half_open, keep_alive, key_reversed, stays_established, track,
 )
+from native.shared cimport shared_load, swap_if
 from native.shift cimport take_back, told_by
 from native.stats cimport *
 from native.window cimport (
@@ -76,14 +77,17 @@ cdef inline void answer_with(
 cdef inline bint may_send(const ProgramData *program, uint64_t *next_one, State *state) noexcept nogil:
     # RFC 1812 4.3.2.8, RFC 4443 2.4 (f), RFC 5961 7: a bucket that holds one second's answers and is filled as fast (as
     # a virtual scheduling algorithm: *next_one runs ahead of the clock by what has been taken out).
-    cdef uint64_t begin = max(next_one[0], state.now)
+    cdef uint64_t next_now = shared_load(next_one)
+    cdef uint64_t begin
     if program.answer_interval == 0:
         return True
-    if begin - state.now > SECOND - program.answer_interval:
-        state.totals.answers_limited += 1
-        return False
-    next_one[0] = begin + program.answer_interval
-    return True
+    while True:
+        begin = max(next_now, state.now)
+        if begin - state.now > SECOND - program.answer_interval:
+            state.totals.answers_limited += 1
+            return False
+        if swap_if(next_one, &next_now, begin + program.answer_interval):
+            return True
 
 
 cdef inline void answer_with_error(
@@ -93,7 +97,7 @@ cdef inline void answer_with_error(
     cdef uint32_t length = icmp_error(program, packet, in_port, icmp_type, icmp_code, second_word, buffer)
     if length == 0 or not answerable(program, packet):
         return
-    if unlikely(not may_send(program, &state.next_error, state)):
+    if unlikely(not may_send(program, error_clock(state), state)):
         note(recorder, S_LOCAL, T_LIMITED, NO_SLOT, NO_PORT)
         return
     answer_with(program, packet, in_port, buffer, length, result)
@@ -132,7 +136,7 @@ cdef inline void refuse_segment(
     else:
         seq = told_by(state, session, peer, session.seqlo[peer])
         length = segment(packet, in_port, seq, acknowledged_by(session, peer), ACK, session.flow[peer].edge_win, buffer)
-    if unlikely(not may_send(program, &state.next_challenge, state)):
+    if unlikely(not may_send(program, challenge_clock(state), state)):
         note(recorder, S_LOCAL, T_LIMITED, NO_SLOT, NO_PORT)
         return
     answer_with(program, packet, in_port, buffer, length, result)
@@ -197,6 +201,7 @@ cdef inline void on_session(
             lifetime = timeout(program, session, False)
             if was_half_open and not is_half_open(session):
                 state.table.half_open -= 1
+                not_half_open(state)
                 note_sessions(state)
     elif session.kind == K_UDP:
         if session.state[direction] == UDP_NO_TRAFFIC:
@@ -315,15 +320,15 @@ cdef inline void admit(
     cdef uint8_t side = 1 if program.ports[decision.out_port].kind == PORT_UPLINK else 0
     cdef uint32_t blamed
     cdef uint32_t number
-    if state.table.count >= program.max_sessions or (
-            packet.kind == K_TCP and state.table.half_open >= program.max_half_open) or (
-            program.max_sessions_per_source and sessions_of(state, &packet.key) >= program.max_sessions_per_source):
+    if (program.max_sessions_per_source and sessions_of(state, &packet.key) >= program.max_sessions_per_source) or (
+            not take_place(state, program, packet.kind == K_TCP)):
         note(recorder, S_SESSION, T_DROP, NO_SLOT, NO_PORT)
         result.verdict = V_DROP
         result.reason = R_SESSION_LIMIT
         return
     problem = allocate(state, program, packet, decision, side, &reply, &usage_slot)
     if problem != PARSED:
+        give_place(state, packet.kind == K_TCP)
         blamed = slot_of(program, decision.snat if decision.snat != NO_RULE else decision.dnat)
         note(recorder, S_NAT, T_DROP, blamed, NO_PORT)
         result.verdict = V_DROP
@@ -331,6 +336,7 @@ cdef inline void admit(
         return
     open_session(state, program, packet, in_port, decision, &reply, usage_slot, &session)
     if session == NULL:
+        give_place(state, packet.kind == K_TCP)
         note(recorder, S_SESSION, T_DROP, NO_SLOT, NO_PORT)
         result.verdict = V_DROP
         result.reason = R_SESSION_LIMIT
@@ -417,6 +423,7 @@ cdef inline void no_output(Result *result) noexcept nogil:
     result.hairpin = False
     result.sized = False
     result.own = False
+    result.passed_on = False
     result.of_session = False
     result.out_port = NO_PORT
     result.frame = NULL
@@ -466,6 +473,8 @@ cdef inline void pipeline(
                 break
             if not enter_again(state, &journey, answers, packet, &in_port, result, recorder):
                 break
+    elif unlikely(result.passed_on):
+        return
     end_journey(&journey, result)
     state.totals.verdicts[result.verdict] += 1
     state.totals.reasons[result.reason] += 1

@@ -6,7 +6,8 @@ from native.account cimport watch_fragments
 from native.engine cimport Result, State
 from native.fragment cimport take_piece
 from native.limits cimport note_fragments
-from native.packet cimport PARSED, Packet
+from native.owner cimport owner_of
+from native.packet cimport K_ICMP_ERROR, PARSED, Packet
 from native.program cimport ProgramData, side_of
 from native.record cimport NO_PORT, NO_SLOT, Recorder, note
 from native.session cimport set_hash
@@ -30,8 +31,13 @@ cdef inline bint assemble(
             return False
         note(recorder, S_REASSEMBLY, T_COMPLETE, NO_SLOT, NO_PORT)
         if packet.error == PARSED:
+            result.passed_on = (
+                state.shared != NULL and packet.kind == K_ICMP_ERROR
+                and owner_of(state.shared.steering, packet) != state.worker)
             set_hash(&state.table, packet)
-            return True
+            result.verdict = V_HELD
+            result.reason = R_FRAGMENT_HELD
+            return not result.passed_on
     note(recorder, S_PARSE, T_DROP, NO_SLOT, NO_PORT)
     result.verdict = V_DROP
     result.reason = packet.error

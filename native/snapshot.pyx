@@ -163,6 +163,7 @@ cdef int copy_fragments(Fragments *to, const Fragments *source) noexcept nogil:
     cdef uint32_t capacity = source.capacity
     to[0] = source[0]
     to.whole = whole
+    to.all_units = NULL
     if source.memory == NULL:
         return 0
     to.memory = reserve(source.reserved)

@@ -64,3 +64,19 @@ def ipv6_document() -> dict[str, object]:
     rules = document["firewallRules"]["userDefinedRules"]
     rules[-1]["sourceFirewallIpAddresses"].append("2001:db8:20::/64")
     return document
+
+
+SERVER = "10.20.0.9"
+SERVED_AS = f"{PUBLIC}.11"
+
+
+def translated_document() -> dict[str, object]:
+    """The edge of established sessions with a server inside that everybody outside reaches by DNAT."""
+    document: dict[str, Any] = established_document()
+    document["firewallRules"]["userDefinedRules"].append(
+        {"name": "in", "actionValue": "ALLOW", "destinationFirewallIpAddresses": [SERVER]}
+    )
+    document["natRules"].append(
+        {"name": "server", "type": "DNAT", "externalAddresses": SERVED_AS, "internalAddresses": SERVER}
+    )
+    return document

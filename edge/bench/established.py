@@ -88,8 +88,8 @@ def _measure(
 ) -> Measurement:
     generator = random.Random(SEED)  # noqa: S311 - repeatable, not secret
     edge, flows = _established_edge(sessions, generator, kind)
-    frames, ports, order = _draw(edge, flows, generator, draws, kind, sizes)
-    _check(edge, frames, ports, kind)
+    frames, ports, order = draw(edge, flows, generator, draws, kind, sizes)
+    check(edge, frames, ports, kind)
     bursts = draws // BURST // trials
     _time(edge, frames, ports, order, trials=1, bursts=bursts)  # warms caches and branch predictors
     before = edge.stats()
@@ -102,7 +102,7 @@ def _measure(
         or after.reasons[Reason.SESSION] - before.reasons[Reason.SESSION] != trials * packets
     ):
         raise BenchmarkError("not every packet belonged to an established session")
-    _check(edge, frames, ports, kind)
+    check(edge, frames, ports, kind)
     size = sum(len(frames[number]) for number in order) / len(order)
     return Measurement(
         name,
@@ -123,8 +123,8 @@ def fragments(sessions: int, trials: int, draws: int = DRAWS) -> Measurement:
     generator = random.Random(SEED)  # noqa: S311 - repeatable, not secret
     kind = KINDS["udp"]
     edge, flows = _established_edge(sessions, generator, kind)
-    frames, ports, order = _draw(edge, flows, generator, draws, kind, ((1, 64),))
-    _check(edge, frames, ports, kind)
+    frames, ports, order = draw(edge, flows, generator, draws, kind, ((1, 64),))
+    check(edge, frames, ports, kind)
     pairs = _draw_pairs(frames, ports)
     before = edge.stats()
     rate = tick_rate()
@@ -249,11 +249,11 @@ def _established_edge(sessions: int, generator: random.Random, kind: Kind) -> tu
 
     edge = Edge(from_data(kind.document()).config, seed=SEED)
     flows = [(*divmod(number, 16_384), generator.randrange(1 << 17)) for number in range(sessions)]
-    _open_sessions(edge, flows, kind)
+    open_sessions(edge, flows, kind)
     return edge, flows
 
 
-def _open_sessions(edge: Edge, flows: Sequence[Flow], kind: Kind) -> None:
+def open_sessions(edge: Edge, flows: Sequence[Flow], kind: Kind) -> None:
     """The packets that open each flow; a last burst that is not full begins again at the first flow."""
     uplink = edge.config.routing.uplinks[0].name
     for start in range(0, len(flows), FIRST_BATCH):
@@ -271,7 +271,7 @@ def _open_sessions(edge: Edge, flows: Sequence[Flow], kind: Kind) -> None:
         raise BenchmarkError(f"{edge.stats().sessions_open:,} sessions opened; {len(flows):,} were expected")
 
 
-def _draw(
+def draw(
     edge: Edge,
     flows: Sequence[Flow],
     generator: random.Random,
@@ -349,7 +349,7 @@ def _time(
         raise BenchmarkError(str(error)) from error
 
 
-def _check(edge: Edge, frames: Sequence[bytes], ports: Sequence[str], kind: Kind) -> None:
+def check(edge: Edge, frames: Sequence[bytes], ports: Sequence[str], kind: Kind) -> None:
     """Send some of the frames one by one, and look at what comes out."""
     step = max(1, len(frames) // 64)
     for frame, port in zip(frames[::step], ports[::step], strict=True):

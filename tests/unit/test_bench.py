@@ -21,6 +21,7 @@ from edge.bench.established import BURST, established, fragments, imix
 from edge.bench.frames import ACK, checksums_hold, tcp_frame, two_pieces, udp6_frame, udp_frame
 from edge.bench.measurement import TRIALS, BenchmarkError, Case, Measurement, spread
 from edge.bench.new_sessions import nat_rules, new_sessions
+from edge.bench.workers import two_workers
 from edge.cli.main import cli
 
 QUICK_DRAWS = 64 * BURST
@@ -32,6 +33,7 @@ NAMES = [
     "established_tcp_10k",
     "mixed_imix",
     "fragments_10pct",
+    "two_workers",
     "new_sessions_10_rules",
     "new_sessions_1k_rules",
     "new_sessions_10k_rules",
@@ -93,6 +95,26 @@ def test_imix_has_three_sizes() -> None:
     assert measurement.name == "mixed_imix"
     mean = (28 * 64 + 16 * 570 + 4 * 1518) / 48 - packets.FCS
     assert measurement.details["bytesPerPacket"] == pytest.approx(mean, rel=0.1)
+
+
+def test_two_workers_are_measured_beside_one() -> None:
+    measurement = two_workers(300, 3, QUICK_DRAWS)
+    assert measurement.name == "two_workers"
+    assert len(measurement.samples) == 3
+    owned, anywhere = measurement.details["handedOver"]  # type: ignore[misc]
+    assert owned == 0
+    assert 0.4 < anywhere < 0.6
+    for name in ("ratio", "ratioHandedOver"):
+        ratio: Any = measurement.details[name]
+        assert 0 < ratio["low"] <= ratio["median"] <= ratio["high"]
+
+
+def test_two_workers_refuse_packets_of_no_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    from edge.bench import workers
+
+    monkeypatch.setattr(workers, "_of_sessions", lambda _: 0)
+    with pytest.raises(BenchmarkError, match="not every packet belonged"):
+        two_workers(20, 3, QUICK_DRAWS)
 
 
 def test_fragments_are_measured_by_what_they_do_to_others() -> None:

@@ -1,0 +1,48 @@
+# The workers of one edge: engines that share limits, and the rings between them.
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from native.engine cimport Engine
+from native.ring cimport Handed, Ring
+from native.shared cimport Shared
+from native.steer cimport Steerer
+
+cdef enum:
+    BUFFERS = 4                 # bursts of a worker that others may still be at work on
+
+
+cdef class Team:
+    cdef readonly list engines
+    cdef Steerer steerer
+    cdef Shared *shared
+    cdef Ring *rings            # [from][to]
+    cdef uint32_t workers
+    cdef uint64_t random        # of process()
+    cdef uint32_t arrived       # of run(): workers that have begun, or ended
+    cdef uint32_t left
+
+    cdef Ring *ring(self, uint32_t giver, uint32_t taker) noexcept nogil
+    cdef Engine _come_to(self, uint32_t owner, uint64_t now_ns)
+
+
+cdef class Lane:
+    # A worker while it runs.
+    cdef Team team
+    cdef Engine engine
+    cdef uint32_t worker
+    cdef Handed *items          # BURST: those of the burst under way
+    cdef Handed *taken          # BURST: those that another has handed over
+    cdef uint8_t *arenas        # BUFFERS of them
+    cdef uint64_t *marks        # [buffer][worker]: how far the ring to each has to be done before it is used again
+    cdef uint64_t refused
+    cdef uint64_t handed
+
+    cdef void _meet(self) noexcept nogil
+    cdef uint64_t _leave(self) noexcept nogil
+    cdef uint64_t _wait(self) noexcept nogil
+    cdef uint64_t _await_buffer(self, uint32_t buffer) noexcept nogil
+    cdef void _mark(self, uint32_t buffer) noexcept nogil
+    cdef void _publish(self) noexcept nogil
+    cdef void _give(self, uint32_t owner, const Handed *item) noexcept nogil
+    cdef uint32_t _take(self) noexcept nogil
+    cdef void _serve(self, const Handed *items, uint32_t count, bint arrived) noexcept nogil
