@@ -4,7 +4,6 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from native.allocate cimport next_candidate
 from native.classify cimport ANY, NO_RULE, in_services
 from native.decide cimport Decision
 from native.engine cimport State
@@ -18,8 +17,7 @@ from native.overlay cimport table_of
 from native.packet cimport (
     ACK, FIN, K_TCP, K_UDP, RST, SYN, Key, Packet, key_dport, key_family, key_proto, key_side, key_sport, make_meta,
 )
-from native.port_blocks cimport BLOCK_PORTS, PortBlock, find_block, met_taken
-from native.program cimport FirewallRule, ProgramData
+from native.program cimport FirewallRule, ProgramData, is_blocked
 from native.session cimport (
     NONE, ORIGINAL, REPLY, RW_ALG, RW_DST, RW_SPORT, RW_SRC, TCP_ESTABLISHED, TCP_TIME_WAIT, Session, hash_key, lookup,
 )
@@ -103,79 +101,33 @@ cdef inline void set_awaited_port(Expectation *wanted, uint16_t port) noexcept n
     wanted.key.meta = make_meta(0, port, key_proto(&wanted.key), key_family(&wanted.key), key_side(&wanted.key))
 
 
-cdef inline void data_key(const Expectation *wanted, Key *out) noexcept nogil:
-    # Of the session that a server opens from its usual port.
-    out[0] = wanted.key
-    out.meta |= <uint64_t>DATA_PORT << 48
-
-
-cdef inline bint is_awaited(const State *state, const Expectation *wanted) noexcept nogil:
-    return find_expectation(&state.expectations, &wanted.key, hash_key(&state.table, &wanted.key)) != 0
-
-
 cdef inline bint is_taken(const State *state, const Expectation *wanted) noexcept nogil:
     # Is the session expected already, or is there one of that kind?
-    cdef Key key
-    if is_awaited(state, wanted):
+    cdef Key key = wanted.key
+    if find_expectation(&state.expectations, &key, hash_key(&state.table, &key)):
         return True
     if wanted.mode != EXPECT_ACTIVE:
         return False
-    data_key(wanted, &key)
+    key.meta |= <uint64_t>DATA_PORT << 48
     return lookup(&state.table, &key, hash_key(&state.table, &key)) != NONE
 
 
-cdef inline bint choose_in_block(
-    State *state, const ProgramData *program, const Packet *packet, Expectation *wanted, uint32_t first, uint32_t last
-) noexcept nogil:
-    # The first free port of `first` .. `last`, all of one block.
-    cdef PortBlock *talking = NULL
-    cdef Key key
-    cdef uint32_t met = 0
-    cdef uint32_t port = first
-    set_awaited_port(wanted, <uint16_t>port)
-    data_key(wanted, &key)
-    if wanted.mode == EXPECT_ACTIVE:
-        talking = find_block(&state.taken, &state.table, &key)
-    while True:
-        port = next_candidate(program, packet, talking, NULL, port)
-        if port > last:
-            return False
-        set_awaited_port(wanted, <uint16_t>port)
-        if not is_awaited(state, wanted):
-            data_key(wanted, &key)
-            if wanted.mode != EXPECT_ACTIVE or lookup(&state.table, &key, hash_key(&state.table, &key)) == NONE:
-                return True
-            if met_taken(&state.taken, &state.table, &key, &talking, &met):
-                met = 0
-                port = first
-                continue
-        port += 1
-        if port > last:
-            return False
-
-
-cdef inline bint choose_between(
-    State *state, const ProgramData *program, const Packet *packet, Expectation *wanted, uint32_t first, uint32_t end
-) noexcept nogil:
-    # Likewise of `first` .. `end` - 1, whatever their blocks.
-    cdef uint32_t last
-    while first < end:
-        last = min(first | (BLOCK_PORTS - 1), end - 1)
-        if choose_in_block(state, program, packet, wanted, first, last):
-            return True
-        first = last + 1
-    return False
-
-
-cdef inline bint choose_port(
-    State *state, const ProgramData *program, const Packet *packet, Expectation *wanted
-) noexcept nogil:
-    # A port of the external address, at best the one that the command, a packet of TCP, names; False: none is free.
+cdef inline bint choose_port(const State *state, const ProgramData *program, Expectation *wanted) noexcept nogil:
+    # A port of the external address, at best the one that the command names; False: none is free.
     cdef uint32_t first = program.snat_first
-    cdef uint32_t end = first + program.snat_count
-    cdef uint32_t start = wanted.named_port if first <= wanted.named_port < end else first
-    return (choose_between(state, program, packet, wanted, start, end)
-            or choose_between(state, program, packet, wanted, first, start))
+    cdef uint32_t start = 0
+    cdef uint32_t port
+    cdef uint32_t i
+    if first <= wanted.named_port < first + program.snat_count:
+        start = wanted.named_port - first
+    for i in range(program.snat_count):
+        port = first + (start + i) % program.snat_count
+        if is_blocked(program, 6, <uint16_t>port):
+            continue
+        set_awaited_port(wanted, <uint16_t>port)
+        if not is_taken(state, wanted):
+            return True
+    return False
 
 
 cdef inline uint16_t expected_already(const State *state, const Expectation *wanted) noexcept nogil:
@@ -344,7 +296,7 @@ cdef inline uint16_t follow_command(
         awaited = True
         if known:
             wanted.key = state.expectations.pool[known].key
-        elif not choose_port(state, program, packet, &wanted):
+        elif not choose_port(state, program, &wanted):
             return 0
     length = write_endpoint(
         &command, packet.family, wanted.key.dst_hi, wanted.key.dst_lo, key_dport(&wanted.key), text)

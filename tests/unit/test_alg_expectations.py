@@ -13,10 +13,8 @@ from edge.nat.config import NatType
 from edge.packets import build_frame, parse_packet
 from edge.reference import ReferenceEdge
 from edge.runtime import Edge
-from edge.state import SessionMatch
 from edge.trace import Tracer, TraceResult
 from edge.verdicts import Reason, Stage, StepResult
-from native import control as native_control
 from tests.alg_bench import (
     CLIENT,
     DMZ_SERVER,
@@ -345,26 +343,3 @@ def test_what_is_announced_on_a_copy_is_not_awaited_here(make: Make) -> None:
     assert expected(said(control, port_line(2002))) == f"tcp {OUTSIDE}:0 > 203.0.113.10:2001 S"
     assert why(copy.tracer.send(f"tcp {OUTSIDE}:20 > 203.0.113.10:2000 S")) == "ALLOW ALG"
     assert why(control.tracer.send(f"tcp {OUTSIDE}:20 > 203.0.113.10:2000 S")) == "ALLOW ALG"
-
-
-def test_a_crowd_of_data_sessions_leaves_the_same_ports_to_both() -> None:
-    # What a server's usual port is connected to already is known by blocks; every port is still found that is free.
-    shown = []
-    for made in (Edge, ReferenceEdge):
-        edge = made(ftp_edge(WAY_OUT, options=ports("1024-1223")))
-        control = Control(edge, OUT)
-        seen = []
-        for number in range(200):
-            results = said(control, f"> PORT 10,20,0,50,200,{number}")
-            told = payload_of(results).decode()
-            seen.append(told)
-            if told.startswith("PORT 203"):
-                high, low = map(int, told.strip().split(",")[-2:])
-                seen.append(why(control.tracer.send(f"tcp {OUTSIDE}:20 > 203.0.113.10:{256 * high + low} S")))
-            if number % 50 == 49:
-                edge.delete_sessions(SessionMatch(port_number=1024 + number))
-        shown.append(seen)
-        if isinstance(edge, Edge):
-            assert native_control.port_blocks(edge._engine) == (1, 0)
-    assert shown[0] == shown[1]
-    assert shown[0].count("ALLOW ALG") > 150
