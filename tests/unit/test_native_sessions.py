@@ -44,14 +44,16 @@ class Clocked:
         self.expected: dict[Client, int] = {}
         self.engine = Engine(seed)
         self.engine.reserve(len(self.slots), 0, SESSIONS, 1, ports=16)
-        self.engine.swap(self._program(1), [], False)
+        self.first: Program | None = None
+        self.first = self._program(1)
+        self.engine.swap(self.first, [], False)
 
     def _program(self, lifetime_ns: int) -> Program:
         timers = list(self.tables.options.timers_ns)
         for timer in (Timer.TM_UDP_FIRST, Timer.TM_UDP_SINGLE, Timer.TM_UDP_MULTIPLE):
             timers[timer] = lifetime_ns
         options = replace(self.tables.options, timers_ns=tuple(timers), max_sessions=SESSIONS)
-        return Program(replace(self.tables, options=options), self.slots, {}, 1)
+        return Program(replace(self.tables, options=options), self.slots, {}, 1, self.first)
 
     def send(self, client: Client, *, back: bool = False) -> Reason:
         """One packet of a session, which then is to live for a time that is drawn."""
