@@ -20,7 +20,7 @@ typedef struct {                /* the sources or the destinations of one family
     uint32_t starts;            /* where intervals begin; the first, which begins at 0, is not among them */
     uint32_t *root;             /* IPv4: by the upper half of an address, how many starts are below that half */
     uint16_t *low;              /* IPv4: lower halves of the starts */
-    uint64_t *start_hi;         /* where there is no root */
+    uint64_t *start_hi;         /* where there is neither root nor bounds */
     uint64_t *start_lo;
     uint32_t *bounds;           /* IPv4, up to 1024 intervals: where they begin, filled up to a multiple of 16 */
     uint32_t *every16;          /* every 16th of them */
@@ -66,9 +66,9 @@ typedef struct {                /* how the cell of a protocol is found */
 
 typedef struct {                /* classes of ports: between two bounds all are alike */
     uint32_t classes;
-    uint16_t *table;            /* by port */
-    uint16_t *bounds;           /* up to 1024: where they begin, filled up to a multiple of 32 */
-    uint16_t *every32;          /* every 32nd of them */
+    uint16_t *table;            /* by port; NULL where bounds are compared: up to 1024, and vectors are wide */
+    uint16_t *bounds;           /* where they begin, filled up to a multiple of 32 */
+    uint16_t *every32;          /* every 32nd of them, where there is no table */
 } t1_ports;
 
 typedef struct t1_rules t1_rules;
@@ -91,6 +91,7 @@ struct t1_rules {
     uint32_t direction_shift;   /* 2, else 0 */
     uint32_t inexact;           /* columns are necessary, not sufficient */
     uint32_t empty;             /* no rule at all */
+    uint32_t wide_vectors;      /* `one` and `many` compare bounds where there are few */
     /* The first match among the rules for a key of native/packet.pxd, read as five words; T1_NONE: there is none. */
     uint32_t (*one)(const t1_rules *rules, const uint64_t *key, uint32_t icmp, uint32_t direction);
     void (*many)(const t1_rules *rules, const uint64_t *keys, const uint16_t *icmp, uint32_t direction, size_t count,

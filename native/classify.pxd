@@ -100,6 +100,7 @@ cdef extern from "classify.h":
         uint32_t direction_shift
         uint32_t inexact
         uint32_t empty
+        uint32_t wide_vectors
         uint32_t (*one)(
             const Rules *rules, const uint64_t *key, uint32_t icmp, uint32_t direction) noexcept nogil
         void (*many)(

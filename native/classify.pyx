@@ -94,7 +94,9 @@ cdef class RuleTable:
         if width >= 0 and width not in widths():
             raise ValueError(f"this processor, or this build, has no kernel of width {width}")
         self.blocks = []
-        use_width(&self.rules, widest() if width < 0 else width)
+        width = widest() if width < 0 else width
+        use_width(&self.rules, width)
+        self.rules.wide_vectors = width == 4
         self.rules.empty = count == 0
         columns.number(flat)
         columns.fill(&self.rules, flat, self.blocks, cell_words)

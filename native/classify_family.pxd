@@ -17,6 +17,7 @@ cdef enum Home:
 
 cdef class Placing:
     cdef uint32_t count
+    cdef uint32_t live                  # rules of this family that can match
     cdef uint32_t *set[2]               # by rule
     cdef uint8_t *home                  # by rule
     cdef list axes
@@ -30,6 +31,7 @@ cdef class Placing:
     cdef bint is_listable(self, int side, uint32_t which) noexcept
     cdef int place_wide(self) except -1
     cdef int fill(self, Family *family, Rules *rules, Columns columns, flat, int which, list blocks) except -1
+    cdef int fill_nothing(self, Family *family, Rules *rules, int which, list blocks) except -1
     cdef int fill_side(self, Family *family, Rules *rules, Columns columns, int side, list blocks) except -1
     cdef int fill_wide(self, Family *family, int side, Classes classes, list blocks) except -1
     cdef Words buckets(self, Rules *rules, Columns columns, int side, Classes classes, Words starts, Words counts)

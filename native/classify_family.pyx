@@ -66,6 +66,9 @@ cdef class Placing:
             for side in range(2):
                 if self.set[side][i] != ANY:
                     used[side][self.set[side][i]] = 1
+            self.live += 1
+        if self.live == 0:
+            return
         self.axes = [Axis(), Axis()]
         for side in range(2):
             (<Axis>self.axes[side]).cut(flat.ranges[which], used[side], sets)
@@ -117,12 +120,9 @@ cdef class Placing:
         # Every rule to the side where its addresses meet fewer others.
         cdef uint32_t i
         cdef uint32_t round
-        cdef uint32_t live = 0
         cdef int side
         cdef int other
-        for i in range(self.count):
-            live += self.home[i] != NOWHERE
-        if live <= self.small:
+        if self.live <= self.small:
             return 0
         for side in range(2):
             self.weigh(side, True)
@@ -210,6 +210,8 @@ cdef class Placing:
     cdef int fill(self, Family *family, Rules *rules, Columns columns, flat, int which, list blocks) except -1:
         cdef uint32_t i
         cdef const uint32_t[::1] lists = flat.service_list if self.count else None
+        if self.live == 0:
+            return self.fill_nothing(family, rules, which, blocks)
         for i in range(self.count):
             self.wide += self.home[i] == WIDE
         family.wide_words = (self.wide + 1023) // 1024 * 16
@@ -226,8 +228,26 @@ cdef class Placing:
         for i in range(2):
             self.fill_side(family, rules, columns, i, blocks)
         for i in range(2):
-            take_starts(&family.side[i], <Axis>self.axes[i], which == 0, blocks)
+            take_starts(&family.side[i], <Axis>self.axes[i], which == 0, rules.wide_vectors, blocks)
         return self.fill_wide_columns(family, rules, columns, which, blocks)
+
+    cdef int fill_nothing(self, Family *family, Rules *rules, int which, list blocks) except -1:
+        # One interval on each side, an empty bucket, no wide rule: all that is read are these zeros.
+        cdef void *zeros = block(blocks, 128)
+        cdef int side
+        rules.wide_columns[which] = <uint64_t *>zeros
+        family.wide_position = <uint32_t *>zeros
+        family.details = <Detail *>zeros
+        for side in range(2):
+            family.side[side].bounds = <uint32_t *>zeros if which == 0 and rules.wide_vectors else NULL
+            family.side[side].every16 = <uint32_t *>zeros
+            family.side[side].start_hi = <uint64_t *>zeros
+            family.side[side].start_lo = <uint64_t *>zeros
+            family.side[side].places = <Place *>zeros
+            family.side[side].entries = <uint32_t *>zeros
+            family.side[side].wide = <uint64_t *>zeros
+            family.side[side].member = <uint64_t *>zeros
+        return 0
 
     cdef int fill_side(self, Family *family, Rules *rules, Columns columns, int side, list blocks) except -1:
         cdef list temporary = []
@@ -383,20 +403,24 @@ cdef class Placing:
         return 0
 
 
-cdef int take_starts(Side *side, Axis axis, bint index, list blocks) except -1:
-    # Where the intervals begin; of many of IPv4 the lower halves, by their upper halves, too.
+cdef int take_starts(Side *side, Axis axis, bint index, bint wide_vectors, list blocks) except -1:
+    # Where the intervals begin; of many of IPv4 the lower halves, by their upper halves.
     cdef uint32_t i
     cdef uint32_t at = 0
+    cdef uint32_t half
+    cdef uint32_t padded
     side.starts = axis.intervals - 1
     if index and side.starts and axis.start_lo[side.starts - 1] > 0xffffffffULL:
         side.starts -= 1        # behind 255.255.255.255 nothing begins
-    if index and side.starts < COMPARED:
-        side.bounds = <uint32_t *>block(blocks, 4 * COMPARED)
-        side.every16 = <uint32_t *>block(blocks, 4 * COMPARED // 16)
+    if index and wide_vectors and side.starts < COMPARED:
+        padded = (side.starts + 16) & ~<uint32_t>15
+        side.bounds = <uint32_t *>block(blocks, 4 * padded)
+        side.every16 = <uint32_t *>block(blocks, 4 * (padded // 16 + 15))
         for i in range(side.starts):
             side.bounds[i + 1] = <uint32_t>axis.start_lo[i]
-        for i in range(COMPARED // 16):
+        for i in range(padded // 16):
             side.every16[i] = side.bounds[16 * i]
+        return 0
     if not index or side.starts <= SEARCHED:
         side.start_hi = axis.start_hi
         side.start_lo = axis.start_lo
@@ -406,8 +430,11 @@ cdef int take_starts(Side *side, Axis axis, bint index, list blocks) except -1:
     side.low = <uint16_t *>block(blocks, 2 * <size_t>side.starts + 64)
     for i in range(side.starts):
         side.low[i] = <uint16_t>axis.start_lo[i]
-    for i in range(65537):
-        while at < side.starts and axis.start_lo[at] < <uint64_t>i << 16:
+        half = <uint32_t>(axis.start_lo[i] >> 16)
+        while at <= half:       # those below a half are counted before it
+            side.root[at] = i
             at += 1
-        side.root[i] = at
+    while at < 65537:
+        side.root[at] = side.starts
+        at += 1
     return 0

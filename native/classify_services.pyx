@@ -1,12 +1,19 @@
 """The part of the builder of :mod:`native.classify` that knows services."""
 
 from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 from native.classify cimport ANY, Ports, Rules, Service, Strides
 from native.memory cimport block
 
 cdef enum:
     SEARCHED = 1024     # up to so many classes of ports are found by two comparisons with 32 bounds
+    PORT_WORDS = 1024   # a bit for each port
+
+
+cdef extern from *:
+    int count_bits "__builtin_popcountll"(unsigned long long) nogil
+    int trailing_zeros "__builtin_ctzll"(unsigned long long) nogil
 
 
 cdef int take_services(Rules *rules, flat, list blocks) except -1:
@@ -35,23 +42,52 @@ cdef int take_services(Rules *rules, flat, list blocks) except -1:
     return 0
 
 
-cdef uint32_t port_classes(Ports *ports, const uint8_t *begins, list blocks) except 0:
+cdef inline void begin_at(uint64_t *begins, uint32_t port) noexcept:
+    if 0 < port < 65536:        # a first class begins at 0 in any case
+        begins[port >> 6] |= <uint64_t>1 << (port & 63)
+
+
+cdef uint32_t port_classes(Ports *ports, const uint64_t *begins, bint wide_vectors, list blocks) except 0:
+    # `begins` has a bit for every port that a range begins at, or that is behind one.
     cdef uint32_t at = 0
-    cdef uint32_t i
-    ports.table = <uint16_t *>block(blocks, 131072)
-    for i in range(65536):
-        at += i != 0 and begins[i]
-        ports.table[i] = <uint16_t>at
-    ports.classes = at + 1
-    if ports.classes <= SEARCHED:
-        ports.bounds = <uint16_t *>block(blocks, 2 * SEARCHED)
-        ports.every32 = <uint16_t *>block(blocks, 2 * SEARCHED // 32)
-        for i in range(1, 65536):
-            if ports.table[i] != ports.table[i - 1]:
-                ports.bounds[ports.table[i]] = <uint16_t>i
-        for i in range(SEARCHED // 32):
-            ports.every32[i] = ports.bounds[32 * i]
+    cdef uint32_t word
+    cdef uint32_t padded
+    cdef uint32_t port
+    cdef uint64_t bits
+    ports.classes = 1
+    for word in range(PORT_WORDS):
+        ports.classes += <uint32_t>count_bits(begins[word])
+    padded = (ports.classes + 31) & ~<uint32_t>31
+    ports.bounds = <uint16_t *>block(blocks, 2 * padded)
+    for word in range(PORT_WORDS):
+        bits = begins[word]
+        while bits:
+            at += 1
+            ports.bounds[at] = <uint16_t>(64 * word + <uint32_t>trailing_zeros(bits))
+            bits &= bits - 1
+    if wide_vectors and ports.classes <= SEARCHED:
+        ports.every32 = <uint16_t *>block(blocks, 2 * (padded // 32 + 31))
+        for at in range(padded // 32):
+            ports.every32[at] = ports.bounds[32 * at]
+    elif ports.classes > 1:     # nobody asks for the class where there is one
+        ports.table = <uint16_t *>block(blocks, 131072)
+        for at in range(ports.classes):
+            for port in range(ports.bounds[at], 65536 if at + 1 == ports.classes else ports.bounds[at + 1]):
+                ports.table[port] = <uint16_t>at
     return ports.classes
+
+
+cdef uint32_t class_of(const Ports *ports, uint16_t port) noexcept:
+    cdef uint32_t low = 0
+    cdef uint32_t high = ports.classes
+    cdef uint32_t middle
+    while high - low > 1:
+        middle = (low + high) >> 1
+        if ports.bounds[middle] <= port:
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 cdef uint32_t octet_classes(uint8_t *classes, const uint8_t *begins) noexcept:
@@ -109,8 +145,8 @@ cdef class Columns:
     cdef int fill(self, Rules *rules, flat, list blocks, uint32_t most_words) except -1:
         # Protocols, ports, ICMP types and codes -> cells -> rows.  `most_words` is how much the rows of all cells may
         # take, in words of 32 bits: if that is too little, source ports are left out, then columns are shared.
-        cdef list temporary = []
-        cdef uint8_t *begins[4]
+        cdef uint64_t port_begins[2][PORT_WORDS]
+        cdef uint8_t octet_begins[2][257]
         cdef uint32_t classes[4]
         cdef uint32_t services = len(flat.services) // 7
         cdef uint8_t asks[256][4]
@@ -121,27 +157,24 @@ cdef class Columns:
         cdef const Service *service
         cdef Strides *strides
         cdef uint32_t i
-        cdef int axis
         cdef bint sports = True
         take_services(rules, flat, blocks)
-        for axis in range(4):
-            begins[axis] = <uint8_t *>block(temporary, 65540)
-        for i in range(256):
-            protocol_class[i] = 0
-            for axis in range(4):
-                asks[i][axis] = 0
+        memset(port_begins, 0, sizeof(port_begins))
+        memset(octet_begins, 0, sizeof(octet_begins))
+        memset(asks, 0, sizeof(asks))
+        memset(protocol_class, 0, sizeof(protocol_class))
         for i in range(services):
             service = &rules.services[i]
-            begins[0][service.sport_first] = 1
-            begins[0][<uint32_t>service.sport_last + 1] = 1
-            begins[1][service.dport_first] = 1
-            begins[1][<uint32_t>service.dport_last + 1] = 1
+            begin_at(port_begins[0], service.sport_first)
+            begin_at(port_begins[0], <uint32_t>service.sport_last + 1)
+            begin_at(port_begins[1], service.dport_first)
+            begin_at(port_begins[1], <uint32_t>service.dport_last + 1)
             if service.icmp_type >= 0:
-                begins[2][service.icmp_type] = 1
-                begins[2][service.icmp_type + 1] = 1
+                octet_begins[0][service.icmp_type] = 1
+                octet_begins[0][service.icmp_type + 1] = 1
             if service.icmp_code >= 0:
-                begins[3][service.icmp_code] = 1
-                begins[3][service.icmp_code + 1] = 1
+                octet_begins[1][service.icmp_code] = 1
+                octet_begins[1][service.icmp_code + 1] = 1
             asks[service.protocol][0] |= service.sport_first != 0 or service.sport_last != 65535
             asks[service.protocol][1] |= service.dport_first != 0 or service.dport_last != 65535
             asks[service.protocol][2] |= service.icmp_type >= 0
@@ -149,10 +182,10 @@ cdef class Columns:
             if protocol_class[service.protocol] == 0:
                 protocols += 1
                 protocol_class[service.protocol] = <uint16_t>protocols
-        classes[0] = port_classes(&rules.sports, begins[0], blocks)
-        classes[1] = port_classes(&rules.dports, begins[1], blocks)
-        classes[2] = octet_classes(rules.type_class, begins[2])
-        classes[3] = octet_classes(rules.code_class, begins[3])
+        classes[0] = port_classes(&rules.sports, port_begins[0], rules.wide_vectors, blocks)
+        classes[1] = port_classes(&rules.dports, port_begins[1], rules.wide_vectors, blocks)
+        classes[2] = octet_classes(rules.type_class, octet_begins[0])
+        classes[3] = octet_classes(rules.code_class, octet_begins[1])
         for i in range(256):
             rules.family[0].protocol[i] = protocol_class[i] if i != 58 else 0
             rules.family[1].protocol[i] = protocol_class[i] if i != 1 else 0
@@ -264,8 +297,8 @@ cdef int mark(
     cdef uint32_t d
     cdef uint32_t t
     cdef uint32_t c
-    cdef uint32_t last_s = rules.sports.table[service.sport_last] if strides.by_sport else 0
-    cdef uint32_t last_d = rules.dports.table[service.dport_last] if strides.by_dport else 0
+    cdef uint32_t last_s = class_of(&rules.sports, service.sport_last) if strides.by_sport else 0
+    cdef uint32_t last_d = class_of(&rules.dports, service.dport_last) if strides.by_dport else 0
     cdef uint32_t first_t = 0
     cdef uint32_t last_t = rules.type_class[255] if strides.by_type else 0
     cdef uint32_t first_c = 0
@@ -274,8 +307,8 @@ cdef int mark(
         first_t = last_t = rules.type_class[service.icmp_type]
     if service.icmp_code >= 0:
         first_c = last_c = rules.code_class[service.icmp_code]
-    for s in range(rules.sports.table[service.sport_first] if strides.by_sport else 0, last_s + 1):
-        for d in range(rules.dports.table[service.dport_first] if strides.by_dport else 0, last_d + 1):
+    for s in range(class_of(&rules.sports, service.sport_first) if strides.by_sport else 0, last_s + 1):
+        for d in range(class_of(&rules.dports, service.dport_first) if strides.by_dport else 0, last_d + 1):
             for t in range(first_t, last_t + 1):
                 for c in range(first_c, last_c + 1):
                     bits[words * (strides.base + s * strides.by_sport + d * strides.by_dport + t * strides.by_type

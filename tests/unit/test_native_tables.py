@@ -249,6 +249,25 @@ def test_callers_numbers_need_not_be_positions() -> None:
     assert table.size() > 0
 
 
+@pytest.mark.parametrize(("rules", "most"), [(1, 16 << 10), (20, 32 << 10)])
+def test_a_table_is_as_large_as_its_rules_are_many(rules: int, most: int) -> None:
+    flat = FlatRules()
+    for number in range(rules):
+        item = AddressRange.parse(f"192.0.2.{number}")
+        tcp = (6, -1, -1, PortRange(0, 65535), PortRange(number, number))
+        source = flat.address_set(number, [[item]])
+        flat.append(number, source=source, destination=ANY_SET, services=flat.services_of((tcp,)))
+    flat.append(rules, source=ANY_SET, destination=ANY_SET)
+    table = RuleTable(flat)
+    assert [table.lookup(4, 0xC0000200 + number, 1, 6, 9, number) for number in range(rules + 1)] == [*range(rules + 1)]
+    # Without wide vectors destination ports have a class each in a table.
+    assert table.size() < most + (0 if widths()[-1] == 4 else 1 << 18)
+
+
+def test_a_table_without_rules_is_tiny() -> None:
+    assert RuleTable(FlatRules()).size() < 8 << 10
+
+
 def test_a_kernel_that_is_not_there_is_refused() -> None:
     with pytest.raises(ValueError, match="has no kernel of width 5"):
         RuleTable(FlatRules(), 5)
