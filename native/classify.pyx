@@ -12,7 +12,7 @@ from native.memory cimport block
 from native.packet cimport Key, make_meta
 
 cdef enum:
-    CELL_WORDS = 1 << 22        # 16 MiB for the rows of all cells while they are made
+    CELL_WORDS = 1 << 23        # 32 MiB for the rows of all cells while they are made
     SMALL = 2048                # three bit vectors of 256 bytes are read faster than buckets
 
 cdef extern from *:
@@ -114,7 +114,7 @@ cdef class RuleTable:
             for i in range(count):
                 self.rules.number[i] = numbers[i]
         for which in range(2):
-            placing = Placing(flat, which, small)
+            placing = Placing(flat, which, small, columns.rows)
             placing.fill(&self.rules.family[which], &self.rules, columns, flat, which, self.blocks)
 
     def lookup(self, int family, src: int, dst: int, int protocol, uint16_t sport=0, uint16_t dport=0,

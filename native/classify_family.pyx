@@ -15,6 +15,8 @@ cdef enum:
     LAST_INTERVAL = 0x7fffffff
     MOST_WIDE = 4096            # of those that are wide only because they meet many others
     COMPANY = 2                 # which is more than this
+    CROWD = 12                  # many more: comparing them costs more than any number of bits that has room
+    ROOM = 1 << 28              # bits of all rows of one kind for those
 
 ctypedef struct Crowded:
     double score
@@ -42,7 +44,7 @@ cdef int compare_words(const void *one, const void *other) noexcept nogil:
 
 
 cdef class Placing:
-    def __cinit__(self, flat, int which, uint32_t small):
+    def __cinit__(self, flat, int which, uint32_t small, uint32_t rows):
         cdef const uint8_t[::1] families = flat.families if len(flat.families) else None
         cdef const uint32_t[::1] sources = flat.source_set if len(flat.families) else None
         cdef const uint32_t[::1] destinations = flat.destination_set if len(flat.families) else None
@@ -53,6 +55,7 @@ cdef class Placing:
         cdef int side
         self.keep = []
         self.small = small
+        self.rows = rows
         self.count = len(flat.rule)
         self.home = <uint8_t *>block(self.keep, self.count + 1)
         for side in range(2):
@@ -165,6 +168,8 @@ cdef class Placing:
         cdef uint32_t size = 0
         cdef uint32_t wide = 0
         cdef uint32_t limit = min(self.count // 3, <uint32_t>MOST_WIDE)
+        cdef uint32_t rows = max(self.rows, (<Axis>self.axes[0]).intervals, (<Axis>self.axes[1]).intervals)
+        cdef uint32_t most = max(limit, <uint32_t>ROOM // rows)
         cdef uint32_t i
         for i in range(self.count):
             wide += self.home[i] == WIDE
@@ -175,7 +180,7 @@ cdef class Placing:
             size += crowded[size].score > COMPANY
         qsort(crowded, size, sizeof(Crowded), compare_crowded)
         i = 0
-        while i < size and wide < limit:
+        while i < size and wide < (most if crowded[i].score > CROWD else limit):
             self.home[crowded[i].rule] = WIDE
             wide += 1
             i += 1
