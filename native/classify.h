@@ -8,6 +8,9 @@
 #define T1_NONE 0xffffffffu
 #define T1_VERIFY 0x80000000u   /* in an entry's position: what the entry says is necessary, not sufficient */
 #define T1_BLOCK 16u            /* entries that are compared at once */
+#define T1_TOP 32u              /* bounds that are compared without looking into memory */
+#define T1_LEVELS 7             /* of 16 bounds each: more than there are addresses */
+#define T1_RANK 4               /* positions are counted in groups of 1 << T1_RANK */
 
 typedef struct {                /* what an interval of one side's addresses leads to */
     uint32_t bucket;            /* of the entries, in units of 16 words */
@@ -18,15 +21,18 @@ typedef struct {                /* what an interval of one side's addresses lead
 
 typedef struct {                /* the sources or the destinations of one family */
     uint32_t starts;            /* where intervals begin; the first, which begins at 0, is not among them */
-    uint32_t *root;             /* IPv4: by the upper half of an address, how many starts are below that half */
-    uint16_t *low;              /* IPv4: lower halves of the starts */
-    uint64_t *start_hi;         /* where there is neither root nor bounds */
+    uint64_t *start_hi;         /* IPv6 */
     uint64_t *start_lo;
-    uint32_t *bounds;           /* IPv4, up to 1024 intervals: where they begin, filled up to a multiple of 16 */
-    uint32_t *every16;          /* every 16th of them */
+    uint32_t *bounds;           /* IPv4: where intervals begin, filled up to T1_TOP << below_top with 0xffffffff */
+    uint32_t *top;              /* T1_TOP of them, in equal steps */
+    uint32_t below_top;
+    uint32_t levels;            /* how often 16 are compared */
+    uint32_t *level[T1_LEVELS]; /* the bounds, every 16th of them, every 256th, ... */
     t1_place *places;           /* by interval */
     uint32_t *entries;          /* blocks: n first intervals of the other side, n last ones, n columns, n positions */
+    uint32_t buckets;           /* is there any entry? */
     uint64_t *wide;             /* rows of Family.wide_words: the wide rules that an interval is in */
+    uint64_t *summary;          /* by row, where Family.summed: which of its words are not zero */
     uint64_t *member;           /* rows of member_words: the sets of several ranges that it is in */
     uint32_t member_words;
 } t1_side;
@@ -41,6 +47,8 @@ typedef struct {
     t1_side side[2];            /* source, destination */
     uint32_t wide_words;        /* a multiple of 16 */
     uint32_t *wide_position;    /* by bit */
+    uint16_t *wide_before;      /* by position >> T1_RANK: in how many words are the wide rules up to that group */
+    uint32_t summed;            /* more than 16 and up to 64 words: those that are zero in one of three rows are left out */
     t1_detail *details;         /* by position */
     uint16_t protocol[256];     /* class of services */
 } t1_family;
@@ -66,9 +74,9 @@ typedef struct {                /* how the cell of a protocol is found */
 
 typedef struct {                /* classes of ports: between two bounds all are alike */
     uint32_t classes;
-    uint16_t *table;            /* by port; NULL where bounds are compared: up to 1024, and vectors are wide */
+    uint16_t *table;            /* by port; NULL: there is one class */
     uint16_t *bounds;           /* where they begin, filled up to a multiple of 32 */
-    uint16_t *every32;          /* every 32nd of them, where there is no table */
+    uint16_t *every32;          /* every 32nd of up to 1024, where vectors are wide: a single packet is compared */
 } t1_ports;
 
 typedef struct t1_rules t1_rules;
@@ -87,11 +95,12 @@ struct t1_rules {
     uint32_t column_words;      /* of 32 bits */
     uint32_t *columns;          /* rows: which columns (a list of services and a direction) admit it */
     uint64_t *wide_columns[2];  /* the same, of the wide rules of a family */
+    uint64_t *column_summary[2]; /* like t1_side.summary */
     uint32_t direction_bits;    /* 3 where rules have directions, else 0 */
     uint32_t direction_shift;   /* 2, else 0 */
     uint32_t inexact;           /* columns are necessary, not sufficient */
     uint32_t empty;             /* no rule at all */
-    uint32_t wide_vectors;      /* `one` and `many` compare bounds where there are few */
+    uint32_t wide_vectors;      /* `one` and `many` are those of AVX-512 */
     const uint64_t *dead;       /* a bit by position: not to be found; read only by the lookup that leaves rules out */
     /* The first match among the rules for a key of native/packet.pxd, read as five words; T1_NONE: there is none. */
     uint32_t (*one)(const t1_rules *rules, const uint64_t *key, uint32_t icmp, uint32_t direction);

@@ -26,6 +26,8 @@ cdef extern from "classify.h":
     enum:
         VERIFY "T1_VERIFY"
         BLOCK "T1_BLOCK"
+        TOP "T1_TOP"
+        RANK "T1_RANK"
 
     ctypedef struct Place "t1_place":
         uint32_t bucket
@@ -35,15 +37,18 @@ cdef extern from "classify.h":
 
     ctypedef struct Side "t1_side":
         uint32_t starts
-        uint32_t *root
-        uint16_t *low
         uint64_t *start_hi
         uint64_t *start_lo
         uint32_t *bounds
-        uint32_t *every16
+        uint32_t *top
+        uint32_t below_top
+        uint32_t levels
+        uint32_t *level[7]
         Place *places
         uint32_t *entries
+        uint32_t buckets
         uint64_t *wide
+        uint64_t *summary
         uint64_t *member
         uint32_t member_words
 
@@ -56,6 +61,8 @@ cdef extern from "classify.h":
         Side side[2]
         uint32_t wide_words
         uint32_t *wide_position
+        uint16_t *wide_before
+        uint32_t summed
         Detail *details
         uint16_t protocol[256]
 
@@ -96,6 +103,7 @@ cdef extern from "classify.h":
         uint32_t column_words
         uint32_t *columns
         uint64_t *wide_columns[2]
+        uint64_t *column_summary[2]
         uint32_t direction_bits
         uint32_t direction_shift
         uint32_t inexact

@@ -12,7 +12,7 @@ from native.memory cimport block
 from native.packet cimport Key
 
 cdef enum:
-    CELL_WORDS = 1 << 22        # 16 MiB for the rows of all cells while they are made
+    CELL_WORDS = 1 << 23        # 32 MiB for the rows of all cells while they are made
     SMALL = 2048                # three bit vectors of 256 bytes are read faster than buckets
 
 cdef extern from *:
@@ -22,9 +22,14 @@ cdef extern from *:
     #define T1_DISPATCH 1
     #include <immintrin.h>
     #pragma GCC push_options
-    #pragma GCC target("arch=x86-64-v4")
+    #pragma GCC target("arch=x86-64-v4,avx512vbmi2")
     #define T1_WIDE
     #define T1_AS(name) t1_v4_##name
+    static const uint8_t t1_numbers[64] __attribute__((aligned(64))) = {
+        0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29,
+        30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57,
+        58, 59, 60, 61, 62, 63,
+    };
     #include "classify_kernel.inc"
     #undef T1_AS
     #define T1_SPARSE
@@ -59,7 +64,8 @@ cdef extern from *:
     #ifdef T1_DISPATCH
         if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
             && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")
-            && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("bmi2"))
+            && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512vbmi2")
+            && __builtin_cpu_supports("bmi2"))
             return 4;
         if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma")
             && __builtin_cpu_supports("lzcnt") && __builtin_cpu_supports("movbe") && __builtin_cpu_supports("f16c"))
@@ -104,7 +110,7 @@ cdef extern from *:
 
 
 def widths() -> tuple[int, ...]:
-    """The kernels that this processor and this build have: 4 and 3 for x86-64-v4 and -v3, 0 for any processor."""
+    """The kernels that this processor and this build have: 4 for x86-64-v4 (with VBMI2), 3 for -v3, 0 for any."""
     return tuple(width for width in (0, 3, 4) if width <= widest())
 
 
@@ -140,7 +146,7 @@ cdef class RuleTable:
             for i in range(count):
                 self.rules.number[i] = numbers[i]
         for which in range(2):
-            placing = Placing(flat, which, small)
+            placing = Placing(flat, which, small, columns.rows)
             placing.fill(&self.rules.family[which], &self.rules, columns, flat, which, self.blocks)
 
     cdef Rules without(self, const uint64_t *dead):

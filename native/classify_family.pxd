@@ -25,6 +25,7 @@ cdef class Placing:
     cdef double *score[2]               # by set: how many rules an address in it meets in a bucket
     cdef uint32_t wide
     cdef uint32_t small                 # up to so many rules are all wide
+    cdef uint32_t rows                  # of Rules.columns
 
     cdef int choose(self) except -1
     cdef int weigh(self, int side, bint all_rules) except -1

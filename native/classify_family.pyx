@@ -2,20 +2,21 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport qsort
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
-from native.classify cimport ANY, BLOCK, VERIFY, Detail, Family, Place, Rules, Side
+from native.classify cimport ANY, BLOCK, RANK, TOP, VERIFY, Detail, Family, Place, Rules, Side
 from native.classify_parts cimport NOTHING, Axis, Classes, Words
 from native.classify_services cimport Columns
 from native.memory cimport block
 
 cdef enum:
     ROUNDS = 4                  # of moving rules to the side with less company
-    SEARCHED = 48               # IPv4: up to this many bounds no index by upper halves
-    COMPARED = 1024             # IPv4: up to so many intervals are found by comparisons with 16 bounds at a time
+    SUMMED = 64                 # words of wide bits that a summary has bits for
     LAST_INTERVAL = 0x7fffffff
     MOST_WIDE = 4096            # of those that are wide only because they meet many others
     COMPANY = 2                 # which is more than this
+    CROWD = 12                  # many more: comparing them costs more than any number of bits that has room
+    ROOM = 1 << 28              # bits of all rows of one kind for those
 
 ctypedef struct Crowded:
     double score
@@ -28,6 +29,14 @@ cdef int compare_crowded(const void *one, const void *other) noexcept nogil:
     return -1 if a > b else a < b
 
 
+cdef uint64_t summary_of(const uint64_t *row, uint32_t words) noexcept:
+    cdef uint64_t summary = 0
+    cdef uint32_t i
+    for i in range(words):
+        summary |= <uint64_t>(row[i] != 0) << i
+    return summary
+
+
 cdef int compare_words(const void *one, const void *other) noexcept nogil:
     cdef uint32_t a = (<const uint32_t *>one)[0]
     cdef uint32_t b = (<const uint32_t *>other)[0]
@@ -35,7 +44,7 @@ cdef int compare_words(const void *one, const void *other) noexcept nogil:
 
 
 cdef class Placing:
-    def __cinit__(self, flat, int which, uint32_t small):
+    def __cinit__(self, flat, int which, uint32_t small, uint32_t rows):
         cdef const uint8_t[::1] families = flat.families if len(flat.families) else None
         cdef const uint32_t[::1] sources = flat.source_set if len(flat.families) else None
         cdef const uint32_t[::1] destinations = flat.destination_set if len(flat.families) else None
@@ -46,6 +55,7 @@ cdef class Placing:
         cdef int side
         self.keep = []
         self.small = small
+        self.rows = rows
         self.count = len(flat.rule)
         self.home = <uint8_t *>block(self.keep, self.count + 1)
         for side in range(2):
@@ -158,6 +168,8 @@ cdef class Placing:
         cdef uint32_t size = 0
         cdef uint32_t wide = 0
         cdef uint32_t limit = min(self.count // 3, <uint32_t>MOST_WIDE)
+        cdef uint32_t rows = max(self.rows, (<Axis>self.axes[0]).intervals, (<Axis>self.axes[1]).intervals)
+        cdef uint32_t most = max(limit, <uint32_t>ROOM // rows)
         cdef uint32_t i
         for i in range(self.count):
             wide += self.home[i] == WIDE
@@ -168,7 +180,7 @@ cdef class Placing:
             size += crowded[size].score > COMPANY
         qsort(crowded, size, sizeof(Crowded), compare_crowded)
         i = 0
-        while i < size and wide < limit:
+        while i < size and wide < (most if crowded[i].score > CROWD else limit):
             self.home[crowded[i].rule] = WIDE
             wide += 1
             i += 1
@@ -217,6 +229,8 @@ cdef class Placing:
         family.wide_words = (self.wide + 1023) // 1024 * 16
         family.wide_position = <uint32_t *>block(blocks, 4 * <size_t>self.wide + 4)
         family.details = <Detail *>block(blocks, sizeof(Detail) * (<size_t>self.count + 1))
+        family.wide_before = <uint16_t *>block(blocks, 2 * (<size_t>self.count >> RANK) + 2)
+        family.summed = rules.wide_vectors and 16 < family.wide_words <= SUMMED
         self.wide = 0
         for i in range(self.count):
             family.details[i].source = NOTHING
@@ -225,28 +239,26 @@ cdef class Placing:
             if self.home[i] == WIDE:
                 family.wide_position[self.wide] = i
                 self.wide += 1
+            family.wide_before[i >> RANK] = <uint16_t>min((self.wide + 63) >> 6, 0xffff)
         for i in range(2):
             self.fill_side(family, rules, columns, i, blocks)
         for i in range(2):
-            take_starts(&family.side[i], <Axis>self.axes[i], which == 0, rules.wide_vectors, blocks)
+            if which == 0:
+                take_bounds(&family.side[i], <Axis>self.axes[i], blocks)
+            else:
+                take_starts(&family.side[i], <Axis>self.axes[i], blocks)
         return self.fill_wide_columns(family, rules, columns, which, blocks)
 
     cdef int fill_nothing(self, Family *family, Rules *rules, int which, list blocks) except -1:
         # One interval on each side, an empty bucket, no wide rule: all that is read are these zeros.
-        cdef void *zeros = block(blocks, 128)
+        cdef void *zeros = block(blocks, 4 * TOP)
         cdef int side
-        rules.wide_columns[which] = <uint64_t *>zeros
-        family.wide_position = <uint32_t *>zeros
-        family.details = <Detail *>zeros
         for side in range(2):
-            family.side[side].bounds = <uint32_t *>zeros if which == 0 and rules.wide_vectors else NULL
-            family.side[side].every16 = <uint32_t *>zeros
-            family.side[side].start_hi = <uint64_t *>zeros
-            family.side[side].start_lo = <uint64_t *>zeros
+            family.side[side].bounds = <uint32_t *>zeros
+            family.side[side].top = <uint32_t *>zeros
             family.side[side].places = <Place *>zeros
             family.side[side].entries = <uint32_t *>zeros
             family.side[side].wide = <uint64_t *>zeros
-            family.side[side].member = <uint64_t *>zeros
         return 0
 
     cdef int fill_side(self, Family *family, Rules *rules, Columns columns, int side, list blocks) except -1:
@@ -284,6 +296,7 @@ cdef class Placing:
         counts = Words()
         entries = self.buckets(rules, columns, side, crowds, starts, counts)
         table.entries = <uint32_t *>block(blocks, 4 * entries.size + 64)
+        table.buckets = entries.size != 0
         if entries.size:
             memcpy(table.entries, entries.data, 4 * entries.size)
         table.places = <Place *>block(blocks, sizeof(Place) * <size_t>axis.intervals)
@@ -309,6 +322,7 @@ cdef class Placing:
         for i in range(self.wide):
             bit[family.wide_position[i]] = i
         self.by_set(side, WIDE, temporary, &offset, &found)
+        family.side[side].summary = <uint64_t *>block(blocks, 8 * <size_t>classes.count if family.summed else 0)
         for i in range(classes.count):
             for at in range(offset[axis.sets], offset[axis.sets + 1]):
                 row[bit[found[at]] >> 6] |= <uint64_t>1 << (bit[found[at]] & 63)
@@ -316,6 +330,8 @@ cdef class Placing:
                 which = classes.members.data[member]
                 for at in range(offset[which], offset[which + 1]):
                     row[bit[found[at]] >> 6] |= <uint64_t>1 << (bit[found[at]] & 63)
+            if family.summed:
+                family.side[side].summary[i] = summary_of(row, family.wide_words)
             row += words
         return 0
 
@@ -390,51 +406,57 @@ cdef class Placing:
         cdef const uint32_t *bits = rules.columns
         cdef list temporary = []
         cdef uint32_t *column = <uint32_t *>block(temporary, 4 * <size_t>self.wide + 4)
-        cdef uint32_t _
+        cdef uint32_t i
         cdef uint32_t at
         rules.wide_columns[which] = row
+        rules.column_summary[which] = <uint64_t *>block(blocks, 8 * <size_t>columns.rows if family.summed else 0)
         for at in range(self.wide):
             column[at] = columns.column(rules, columns.of[family.wide_position[at]])
-        for _ in range(columns.rows):
+        for i in range(columns.rows):
             for at in range(self.wide):
                 row[at >> 6] |= <uint64_t>(bits[column[at] >> 5] >> (column[at] & 31) & 1) << (at & 63)
+            if family.summed:
+                rules.column_summary[which][i] = summary_of(row, family.wide_words)
             row += words
             bits += rules.column_words
         return 0
 
 
-cdef int take_starts(Side *side, Axis axis, bint index, bint wide_vectors, list blocks) except -1:
-    # Where the intervals begin; of many of IPv4 the lower halves, by their upper halves.
-    cdef uint32_t i
-    cdef uint32_t at = 0
-    cdef uint32_t half
-    cdef uint32_t padded
+cdef int take_starts(Side *side, Axis axis, list blocks) except -1:
     side.starts = axis.intervals - 1
-    if index and side.starts and axis.start_lo[side.starts - 1] > 0xffffffffULL:
+    side.start_hi = axis.start_hi
+    side.start_lo = axis.start_lo
+    blocks.extend(axis.keep)
+    return 0
+
+
+cdef int take_bounds(Side *side, Axis axis, list blocks) except -1:
+    # Where the intervals of IPv4 begin, and the same in ever larger steps.
+    cdef uint32_t count
+    cdef uint32_t padded
+    cdef uint32_t i
+    side.starts = axis.intervals - 1
+    if side.starts and axis.start_lo[side.starts - 1] > 0xffffffffULL:
         side.starts -= 1        # behind 255.255.255.255 nothing begins
-    if index and wide_vectors and side.starts < COMPARED:
-        padded = (side.starts + 16) & ~<uint32_t>15
-        side.bounds = <uint32_t *>block(blocks, 4 * padded)
-        side.every16 = <uint32_t *>block(blocks, 4 * (padded // 16 + 15))
-        for i in range(side.starts):
-            side.bounds[i + 1] = <uint32_t>axis.start_lo[i]
-        for i in range(padded // 16):
-            side.every16[i] = side.bounds[16 * i]
-        return 0
-    if not index or side.starts <= SEARCHED:
-        side.start_hi = axis.start_hi
-        side.start_lo = axis.start_lo
-        blocks.extend(axis.keep)
-        return 0
-    side.root = <uint32_t *>block(blocks, 4 * 65537)
-    side.low = <uint16_t *>block(blocks, 2 * <size_t>side.starts + 64)
+    while <uint64_t>TOP << side.below_top <= side.starts:
+        side.below_top += 1
+    side.bounds = <uint32_t *>block(blocks, <size_t>(4 * TOP) << side.below_top)
+    memset(side.bounds, 0xff, <size_t>(4 * TOP) << side.below_top)
+    side.bounds[0] = 0
     for i in range(side.starts):
-        side.low[i] = <uint16_t>axis.start_lo[i]
-        half = <uint32_t>(axis.start_lo[i] >> 16)
-        while at <= half:       # those below a half are counted before it
-            side.root[at] = i
-            at += 1
-    while at < 65537:
-        side.root[at] = side.starts
-        at += 1
+        side.bounds[i + 1] = <uint32_t>axis.start_lo[i]
+    side.top = <uint32_t *>block(blocks, 4 * TOP)
+    for i in range(TOP):
+        side.top[i] = side.bounds[i << side.below_top]
+    side.level[0] = side.bounds
+    side.levels = 1
+    count = side.starts + 1
+    while count > 16:
+        count = (count + 15) >> 4
+        padded = (count + 15) & ~<uint32_t>15
+        side.level[side.levels] = <uint32_t *>block(blocks, 4 * <size_t>padded)
+        memset(side.level[side.levels], 0xff, 4 * <size_t>padded)
+        for i in range(count):
+            side.level[side.levels][i] = side.level[side.levels - 1][16 * i]
+        side.levels += 1
     return 0

@@ -7,7 +7,7 @@ from native.classify cimport ANY, Ports, Rules, Service, Strides
 from native.memory cimport block
 
 cdef enum:
-    SEARCHED = 1024     # up to so many classes of ports are found by two comparisons with 32 bounds
+    SEARCHED = 1024     # a single packet's class among so many is found by two comparisons with 32 bounds
     PORT_WORDS = 1024   # a bit for each port
 
 
@@ -69,8 +69,8 @@ cdef uint32_t port_classes(Ports *ports, const uint64_t *begins, bint wide_vecto
         ports.every32 = <uint16_t *>block(blocks, 2 * (padded // 32 + 31))
         for at in range(padded // 32):
             ports.every32[at] = ports.bounds[32 * at]
-    elif ports.classes > 1:     # nobody asks for the class where there is one
-        ports.table = <uint16_t *>block(blocks, 131072)
+    if ports.classes > 1:       # nobody asks for the class where there is one
+        ports.table = <uint16_t *>block(blocks, 131072 + 2)     # read four bytes at a time
         for at in range(ports.classes):
             for port in range(ports.bounds[at], 65536 if at + 1 == ports.classes else ports.bounds[at + 1]):
                 ports.table[port] = <uint16_t>at
