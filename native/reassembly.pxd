@@ -12,6 +12,7 @@ from native.program cimport ProgramData, side_of
 from native.record cimport NO_PORT, NO_SLOT, Recorder, note
 from native.session cimport set_hash
 from native.stats cimport *
+from native.steer cimport Steering
 
 
 cdef inline bint assemble(
@@ -33,7 +34,7 @@ cdef inline bint assemble(
         if packet.error == PARSED:
             result.passed_on = (
                 state.shared != NULL and packet.kind == K_ICMP_ERROR
-                and owner_of(state.shared.steering, packet) != state.worker)
+                and owner_of(<const Steering *>state.shared.steering, packet) != state.worker)
             set_hash(&state.table, packet)
             result.verdict = V_HELD
             result.reason = R_FRAGMENT_HELD

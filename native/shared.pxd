@@ -6,7 +6,6 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from native.events cimport Limits
-from native.steer cimport Steering
 
 cdef extern from *:
     """
@@ -29,7 +28,7 @@ cdef extern from *:
     bint swap_if "t1_swap_if"(uint64_t *number, uint64_t *seen, uint64_t wanted) noexcept nogil
 
 ctypedef struct Shared:
-    const Steering *steering
+    const void *steering    # a native.steer Steering, whose module is built of this one, too
     uint64_t sessions
     uint64_t half_open
     uint64_t created
