@@ -1,7 +1,10 @@
 from typing import Self, TypeAlias
 
-Ranges: TypeAlias = list[tuple[int, int]]
+from typing_extensions import disjoint_base
 
+_Ranges: TypeAlias = list[tuple[int, int]]
+
+@disjoint_base
 class Steerer:
     """Which of ``workers`` workers a packet belongs to.
 
@@ -9,7 +12,7 @@ class Steerer:
     disjoint.  Raises ValueError for a number of workers that cannot be, MemoryError.
     """
 
-    def __new__(cls, workers: int, touched: tuple[Ranges, Ranges], seed: int) -> Self: ...
+    def __new__(cls, workers: int, touched: tuple[_Ranges, _Ranges], seed: int) -> Self: ...
     @property
     def workers(self) -> int:
         """How many there are."""

@@ -1,11 +1,14 @@
 from collections.abc import Sequence
 from typing import Self, TypeAlias
 
+from typing_extensions import disjoint_base
+
 from native.engine import Engine
 from native.steer import Steerer
 
-Output: TypeAlias = tuple[int, bytes, bool, tuple[bytes, ...], tuple[int, int, int] | None]
+_Output: TypeAlias = tuple[int, bytes, bool, tuple[bytes, ...], tuple[int, int, int] | None]
 
+@disjoint_base
 class Team:
     """``engines``, new ones that run the same program, as the workers that ``steerer`` knows.
 
@@ -31,7 +34,7 @@ class Team:
         unsegmented: bool = False,
         map_replies: bool = False,
         fragmentation: tuple[int, int, int] | None = None,
-    ) -> tuple[int, tuple[int, int, list[tuple[object, ...]], Output | None]]:
+    ) -> tuple[int, tuple[int, int, list[tuple[object, ...]], _Output | None]]:
         """One frame, by its worker: that one's number, and what :meth:`native.engine.Engine.process` tells.
 
         What a single engine draws at random is drawn in the same order here, so that with the seed of the first engine
@@ -41,6 +44,7 @@ class Team:
     def lane(self, worker: int) -> Lane:
         """A worker that :meth:`Lane.time_bursts` runs.  Raises ValueError where there is none, MemoryError."""
 
+@disjoint_base
 class Lane:
     """One worker of a team; each runs in a thread of its own."""
 
