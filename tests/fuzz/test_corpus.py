@@ -35,7 +35,7 @@ def kept(path: Path) -> object:
     return pytest.param(path, marks=marks, id=f"{path.parent.name}-{path.name}")
 
 
-@pytest.mark.parametrize("path", map(kept, INPUTS))
+@pytest.mark.parametrize("path", [*map(kept, INPUTS)])
 def test_an_input_that_is_kept(path: Path) -> None:
     data = path.read_bytes()
     assert hashlib.sha256(data).hexdigest().startswith(path.name)
