@@ -43,7 +43,7 @@ class Source:
             applies={"applied": 1},
             neighbours={"REACHABLE": 1},
             ports_up=dict.fromkeys(self.edge.config.ports, True),
-            links=dict.fromkeys(self.edge.config.ports, LinkCounters()),
+            links=lambda: dict.fromkeys(self.edge.config.ports, LinkCounters()),
             events_lost=0,
             pending_confirmation=False,
         )

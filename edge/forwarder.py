@@ -322,7 +322,8 @@ class Forwarder:
             if self._ready.is_set():
                 self._fail(error)
             else:
-                self._failures.append(PortError(str(error)) if isinstance(error, OSError) else error)
+                of_netlink = isinstance(error, OSError)
+                self._failures.append(PortError(f"ports cannot be looked after: {error}") if of_netlink else error)
         finally:
             self._ready.set()
 

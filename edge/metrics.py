@@ -8,7 +8,7 @@ port number or free text, the name of a rule being in an ``_info`` series of its
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol
@@ -69,12 +69,13 @@ class Reading:
         applies: Mapping[str, int],
         neighbours: Mapping[str, int],
         ports_up: Mapping[str, bool],
-        links: Mapping[str, LinkCounters],
+        links: Callable[[], Mapping[str, LinkCounters]],
         events_lost: int,
         pending_confirmation: bool,
     ) -> Reading:
-        """What an edge tells, and what only those around it know."""
-        found = edge.counted(rules=True)
+        """What an edge tells, and what only those around it know; ``links`` is asked at the moment of the rest."""
+        lost: dict[str, LinkCounters] = {}
+        found = edge.counted(rules=True, beside=lambda: lost.update(links()))
         return cls(
             found.config,
             found.revision,
@@ -83,7 +84,7 @@ class Reading:
             applies,
             neighbours,
             ports_up,
-            links,
+            lost,
             events_lost,
             pending_confirmation,
         )

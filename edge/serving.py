@@ -206,7 +206,7 @@ class _Source:
             applies={str(result): count for result, count in dict(gateway.applies).items()},
             neighbours=self._forwarder.neighbour_states(),
             ports_up={name: status.up for name, status in self._forwarder.ports.items()},
-            links=self._forwarder.link_counters(),
+            links=self._forwarder.link_counters,
             events_lost=gateway.events.lost,
             pending_confirmation=gateway.running.confirm_deadline_ns is not None,
         )

@@ -9,7 +9,7 @@
 #define T1_VERIFY 0x80000000u   /* in an entry's position: what the entry says is necessary, not sufficient */
 #define T1_BLOCK 16u            /* entries that are compared at once */
 #define T1_TOP 32u              /* bounds that are compared without looking into memory */
-#define T1_LEVELS 7             /* of 16 bounds each: more than there are addresses */
+#define T1_LEVELS 7             /* of 16 bounds each: 16^7 are as many as the rules of a table can have */
 #define T1_RANK 4               /* positions are counted in groups of 1 << T1_RANK */
 
 typedef struct {                /* what an interval of one side's addresses leads to */
@@ -47,7 +47,7 @@ typedef struct {
     t1_side side[2];            /* source, destination */
     uint32_t wide_words;        /* a multiple of 16 */
     uint32_t *wide_position;    /* by bit */
-    uint16_t *wide_before;      /* by position >> T1_RANK: in how many words are the wide rules up to that group */
+    uint32_t *wide_before;      /* by position >> T1_RANK: in how many words are the wide rules up to that group */
     uint32_t summed;            /* more than 16 and up to 64 words: those that are zero in one of three rows are left out */
     t1_detail *details;         /* by position */
     uint16_t protocol[256];     /* class of services */

@@ -61,7 +61,7 @@ cdef extern from "classify.h":
         Side side[2]
         uint32_t wide_words
         uint32_t *wide_position
-        uint16_t *wide_before
+        uint32_t *wide_before
         uint32_t summed
         Detail *details
         uint16_t protocol[256]

@@ -62,16 +62,18 @@ cdef extern from *:
     /* 4, 3 or 0: the widest version of x86-64 that this processor and this build have. */
     static int t1_width(void) {
     #ifdef T1_DISPATCH
+        if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi") || !__builtin_cpu_supports("bmi2")
+            || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("lzcnt") || !__builtin_cpu_supports("movbe")
+            || !__builtin_cpu_supports("f16c") || !__builtin_cpu_supports("popcnt"))
+            return 0;
         if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
             && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")
-            && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512vbmi2")
-            && __builtin_cpu_supports("bmi2"))
+            && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512vbmi2"))
             return 4;
-        if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma")
-            && __builtin_cpu_supports("lzcnt") && __builtin_cpu_supports("movbe") && __builtin_cpu_supports("f16c"))
-            return 3;
-    #endif
+        return 3;
+    #else
         return 0;
+    #endif
     }
     static void t1_use(t1_rules *rules, int width) {
         rules->one = t1_plain_one;

@@ -15,7 +15,8 @@ cdef enum:
     LAST_INTERVAL = 0x7fffffff
     MOST_WIDE = 4096            # of those that are wide only because they meet many others
     COMPANY = 2                 # which is more than this
-    CROWD = 12                  # many more: comparing them costs more than any number of bits that has room
+    CROWD = 12                  # many more: a bucket of them is lines of memory, and so are bits
+    MOST_CROWDED = 10240        # of these
     ROOM = 1 << 28              # bits of all rows of one kind for those
 
 ctypedef struct Crowded:
@@ -169,7 +170,7 @@ cdef class Placing:
         cdef uint32_t wide = 0
         cdef uint32_t limit = min(self.count // 3, <uint32_t>MOST_WIDE)
         cdef uint32_t rows = max(self.rows, (<Axis>self.axes[0]).intervals, (<Axis>self.axes[1]).intervals)
-        cdef uint32_t most = max(limit, <uint32_t>ROOM // rows)
+        cdef uint32_t most = max(limit, min(<uint32_t>MOST_CROWDED, <uint32_t>ROOM // rows))
         cdef uint32_t i
         for i in range(self.count):
             wide += self.home[i] == WIDE
@@ -229,7 +230,7 @@ cdef class Placing:
         family.wide_words = (self.wide + 1023) // 1024 * 16
         family.wide_position = <uint32_t *>block(blocks, 4 * <size_t>self.wide + 4)
         family.details = <Detail *>block(blocks, sizeof(Detail) * (<size_t>self.count + 1))
-        family.wide_before = <uint16_t *>block(blocks, 2 * (<size_t>self.count >> RANK) + 2)
+        family.wide_before = <uint32_t *>block(blocks, 4 * (<size_t>self.count >> RANK) + 4)
         family.summed = rules.wide_vectors and 16 < family.wide_words <= SUMMED
         self.wide = 0
         for i in range(self.count):
@@ -239,7 +240,7 @@ cdef class Placing:
             if self.home[i] == WIDE:
                 family.wide_position[self.wide] = i
                 self.wide += 1
-            family.wide_before[i >> RANK] = <uint16_t>min((self.wide + 63) >> 6, 0xffff)
+            family.wide_before[i >> RANK] = (self.wide + 63) >> 6
         for i in range(2):
             self.fill_side(family, rules, columns, i, blocks)
         for i in range(2):
@@ -251,7 +252,8 @@ cdef class Placing:
 
     cdef int fill_nothing(self, Family *family, Rules *rules, int which, list blocks) except -1:
         # One interval on each side, an empty bucket, no wide rule: all that is read are these zeros.
-        cdef void *zeros = block(blocks, 4 * TOP)
+        # A search without wide vectors ends at the last of them.
+        cdef void *zeros = block(blocks, sizeof(Place) * TOP)
         cdef int side
         for side in range(2):
             family.side[side].bounds = <uint32_t *>zeros

@@ -1,6 +1,6 @@
 # The workers of one edge: engines that share limits, and the rings between them.
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.engine cimport Engine
 from native.ring cimport Handed, Ring
@@ -20,6 +20,7 @@ cdef class Team:
     cdef uint64_t random        # of process()
     cdef uint32_t arrived       # of run(): workers that have begun, or ended
     cdef uint32_t left
+    cdef uint32_t broken        # workers that have raised something
 
     cdef Ring *ring(self, uint32_t giver, uint32_t taker) noexcept nogil
     cdef Engine _come_to(self, uint32_t owner, uint64_t now_ns)
@@ -37,6 +38,9 @@ cdef class Lane:
     cdef uint64_t refused
     cdef uint64_t handed
 
+    cdef tuple _time_bursts(self, list frames, const uint16_t[::1] ports, const uint32_t[::1] order, uint32_t first,
+                            uint32_t bursts, uint64_t step_ns)
+    cdef bint _broken(self) noexcept nogil
     cdef void _meet(self) noexcept nogil
     cdef uint64_t _leave(self) noexcept nogil
     cdef uint64_t _wait(self) noexcept nogil

@@ -63,5 +63,6 @@ class Lane:
         ``order`` names the frame (and port) of each packet and is walked round and round from place ``first`` on;
         neither copying frames into the burst nor waiting is counted.  Ends when all workers' packets are done:
         every worker of the team has to be run at the same time, with as many bursts.  Raises ValueError when a packet
-        was not allowed; the clock moves ``step_ns`` a burst.
+        was not allowed; the clock moves ``step_ns`` a burst.  Raises RuntimeError where another thread is at work with
+        the engine, and, in the others, where one of the workers could not begin: the team is of no use any more.
         """

@@ -15,7 +15,7 @@ from native.record cimport Recorder
 from native.ring cimport RING_SLOTS, Handed, Ring, acquire, ring_done, ring_look, ring_publish, ring_put
 from native.session cimport NONE, WAVE, flow_of, prefetch_bucket, prefetch_session, set_hash
 from native.shared cimport Shared, shared_add32, shared_load
-from native.stats cimport V_ALLOW
+from native.stats cimport V_ALLOW, V_HELD
 from native.steer cimport Steerer
 from native.team cimport BUFFERS
 from native.traffic cimport count_received, count_sent
@@ -54,14 +54,18 @@ cdef class Team:
 
     def __cinit__(self, list engines not None, Steerer steerer not None):
         cdef Engine engine
-        cdef Engine first = engines[0]
+        cdef Engine first
         cdef uint32_t worker
-        if steerer.workers != len(engines):
+        if steerer.workers != len(engines) or len(set(map(id, engines))) != len(engines):
             raise ValueError(f"{len(engines)} engines are not {steerer.workers} workers")
+        first = engines[0]
         for engine in engines:
             engine._idle()
             if engine.state.totals.created or engine.team is not None:
                 raise ValueError("only a new engine can become a worker")
+            if (engine.state.usage_count != first.state.usage_count or engine.state.slot_count != first.state.slot_count
+                    or engine.state.port_count != first.state.port_count):
+                raise ValueError("the workers of one edge have room for the same rules, addresses and ports")
         self.engines = engines
         self.steerer = steerer
         self.workers = <uint32_t>len(engines)
@@ -186,8 +190,17 @@ cdef class Lane:
         ``order`` names the frame (and port) of each packet and is walked round and round from place ``first`` on;
         neither copying frames into the burst nor waiting is counted.  Ends when all workers' packets are done:
         every worker of the team has to be run at the same time, with as many bursts.  Raises ValueError when a packet
-        was not allowed; the clock moves ``step_ns`` a burst.
+        was not allowed; the clock moves ``step_ns`` a burst.  Raises RuntimeError where another thread is at work with
+        the engine, and, in the others, where one of the workers could not begin: the team is of no use any more.
         """
+        try:
+            return self._time_bursts(frames, ports, order, first, bursts, step_ns)
+        except BaseException:
+            shared_add32(&self.team.broken, 1)
+            raise
+
+    cdef tuple _time_bursts(self, list frames, const uint16_t[::1] ports, const uint32_t[::1] order, uint32_t first,
+                            uint32_t bursts, uint64_t step_ns):
         cdef uint32_t count = len(frames)
         cdef uint32_t i
         cdef uint32_t buffer = 0
@@ -205,8 +218,10 @@ cdef class Lane:
             self.engine._port(port)
         joined = b"".join(frames)
         all_frames = joined
+        self.engine._enter_alone()
         begin = <uint32_t *>malloc(4 * (<size_t>count + 1))
         if begin == NULL:
+            self.engine.busy = False
             raise MemoryError("no memory for a worker")
         begin[0] = 0
         for i in range(count):
@@ -216,6 +231,8 @@ cdef class Lane:
         with nogil:
             self._meet()
             for _burst in range(bursts):
+                if unlikely(self._broken()):
+                    break
                 spent += self._await_buffer(buffer)
                 arena = self.arenas + <size_t>buffer * BURST * FRAME_ROOM
                 for i in range(BURST):
@@ -238,6 +255,9 @@ cdef class Lane:
                 spent += self._await_buffer(i)
             spent += self._leave()
         free(begin)
+        self.engine.busy = False
+        if self._broken():
+            raise RuntimeError("another worker of the team could not go on")
         if self.refused:
             raise ValueError(f"{self.refused} packets were not allowed")
         return spent, self.handed
@@ -247,8 +267,12 @@ cdef class Lane:
         cdef uint32_t workers = self.team.workers
         cdef uint32_t mine = shared_add32(&self.team.arrived, 1)
         cdef uint32_t all_there = (mine + workers - 1) // workers * workers
-        while <int32_t>(shared_add32(&self.team.arrived, 0) - all_there) < 0:
+        while <int32_t>(shared_add32(&self.team.arrived, 0) - all_there) < 0 and not self._broken():
             nap()
+
+    cdef bint _broken(self) noexcept nogil:
+        # Has a worker raised something, so that nobody may wait for it?
+        return shared_add32(&self.team.broken, 0) != 0
 
     cdef uint64_t _leave(self) noexcept nogil:
         # Takes what the others still hand over until all of them are through; how long that took.
@@ -256,7 +280,7 @@ cdef class Lane:
         cdef uint32_t mine = shared_add32(&self.team.left, 1)
         cdef uint32_t all_gone = (mine + workers - 1) // workers * workers
         cdef uint64_t spent = 0
-        while <int32_t>(shared_add32(&self.team.left, 0) - all_gone) < 0:
+        while <int32_t>(shared_add32(&self.team.left, 0) - all_gone) < 0 and not self._broken():
             spent += self._wait()
         return spent
 
@@ -274,7 +298,7 @@ cdef class Lane:
         cdef uint32_t worker
         for worker in range(self.team.workers):
             while <int64_t>(acquire(&self.team.ring(self.worker, worker).done)
-                            - self.marks[buffer * self.team.workers + worker]) < 0:
+                            - self.marks[buffer * self.team.workers + worker]) < 0 and not self._broken():
                 spent += self._wait()
         return spent
 
@@ -340,7 +364,7 @@ cdef class Lane:
                         self._give(owner, &items[i])
                         continue
                 pipeline(state, program, &packets[i], items[i].port, False, self.engine.answers, &result, NULL)
-                self.refused += unlikely(result.verdict != V_ALLOW)
+                self.refused += unlikely(result.verdict != V_ALLOW) and result.verdict != V_HELD
             first = end
 
 

@@ -13,7 +13,6 @@ import statistics
 from array import array
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -60,6 +59,8 @@ def two_workers(sessions: int, trials: int, draws: int = DRAWS) -> Measurement:
     two, placed = _established(2, sessions, draws)
     scattered = _scattered(placed)
     bursts = draws // BURST // trials
+    if bursts < 2:
+        raise BenchmarkError(f"{draws} packets are too few for {trials} trials of two workers")
     costs: list[list[float]] = [[], [], []]
     shares = [0.0, 0.0, 0.0]
     for _ in range(trials + 1):
@@ -82,6 +83,7 @@ def two_workers(sessions: int, trials: int, draws: int = DRAWS) -> Measurement:
             "nsPerPacketHandedOver": round(statistics.median(measured[2]), 2),
             "ratio": _ratio(measured[0], measured[1]),
             "ratioHandedOver": _ratio(measured[0], measured[2]),
+            "processors": min(2, os.cpu_count() or 1),
             "handedOver": [round(share, 3) for share in shares[1:]],
         },
     )
@@ -136,10 +138,12 @@ def _time(workers: Workers, arrivals: Sequence[Arrivals], bursts: int) -> tuple[
 
 
 def _run(workers: Workers, number: int, arrivals: Arrivals, bursts: int, threads: int) -> tuple[int, int]:
-    """One worker, on its own processor where there are enough."""
+    """One worker, on its own processor where the machine has enough: the first ones, whatever the process was given."""
     if threads > 1 and (os.cpu_count() or 1) >= threads:
-        with suppress(OSError):  # not all of them may be ours
+        try:
             os.sched_setaffinity(0, {number})
+        except OSError as error:
+            raise BenchmarkError(f"processor {number} is not to be had, and two workers need one each") from error
     ports = array("H", [workers.edges[number].port_number(port) for port in arrivals.ports])
     try:
         return workers.lane(number).time_bursts(arrivals.frames, ports, arrivals.order, 0, bursts, STEP_NS)

@@ -42,7 +42,7 @@ class Served:
             applies=self.applies,
             neighbours=self.neighbours,
             ports_up=self.ports_up,
-            links=self.links,
+            links=lambda: self.links,
             events_lost=self.events_lost,
             pending_confirmation=self.pending,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -265,8 +266,8 @@ def test_a_reading_is_of_one_configuration(monkeypatch: pytest.MonkeyPatch) -> N
     served = Served(Edge(first))
     count = Edge.counted
 
-    def counted(edge: Edge, *, rules: bool) -> Counted:
-        found = count(edge, rules=rules)
+    def counted(edge: Edge, *, rules: bool, beside: Callable[[], object]) -> Counted:
+        found = count(edge, rules=rules, beside=beside)
         edge.apply(acme())  # somebody does while the page is being made
         return found
 

@@ -1,0 +1,54 @@
+"""Workers refuse what would leave them with each other's state."""
+
+from __future__ import annotations
+
+from array import array
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from edge.runtime import Edge
+from edge.workers import Workers
+from native.steer import Steerer
+from native.team import Team
+from tests.support import acme
+
+NOWHERE: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
+
+
+def test_an_engine_is_one_worker() -> None:
+    engine = Edge(acme())._engine
+    with pytest.raises(ValueError, match="2 engines are not 2 workers"):
+        Team([engine, engine], Steerer(2, NOWHERE, 1))
+    with pytest.raises(ValueError, match="0 engines are not 2 workers"):
+        Team([], Steerer(2, NOWHERE, 1))
+
+
+def test_a_worker_that_cannot_begin_lets_the_others_go() -> None:
+    workers = Workers(acme(), 2, seed=1)
+    frames, nothing = [bytes(60)], array("I", [0])
+    with ThreadPoolExecutor(2) as threads:
+        waits = threads.submit(workers.lane(0).time_bursts, frames, array("H", [0]), nothing, 0, 1, 1)
+        fails = threads.submit(workers.lane(1).time_bursts, frames, array("H", [99]), nothing, 0, 1, 1)
+        with pytest.raises(ValueError, match="no port 99"):
+            fails.result(60)
+        with pytest.raises(RuntimeError, match="another worker"):
+            waits.result(60)
+    assert not workers.stats().reasons, "nobody has begun"
+
+
+def test_a_worker_at_work_in_a_thread_is_left_alone() -> None:
+    workers = Workers(acme(), 2, seed=1)
+    with ThreadPoolExecutor(1) as threads:
+        waits = threads.submit(workers.lane(0).time_bursts, [bytes(60)], array("H", [0]), array("I", [0]), 0, 1, 1)
+        refused = False
+        while not refused and not waits.done():
+            try:
+                workers.stats()
+            except RuntimeError:
+                refused = True
+        with pytest.raises(ValueError, match="no port 99"):
+            workers.lane(1).time_bursts([bytes(60)], array("H", [99]), array("I", [0]), 0, 1, 1)
+        with pytest.raises(RuntimeError, match="another worker"):
+            waits.result(60)
+    assert refused
