@@ -183,9 +183,9 @@ class Edge:
     def prepare(self, config: EdgeConfig, *, tables: Tables | None = None, revision: int | None = None) -> Prepared:
         """Everything about a change that can fail: as :meth:`apply`, only that nothing has changed afterwards.
 
-        ``tables`` are those of the configuration, if somebody has compiled them already; without them only that is
-        compiled which is not the same object as in the configuration that runs.  ``revision`` is the number that it
-        will run under, None for one more than the present.  What is never committed costs nothing once it is forgotten.
+        ``tables`` are its own, if somebody has compiled them already; without them only that is compiled which differs
+        from what runs: firewall rules are compared by object, routing, NAT and options by value.  ``revision`` is the
+        number it will run under, None for one more than now.  What is never committed costs nothing once forgotten.
         """
         if not config.ports:
             raise NoPortError(f"the edge {config.name!r} has neither uplinks nor networks: no packet can enter it")

@@ -167,13 +167,12 @@ def _check_shadows(warnings: Warnings, matches: list[Match]) -> None:
 
 def _check_groups(warnings: Warnings) -> None:
     firewall = warnings.config.firewall
-    used: set[int] = set()
-    for rule in firewall.rules:
-        used.update(map(id, rule.source_groups))
-        used.update(map(id, rule.destination_groups))
+    # Equal groups of two rules need not be the same object.
+    sides = (side for rule in firewall.rules for side in (rule.source_groups, rule.destination_groups))
+    used = {(group.id, group.name) for side in sides for group in side}
     for index, group in enumerate(firewall.groups):
         path = warnings.path("firewallGroups", index)
-        if id(group) not in used:
+        if (group.id, group.name) not in used:
             warnings.add("UNUSED_GROUP", path, f"no rule refers to {quoted(group.name)}")
         if not group.ranges and group.type_value != "VM_CRITERIA":
             reason = "a rule with it and nothing beside it on that side matches nothing"

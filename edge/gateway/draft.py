@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from edge.checks import check
 from edge.collector import collector_paused
@@ -21,12 +21,15 @@ from edge.diff import Change, Sections, compare, diff, objects_of
 from edge.document import LoadedDocument, from_data, loads
 from edge.document.problems import Finding
 from edge.errors import DocumentError, Problem
+from edge.firewall.config import ApplicationPortProfile, FirewallConfig, FirewallGroup, FirewallRule
 from edge.firewall.overlay import is_small_change
 from edge.gateway.compare import identities, shiftless
 from edge.masking import PLACEHOLDER, unmasked
 from edge.model import EdgeConfig
 from edge.patch import Edit, patch
 from edge.store import packed, unpacked
+
+Named = TypeVar("Named", FirewallGroup, ApplicationPortProfile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,8 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A configuration that could run: the document's, of which what is equal in the base is the base's own objects.
+    """A configuration that could run: the document's, of which what is equal in the base is the base's own objects, and
+    that of ``known``, which the next change is held against.
 
     ``equal``: it is the base again, and nothing has to be done.  ``tables`` are None then, and where so little has
     changed that whoever runs the base compiles it sooner than these could be handed over.
@@ -100,8 +104,11 @@ class Draft:
             return warnings, changes or identities(base.loaded.config, self.known.loaded.config)
 
 
-def draft(order: Order, base: Base | None, known: Known | None, *, compiled: bool = True) -> Draft:
-    """Read what is wanted, hold it against the base, compile it, always if ``compiled``.  ``known`` is the base, read.
+def draft(order: Order, base: Base | None, known: Known | None, running: EdgeConfig | None = None) -> Draft:
+    """Read what is wanted, hold it against the base, compile it.  ``known`` is the base, read.
+
+    ``running`` is the base's configuration where it runs and the draft is for whoever runs it: its objects are kept,
+    and a small change of it is not compiled.
 
     Raises DocumentError with every problem found, and what :func:`edge.patch.patch` raises.
     """
@@ -112,25 +119,58 @@ def draft(order: Order, base: Base | None, known: Known | None, *, compiled: boo
         equal = base is not None and known is not None and _is_equal(stored, loaded, base, known.loaded)
         config, small = loaded.config, False
         if known is not None:
-            config = keeping(known.loaded.config, config)
-            small = not compiled and is_small_change(known.loaded.config.firewall, config.firewall)
+            config = keeping(running or known.loaded.config, config)
+            small = running is not None and is_small_change(running.firewall, config.firewall)
         tables = None if equal or small else compile_tables(config)
-    return Draft(known, Known(loaded), config, stored, tables, equal, not isinstance(order.wanted, str | Base))
+    now = Known(replace(loaded, config=config))
+    return Draft(known, now, config, stored, tables, equal, not isinstance(order.wanted, str | Base))
 
 
 def keeping(old: EdgeConfig, new: EdgeConfig) -> EdgeConfig:
-    """The new configuration, with the old one's objects for all firewall rules, and other parts, that are equal."""
+    """The new configuration, with the old one's objects for all firewall rules, and other parts, that are equal.  Rules
+    that differ have the old one's groups and profiles, so that those of no earlier reading stay behind."""
     before = {rule.id: rule for rule in old.firewall.rules}
-    rules = tuple(
-        was if was is not None and was == rule else rule
-        for rule, was in ((rule, before.get(rule.id)) for rule in new.firewall.rules)
+    groups, profiles = _keeper(old.firewall.groups), _keeper(old.firewall.profiles)
+
+    def kept(rule: FirewallRule) -> FirewallRule:
+        was = before.get(rule.id)
+        if was is rule:
+            return rule
+        if rule.source_groups or rule.destination_groups or rule.profiles:
+            rule = replace(
+                rule,
+                source_groups=groups(rule.source_groups),
+                destination_groups=groups(rule.destination_groups),
+                profiles=profiles(rule.profiles),
+            )
+        return was if was is not None and was == rule else rule
+
+    firewall = FirewallConfig(
+        rules=tuple(map(kept, new.firewall.rules)),
+        groups=groups(new.firewall.groups),
+        profiles=profiles(new.firewall.profiles),
     )
     return replace(
         new,
         routing=old.routing if old.routing == new.routing else new.routing,
-        firewall=replace(new.firewall, rules=rules),
+        firewall=firewall,
         nat=old.nat if old.nat == new.nat else new.nat,
     )
+
+
+def _keeper(old: Iterable[Named]) -> Callable[[tuple[Named, ...]], tuple[Named, ...]]:
+    """What puts the old objects in the place of equal ones, which have to live on meanwhile: each is compared once."""
+    before = {item.id: item for item in old}
+    found: dict[int, Named] = {}
+
+    def keep(items: tuple[Named, ...]) -> tuple[Named, ...]:
+        for item in items:
+            if id(item) not in found:
+                was = before.get(item.id)
+                found[id(item)] = was if was is not None and was == item else item
+        return tuple(found[id(item)] for item in items)
+
+    return keep
 
 
 def read_back(stored: Base) -> LoadedDocument:

@@ -47,7 +47,7 @@ def answer(request: Request, memory: Memory) -> Any:
     if request.order is None:
         assert known is not None, "a complete document is asked of a stored one"
         return known.complete.encode()
-    made = draft(request.order, base, known, compiled=not request.spliced)
+    made = draft(request.order, base, known, known.loaded.config if known and request.spliced else None)
     if made.tables is not None:
         for flat in (made.tables.firewall.rules, made.tables.nat.dnat, made.tables.nat.snat):
             flat.forget()

@@ -44,8 +44,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A configuration that runs, or one to come back to.  ``known`` is its document, None for a large one; ``tables``
-    are kept only to come back to."""
+    """A configuration that runs, or one to come back to.  ``known`` is its document, read to that very configuration,
+    None for a large one; ``tables`` are kept only to come back to."""
 
     info: RevisionInfo
     stored: Base

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from edge.compiler import Tables
 from edge.diff import Change
 from edge.errors import Problem
-from edge.gateway.draft import Base, Draft, Known, Order, draft, read_back
+from edge.gateway.draft import Base, Draft, Known, Order, draft, keeping, read_back
 from edge.gateway.helper import Helper
 from edge.model import EdgeConfig
 
@@ -57,16 +57,21 @@ class Workshop:
         """Is the document to be kept out of this process?"""
         return len(stored.packed) > self._large_packed
 
-    async def known(self, stored: Base) -> Known:
-        """A stored document of no great size."""
-        return await asyncio.to_thread(lambda: Known(read_back(stored)))
+    async def known(self, stored: Base, running: EdgeConfig | None = None) -> Known:
+        """A stored document of no great size, with the objects of its configuration that runs."""
+
+        def read() -> Known:
+            loaded = read_back(stored)
+            return Known(loaded if running is None else replace(loaded, config=keeping(running, loaded.config)))
+
+        return await asyncio.to_thread(read)
 
     async def draft(
         self, order: Order, base: Base | None, known: Known | None, config: EdgeConfig | None = None
     ) -> Drafted:
-        """What an order makes of the base.  ``config`` is the base's where the draft is for the edge that runs it: a
-        small change has no tables then.  Raises what :func:`edge.gateway.draft.draft` does, and ResourceError if the
-        helper came to an end."""
+        """What an order makes of the base.  ``config`` is the base's where the draft is for the edge that runs it: its
+        objects are kept, and a small change has no tables then.  Raises what :func:`edge.gateway.draft.draft` does, and
+        ResourceError if the helper came to an end."""
         wanted = order.wanted
         large = isinstance(wanted, str) and len(wanted) > self._large_text
         large |= isinstance(wanted, Base) and self.is_large(wanted)
@@ -75,8 +80,8 @@ class Workshop:
             answer = await self._helper.draft(order, base, config)
             return Drafted(answer.stored, answer.config, answer.tables, answer.equal, None, answer.told)
         if base is not None and known is None:
-            known = await self.known(base)
-        made = await asyncio.to_thread(draft, order, base, known, compiled=config is None)
+            known = await self.known(base, config)
+        made = await asyncio.to_thread(draft, order, base, known, config)
         return Drafted(made.stored, made.config, made.tables, made.equal, made.known, made)
 
     async def complete(self, stored: Base, known: Known | None) -> str:
