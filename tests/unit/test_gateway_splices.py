@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from edge.gateway.draft import keeping
 from edge.gateway.helper import Splices
 from edge.patch import Move, ObjectRef, Position, Upsert
 from tests.gateways import SAMPLE, run, served
+from tests.waiting import PATIENCE_S
 
 COUNT = overlay.FEWEST + 20
 SECTION = "firewallRules.userDefinedRules"
@@ -64,7 +66,9 @@ def test_what_stays_stays_the_same_object(large: int, whole: bool) -> None:
             assert list(compiled.tables.overlay.dead) == [7]
             assert await verdict(gateway) == "REJECT"
             gateway._not_confirmed(gateway.running.number)
+            until = time.monotonic() + PATIENCE_S
             while gateway.running.number == 2:
+                assert time.monotonic() < until, f"revision 2 was not confirmed and still runs after {PATIENCE_S} s"
                 await asyncio.sleep(0.01)
             assert gateway.edge.config.firewall.rules == before
             assert await verdict(gateway) == "DROP"
