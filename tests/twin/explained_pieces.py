@@ -12,6 +12,7 @@ from tests.twin.facts import (
     named_otherwise,
     only_df,
     overlooked,
+    points_behind_the_header,
     quotes_an_atomic_fragment,
 )
 
@@ -69,7 +70,8 @@ def atomic_fragment(d: Difference) -> bool:
         return all(sent.packet.icmp != (2, 0) for sent in d.kernel)
     if d.fields == {"cuts"}:
         return len(d.edge[0].cuts) == 1 and not d.kernel[0].cuts
-    quoted = bool(d.fields - {"src"}) and all(name.startswith("quoted ") for name in d.fields - {"src"})
+    answers = d.fields - {"src"} - ({"body"} if points_behind_the_header(d) else set())
+    quoted = bool(answers) and all(name.startswith("quoted ") for name in answers)
     return quoted and quotes_an_atomic_fragment(d) and named_otherwise(d)
 
 

@@ -179,6 +179,17 @@ def quotes_an_atomic_fragment(d: Difference) -> bool:
     return one == other
 
 
+def points_behind_the_header(d: Difference) -> bool:
+    """Do both report a parameter problem (RFC 4443 3.4) at the same octet, in a packet with a Fragment header here?"""
+    if len(d.edge) != 1 or len(d.kernel) != 1:
+        return False
+    one, other = d.edge[0].packet, d.kernel[0].packet
+    if one.icmp is None or one.icmp[0] != 4 or one.icmp != other.icmp or one.version != 6:
+        return False
+    here, there = (int.from_bytes(item.body[2:6], "big") for item in (one, other))
+    return here == (40 if there == 6 else there + 8)
+
+
 def named_otherwise(d: Difference) -> bool:
     """Do the answers of the box come from the same address, or Linux's from the one that was called, or from another
     of the port's?"""

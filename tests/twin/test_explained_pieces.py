@@ -195,6 +195,21 @@ def test_an_error_quotes_all_there_is_without_its_fragment_header() -> None:
         assert (difference.outcome.reason, explain(difference)) == (Reason.TTL_EXPIRED, expected)
 
 
+@pytest.mark.parametrize(("pointer", "expected"), [(6, "atomic-fragment"), (7, None), (41, None)])
+def test_a_parameter_problem_points_to_where_the_fragment_header_was(pointer: int, expected: str | None) -> None:
+    own = bytes.fromhex("20010db8002000000000000000000001")
+    data = frame(Parts(50, SERVER6, own, bytes(range(10))))
+
+    def unquoted(sent: Left) -> Left:
+        ((port, ip),) = sent
+        assert (ip[40], int.from_bytes(ip[44:48], "big")) == (4, 40)
+        quote = bare([("", ip[48:])])[0][1]
+        return [(port, frame(icmp(ip[8:24], ip[24:40], 4, ip[41], 0, pointer, quote))[14:])]
+
+    arrival = Arrival("LAN", data, 0, spans=(Span(0, 10, more=False),), identification=7)
+    assert explain(Bench(routed()).difference(arrival, unquoted)) == expected
+
+
 def test_only_what_comes_behind_a_fragment_header_may_lose_it() -> None:
     """The engine would have to put one on."""
     difference = Bench(routed()).difference(atomic(), bare)
