@@ -370,11 +370,12 @@ class Edge:
         trials: int,
         bursts: int,
         step_ns: int = 50_000,
+        aside: bytes | None = None,
     ) -> list[int]:
         """Clocks of each trial of so many bursts of 256 packets, between which the edge's clock moves; ``order`` says
-        which frame each packet is."""
+        which frame each packet is, ``aside`` which are not counted, so that each is timed by itself."""
         numbers = array("H", [self.port_number(port) for port in ports])
-        return self._engine.time_bursts(list(frames), numbers, array("I", order), trials, bursts, step_ns)
+        return self._engine.time_bursts(list(frames), numbers, array("I", order), trials, bursts, step_ns, aside)
 
     # ------------------------------------------------------------------ what is known
 

@@ -20,6 +20,7 @@ from native.turn cimport Turn
 
 cdef enum:
     BURST = 256
+    ARENA = 1 << 20             # bytes of frames in one burst
 
 ctypedef struct PortCounter:
     uint64_t received_packets
@@ -106,8 +107,6 @@ cdef class Engine:
     cdef int _enter(self) except -1
     cdef int _enter_alone(self) except -1
     cdef Program _swap(self, Program program, list port_map, bint flush, bint sources)
-    cdef list _time_bursts(self, list frames, const uint16_t[::1] ports, const uint32_t[::1] order, int trials,
-                           int bursts, uint64_t step_ns)
     cdef int _no_worker(self) except -1
     cdef int _came_in(self, Packet *packet, tuple fragmentation) except -1
     cdef uint32_t _batch_burst(self, list frames, Py_ssize_t first, bint outputs, list done) except 0

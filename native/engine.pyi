@@ -73,4 +73,5 @@ class Engine:
         trials: int,
         bursts: int,
         step_ns: int = 50_000,
+        aside: bytes | None = None,
     ) -> list[int]: ...

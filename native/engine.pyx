@@ -21,7 +21,7 @@ from native.fragment cimport Pieces, fragments_free, fragments_init, set_limits,
 from native.limits cimport watch_limits
 from native.link cimport MAX_FRAME
 from native.mapped cimport turn_into_reply
-from native.measure cimport Traffic, run_trial
+from native.measure cimport time_trials
 from native.memory cimport release, reserve
 from native.packet cimport PARSED, Key, Packet, parse, set_side
 from native.pipeline cimport pipeline
@@ -42,9 +42,6 @@ from native.turn cimport (
 )
 from native.view cimport step_tuple
 from native.wire cimport unlikely
-
-cdef enum:
-    ARENA = 1 << 20             # bytes of frames in one burst
 
 assert sizeof(Key) == 40
 
@@ -533,57 +530,19 @@ cdef class Engine:
     # -------------------------------------------------------------- measuring
 
     def time_bursts(self, list frames, const uint16_t[::1] ports, const uint32_t[::1] order, int trials, int bursts,
-                    uint64_t step_ns=50_000):
+                    uint64_t step_ns=50_000, const uint8_t[::1] aside=None):
         """Clocks of each of ``trials`` runs of ``bursts`` bursts of 256 frames.
 
         ``order`` names the frame (and port) of each packet and is walked round and round; copying frames into the
-        burst is not timed.  Raises ValueError when a packet is neither allowed nor held.  The clock moves ``step_ns``
-        a burst.
+        burst is not timed.  The clock moves ``step_ns`` a burst.  With ``aside``, 1 for some packets of ``order``, each
+        packet is timed by itself, the reading of the clock included, and clocks of the others are told.  Raises
+        ValueError when a packet is neither allowed nor held.
         """
         self._enter_alone()
         try:
-            return self._time_bursts(frames, ports, order, trials, bursts, step_ns)
+            return time_trials(self, frames, ports, order, trials, bursts, step_ns, aside)
         finally:
             self.busy = False
-
-    cdef list _time_bursts(self, list frames, const uint16_t[::1] ports, const uint32_t[::1] order, int trials,
-                           int bursts, uint64_t step_ns):
-        cdef Traffic traffic
-        cdef uint32_t count = len(frames)
-        cdef uint32_t i
-        cdef uint64_t spent
-        cdef uint64_t refused
-        cdef uint32_t *begin
-        if len(ports) != len(frames) or order.shape[0] == 0 or max(order) >= len(frames):
-            raise ValueError("every frame needs a port, and order has to name frames")
-        if max(map(len, frames)) > ARENA // BURST:
-            raise ValueError(f"a burst has room for frames of at most {ARENA // BURST} bytes")
-        for port in ports:
-            self._port(port)
-        joined = b"".join(frames)
-        begin = <uint32_t *>malloc(4 * (<size_t>count + 1))
-        if begin == NULL:
-            raise MemoryError
-        begin[0] = 0
-        for i in range(count):
-            begin[i + 1] = begin[i] + <uint32_t>len(frames[i])
-        traffic.frames = joined
-        traffic.begin = begin
-        traffic.ports = &ports[0]
-        traffic.order = &order[0]
-        traffic.packets = order.shape[0]
-        traffic.at = 0
-        clocks = []
-        try:
-            for _ in range(trials):
-                with nogil:
-                    spent = run_trial(self, &traffic, bursts, step_ns, &refused)
-                if refused:
-                    raise ValueError(f"{refused} packets of a trial were not allowed")
-                clocks.append(spent)
-        finally:
-            free(begin)
-        return clocks
 
 
 cdef int prepare(Engine engine, Work *work, Ports ports) except -1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from edge.bench import changes, classify, established, new_sessions, peers, workers
+from edge.bench import changes, classify, established, fragments, new_sessions, peers, workers
 from edge.bench.machine import pinned
 from edge.bench.measurement import TRIALS, BenchmarkError, Case, Measurement
 
@@ -23,7 +23,7 @@ def cases(peer: classify.Peer) -> tuple[Case, ...]:
         _of_kind("established_ipv6_10k", "ipv6"),
         _of_kind("established_tcp_10k", "tcp"),
         Case("mixed_imix", lambda trials: established.imix(10_000, trials)),
-        Case("fragments_10pct", lambda trials: established.fragments(10_000, trials)),
+        Case("fragments_10pct", lambda trials: fragments.fragments(10_000, trials)),
         Case("two_workers", lambda trials: workers.two_workers(10_000, trials)),
         *(_new_sessions(name, rules) for name, rules in (("10", 10), ("1k", 1000), ("10k", 10_000))),
         Case("nat_rules_10k", lambda trials: new_sessions.nat_rules(10_000, trials)),
