@@ -32,11 +32,6 @@ THREE = nat("out", "SNAT", "203.0.113.10-203.0.113.12", "10.20.0.0/16")
 EXHAUSTED = "NAT_PORTS_EXHAUSTED"
 
 
-@pytest.fixture(params=[Edge, ReferenceEdge], ids=["native", "reference"])
-def make(request: pytest.FixtureRequest) -> MakeEdge:
-    return request.param
-
-
 def config(*rules: NatRule, **options: object) -> EdgeConfig:
     found = acme(
         uplinks=[uplink("INTERNET", "203.0.113.1/24 203.0.113.10-203.0.113.60")],
