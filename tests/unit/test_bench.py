@@ -42,6 +42,7 @@ NAMES = [
     "nat_rules_10k",
     *(f"classify_{kind}_{size}" for size in ("1k", "10k", "100k") for kind in ("acl1", "fw1", "ipc1")),
     "classify_ipset_30k",
+    "ipset_30k_beside_prefix",
     "build_fw1_10k",
     "build_fw1_100k",
     "change_one_rule_100k",
