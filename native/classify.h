@@ -28,7 +28,8 @@ typedef struct {                /* the sources or the destinations of one family
     uint32_t below_top;
     uint32_t levels;            /* how often 16 are compared */
     uint32_t *level[T1_LEVELS]; /* the bounds, every 16th of them, every 256th, ... */
-    t1_place *places;           /* by interval */
+    t1_place *places;           /* by interval, or by number of what many intervals lead to alike */
+    uint16_t *place_of;         /* by interval: that number; NULL: the interval's own */
     uint32_t *entries;          /* blocks: n first intervals of the other side, n last ones, n columns, n positions */
     uint32_t buckets;           /* is there any entry? */
     uint64_t *wide;             /* rows of Family.wide_words: the wide rules that an interval is in */

@@ -45,6 +45,7 @@ cdef extern from "classify.h":
         uint32_t levels
         uint32_t *level[7]
         Place *places
+        uint16_t *place_of
         uint32_t *entries
         uint32_t buckets
         uint64_t *wide

@@ -1,6 +1,6 @@
 """The part of the builder of :mod:`native.classify` that places the rules of one family."""
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport qsort
 from libc.string cimport memcpy, memset
 
@@ -18,6 +18,7 @@ cdef enum:
     CROWD = 12                  # many more: a bucket of them is lines of memory, and so are bits
     MOST_CROWDED = 10240        # of these
     ROOM = 1 << 28              # bits of all rows of one kind for those
+    MANY_ALIKE = 8              # intervals for each place, and places have numbers
 
 ctypedef struct Crowded:
     double score
@@ -301,12 +302,7 @@ cdef class Placing:
         table.buckets = entries.size != 0
         if entries.size:
             memcpy(table.entries, entries.data, 4 * entries.size)
-        table.places = <Place *>block(blocks, sizeof(Place) * <size_t>axis.intervals)
-        for i in range(axis.intervals):
-            table.places[i].bucket = (<Words>starts).data[crowds.of[i]]
-            table.places[i].count = (<Words>counts).data[crowds.of[i]]
-            table.places[i].wide = wides.of[i]
-            table.places[i].member = belongings.of[i]
+        fill_places(table, axis.intervals, crowds, wides, belongings, starts, counts, blocks)
         return 0
 
     cdef int fill_wide(self, Family *family, int side, Classes classes, list blocks) except -1:
@@ -461,4 +457,29 @@ cdef int take_bounds(Side *side, Axis axis, list blocks) except -1:
         for i in range(count):
             side.level[side.levels][i] = side.level[side.levels - 1][16 * i]
         side.levels += 1
+    return 0
+
+
+cdef int fill_places(
+    Side *table, uint32_t intervals, Classes crowds, Classes wides, Classes belongings, Words starts, Words counts,
+    list blocks
+) except -1:
+    # What each interval leads to: where many lead to the same, as those of a set of many addresses do, a place for each
+    # combination of what there is, and two bytes for each interval.
+    cdef size_t combined = <size_t>crowds.count * wides.count * belongings.count
+    cdef bint shared = combined * MANY_ALIKE <= intervals and combined <= 0xffff
+    cdef size_t number
+    cdef uint32_t i
+    table.places = <Place *>block(blocks, sizeof(Place) * (combined if shared else intervals))
+    if shared:
+        table.place_of = <uint16_t *>block(blocks, 2 * <size_t>intervals)
+    for i in range(intervals):
+        number = i
+        if shared:
+            number = (<size_t>belongings.of[i] * wides.count + wides.of[i]) * crowds.count + crowds.of[i]
+            table.place_of[i] = <uint16_t>number
+        table.places[number].bucket = starts.data[crowds.of[i]]
+        table.places[number].count = counts.data[crowds.of[i]]
+        table.places[number].wide = wides.of[i]
+        table.places[number].member = belongings.of[i]
     return 0
