@@ -31,14 +31,14 @@ def packed(source: int, port: int) -> bytes:
 
 
 @pytest.mark.parametrize("width", widths())
-@pytest.mark.parametrize("count", [20, 700, 5000, 40_000])
+@pytest.mark.parametrize("count", [20, 700, 5000, 20_000])
 def test_a_packet_is_in_a_set_or_it_is_not(count: int, width: int) -> None:
     sets = draw_sets(count)
     flat = FlatRules()
+    parts = [[AddressRange(IPv4Address(address), IPv4Address(address)) for address in sorted(part)] for part in sets]
     for number in range(10):
-        parts = [AddressRange(IPv4Address(address), IPv4Address(address)) for address in sorted(sets[number % 2])]
         tcp = (6, -1, -1, ANY_PORT_RANGE, PortRange(100 + number // 2, 100 + number // 2))
-        source = flat.address_set(number % 2, [parts])
+        source = flat.address_set(number % 2, [parts[number % 2]])
         flat.append(number, source=source, destination=ANY_SET, services=flat.services_of((tcp,)), families=1)
     table = RuleTable(flat, width)
     rng = random.Random(1)
