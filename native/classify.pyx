@@ -8,7 +8,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from native.classify cimport NO_RULE, Rules, ask, first_match
 from native.classify_family cimport Placing
 from native.classify_services cimport Columns
-from native.memory cimport block
+from native.memory cimport block, rest
 from native.packet cimport Key
 
 cdef enum:
@@ -148,6 +148,7 @@ cdef class RuleTable:
             for i in range(count):
                 self.rules.number[i] = numbers[i]
         for which in range(2):
+            rest()
             placing = Placing(flat, which, small, columns.rows)
             placing.fill(&self.rules.family[which], &self.rules, columns, flat, which, self.blocks)
 

@@ -7,7 +7,7 @@ from libc.string cimport memcpy, memset
 from native.classify cimport ANY, BLOCK, RANK, TOP, VERIFY, Detail, Family, Place, Rules, Side
 from native.classify_parts cimport NOTHING, Axis, Classes, Words
 from native.classify_services cimport Columns
-from native.memory cimport block
+from native.memory cimport block, rest
 
 cdef enum:
     ROUNDS = 4                  # of moving rules to the side with less company
@@ -65,6 +65,8 @@ cdef class Placing:
             self.score[side] = <double *>block(self.keep, 8 * <size_t>sets + 8)
             used[side] = <uint8_t *>block(self.keep, sets + 1)
         for i in range(self.count):
+            if i & 65535 == 65535:
+                rest()
             self.set[0][i] = sources[i]
             self.set[1][i] = destinations[i]
             self.home[i] = WIDE
@@ -105,6 +107,7 @@ cdef class Placing:
         cdef int64_t total = 0
         cdef size_t i
         cdef uint32_t which
+        rest()
         for i in range(self.count):
             which = self.set[side][i]
             if self.home[i] != NOWHERE and which != ANY and (
@@ -146,6 +149,7 @@ cdef class Placing:
                             or self.score[1][self.set[1][i]] < self.score[0][self.set[0][i]]):
                         self.home[i] = <uint8_t>side
         for round in range(ROUNDS):
+            rest()
             for side in range(2):
                 self.weigh(side, False)
             if round == 1:
@@ -193,6 +197,7 @@ cdef class Placing:
         cdef Axis axis = <Axis>self.axes[side]
         cdef uint32_t i
         cdef uint32_t which
+        rest()
         offset[0] = <uint32_t *>block(keep, 4 * <size_t>axis.sets + 16)
         rules[0] = <uint32_t *>block(keep, 4 * <size_t>self.count + 4)
         for i in range(self.count):
@@ -243,8 +248,10 @@ cdef class Placing:
                 self.wide += 1
             family.wide_before[i >> RANK] = (self.wide + 63) >> 6
         for i in range(2):
+            rest()
             self.fill_side(family, rules, columns, i, blocks)
         for i in range(2):
+            rest()
             if which == 0:
                 take_bounds(&family.side[i], <Axis>self.axes[i], blocks)
             else:
@@ -319,9 +326,12 @@ cdef class Placing:
         family.side[side].wide = row
         for i in range(self.wide):
             bit[family.wide_position[i]] = i
+        rest()
         self.by_set(side, WIDE, temporary, &offset, &found)
         family.side[side].summary = <uint64_t *>block(blocks, 8 * <size_t>classes.count if family.summed else 0)
         for i in range(classes.count):
+            if i & 511 == 511:
+                rest()
             for at in range(offset[axis.sets], offset[axis.sets + 1]):
                 row[bit[found[at]] >> 6] |= <uint64_t>1 << (bit[found[at]] & 63)
             for member in range(classes.offset.data[i], classes.offset.data[i + 1]):
@@ -347,6 +357,8 @@ cdef class Placing:
         cdef uint32_t some
         self.by_set(side, side, temporary, &offset, &found)
         for i in range(classes.count):
+            if i & 2047 == 2047:
+                rest()
             size = 0
             for member in range(classes.offset.data[i], classes.offset.data[i + 1]):
                 which = classes.members.data[member]
@@ -411,6 +423,8 @@ cdef class Placing:
         for at in range(self.wide):
             column[at] = columns.column(rules, columns.of[family.wide_position[at]])
         for i in range(columns.rows):
+            if i & 63 == 63:
+                rest()
             for at in range(self.wide):
                 row[at >> 6] |= <uint64_t>(bits[column[at] >> 5] >> (column[at] & 31) & 1) << (at & 63)
             if family.summed:

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, qsort, realloc
 
-from native.memory cimport block
+from native.memory cimport block, rest
 
 ctypedef struct Bound:
     uint64_t hi
@@ -86,7 +86,9 @@ cdef class Axis:
                 bounds[count].lo = last_lo[at] + 1
                 bounds[count].hi = last_hi[at] + (bounds[count].lo == 0)
                 count += bounds[count].hi != 0 or bounds[count].lo != 0
-        qsort(bounds, count, sizeof(Bound), compare_bounds)
+        with nogil:
+            qsort(bounds, count, sizeof(Bound), compare_bounds)
+        rest()
         self.start_hi = <uint64_t *>block(self.keep, 8 * count + 8)
         self.start_lo = <uint64_t *>block(self.keep, 8 * count + 8)
         self.intervals = 1
@@ -97,6 +99,8 @@ cdef class Axis:
             self.start_lo[self.intervals - 1] = bounds[i].lo
             self.intervals += 1
         for i in range(sets):
+            if i & 8191 == 0:
+                rest()
             if not used[i]:
                 continue
             for at in range(offset[i], offset[i + 1]):
@@ -140,6 +144,7 @@ cdef class Axis:
         cdef size_t i
         cdef size_t at
         cdef bint changed
+        rest()
         for which in range(self.sets):
             if not chosen[which]:
                 continue
@@ -160,6 +165,7 @@ cdef class Axis:
                 entered_at[self.first[at] + 1] += 1
                 left[left_at[self.last[at] + 2]] = which
                 left_at[self.last[at] + 2] += 1
+        rest()
         while room < 4 * pieces + 4:
             room *= 2
         table = <uint32_t *>block(temporary, 4 * room)      # number of class plus one
@@ -167,6 +173,8 @@ cdef class Axis:
         classes.of = <uint32_t *>block(classes.keep, 4 * intervals)
         found = 0
         for i in range(intervals):
+            if i & 16383 == 16383:
+                rest()
             changed = i == 0
             for at in range(left_at[i], left_at[i + 1]):
                 which = left[at]

@@ -4,7 +4,7 @@ from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from native.classify cimport ANY, Ports, Rules, Service, Strides
-from native.memory cimport block
+from native.memory cimport block, rest
 
 cdef enum:
     SEARCHED = 1024     # a single packet's class among so many is found by two comparisons with 32 bounds
@@ -121,6 +121,8 @@ cdef class Columns:
         lists = flat.service_list
         directions = flat.direction
         for i in range(rules):
+            if i & 8191 == 8191:
+                rest()
             pair = <uint64_t>lists[i] << 2 | directions[i] & 3
             if i and pair == before:
                 self.of[i] = self.of[i - 1]
@@ -236,6 +238,8 @@ cdef class Columns:
         for i in range(4):
             admitted[i] = <uint32_t *>block(temporary, 4 * words)
         for i in range(self.count):
+            if i & 63 == 63:
+                rest()
             pair = self.pairs[i]
             column = self.column(rules, i)
             which = <uint32_t>(pair >> 2)
@@ -270,6 +274,8 @@ cdef class Columns:
         rules.cells = <uint32_t *>block(blocks, 4 * <size_t>cells)
         firsts = []
         for i in range(cells):
+            if i & 1023 == 1023:
+                rest()
             content = (<const char *>(bits + words * i))[:4 * words]
             found = known.get(content)
             if found is None:
