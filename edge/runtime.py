@@ -306,6 +306,12 @@ class Edge:
 
     # ------------------------------------------------------------------ packets
 
+    def set_pace(self, each: int, most: int) -> None:
+        """Before a packet, look at ``each`` sessions whose time may be over, and what looks were not needed before, up
+        to ``most``; a session that is looked at ends, or is found to live on.  Few make a backlog likely: for tests."""
+        with self._turn:
+            self._engine.set_pace(each, most)
+
     def process(
         self,
         port: str,

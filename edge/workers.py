@@ -53,6 +53,10 @@ class Workers:
         self._team = Team([edge._engine for edge in self.edges], self.steerer)  # noqa: SLF001 - they are ours
         self._watching = False
 
+    def set_pace(self, each: int, most: int) -> None:
+        """As :meth:`edge.runtime.Edge.set_pace`."""
+        self._team.set_pace(each, most)
+
     def process(
         self,
         port: str,

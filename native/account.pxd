@@ -18,13 +18,13 @@ from native.port_blocks cimport note_left
 from native.program cimport ProgramData
 from native.record cimport NO_SLOT
 from native.session cimport (
-    NONE, ORIGINAL, REPLY, RW_ALG, RW_MAPPED, Session, is_half_open, table_remove, wheel_due,
+    NONE, ORIGINAL, REPLY, RW_ALG, RW_MAPPED, Session, is_half_open, look_at_next, next_look, table_remove,
 )
 from native.stats cimport (
     R_ALG, S_FIREWALL, S_NAT, T_ALG, T_ALLOW, T_DNAT, T_DROP, T_NO_DNAT, T_NO_SNAT, T_REFLEXIVE, T_REJECT, T_SNAT,
     V_ALLOW, V_DROP, V_REJECT,
 )
-from native.wire cimport likely
+from native.wire cimport likely, unlikely
 
 
 cdef inline void count_rule(State *state, uint32_t slot, uint64_t hits, uint64_t packets, uint64_t size) noexcept nogil:
@@ -70,8 +70,11 @@ cdef inline void discount_source(State *state, const Key *original) noexcept nog
 
 
 cdef inline void end_session(State *state, uint32_t number, uint8_t cause) noexcept nogil:
+    # For this cause, or because its time is over if that is so.
     cdef Session *session = &state.table.sessions[number]
-    tell_session(&state.events, state.now, E_ENDED, cause, state.session_ids[number], session)
+    if session.expires <= state.now:
+        cause = END_EXPIRED
+    tell_session(&state.events, state.now, E_ENDED, cause, session)
     fold_session(state, session)
     if session.usage_slot != NONE:
         give_back(state, session.usage_slot, &session.flow[REPLY].key)
@@ -95,17 +98,39 @@ cdef inline void watch_fragments(State *state) noexcept nogil:
     state.table.next_check = min(state.table.next_check, state.fragments.due)
 
 
-cdef inline void expire(State *state) noexcept nogil:
+cdef inline bint is_behind(const State *state) noexcept nogil:
+    # Is there a session to be looked at?
+    return next_look(&state.table) <= state.now
+
+
+cdef inline void look_at_one(State *state) noexcept nogil:
+    # At the session that has been due longest: it ends, or is found to live longer than was known.
     cdef uint32_t number
+    if look_at_next(&state.table, state.now, &number):
+        end_session(state, number, END_EXPIRED)
+
+
+cdef inline void clear_up(State *state, uint32_t looks) noexcept nogil:
+    # With so many looks more: ends sessions whose time is over, the earliest deadline first.  Once there is none left,
+    # as many are saved up as may be.
+    state.looks = min(state.looks + looks, state.looks_most)
+    while state.looks and is_behind(state):
+        state.looks -= 1
+        look_at_one(state)
+    if not is_behind(state):
+        state.looks = state.looks_most
+
+
+cdef inline void expire(State *state) noexcept nogil:
+    # What time brings before a packet.
     if likely(state.now < state.table.next_check):
         return
-    while True:
-        number = wheel_due(&state.table, state.now)
-        if number == NONE:
-            break
-        end_session(state, number, END_EXPIRED)
-    drop_overdue(&state.fragments, state.now)
-    note_fragments(state)
+    if likely(not state.paced_elsewhere):
+        clear_up(state, state.looks_each)
+    if unlikely(state.now >= state.fragments.due):
+        drop_overdue(&state.fragments, state.now)
+        note_fragments(state)
+    state.table.next_check = next_look(&state.table)
     watch_fragments(state)
 
 

@@ -42,8 +42,10 @@ ctypedef struct State:
     uint32_t *usage         # sessions that hold an external address, by usage slot
     uint32_t *exhausted     # likewise: how many did when it had no port to give, 0 unless that is so
     uint32_t *pool_order    # room for the addresses of a pool, see native.pool
-    uint64_t *session_ids   # by session number; of the first session 1, one more with each
-    uint64_t session_ids_reserved   # bytes
+    uint32_t looks          # at sessions whose time may be over, before the next packet: saved up
+    uint32_t looks_each     # more with each packet
+    uint32_t looks_most     # and as many at once when none has been needed
+    bint paced_elsewhere    # the team has them
     PortCounter *port_counters      # by port
     uint32_t slot_count
     uint32_t usage_count

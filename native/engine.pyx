@@ -43,6 +43,10 @@ from native.turn cimport (
 from native.view cimport step_tuple
 from native.wire cimport unlikely
 
+cdef enum:
+    LOOKS_EACH = 2
+    LOOKS_MOST = 128
+
 assert sizeof(Key) == 40
 
 AT_WORK = "this engine is at work in another thread"
@@ -57,6 +61,7 @@ cdef class Engine:
         if turn_init(&self.turn) != 0:
             raise MemoryError("no memory for an engine")
         self.state.random = start
+        self.set_pace(LOOKS_EACH, LOOKS_MOST)
         self.state.events.ring = <Event *>reserve(EVENT_ENTRIES * sizeof(Event))
         self.arena = <uint8_t *>malloc(ARENA + FRAME_MAX)
         self.answers = <uint8_t *>malloc(2 * ANSWER_ROOM)
@@ -87,7 +92,6 @@ cdef class Engine:
             free(self.state.exhausted)
         free(self.state.pool_order)
         free(self.state.port_counters)
-        release(self.state.session_ids, self.state.session_ids_reserved)
         release(self.state.events.ring, EVENT_ENTRIES * sizeof(Event))
         free(self.arena)
         free(self.answers)
@@ -98,6 +102,13 @@ cdef class Engine:
         free(self.times)
 
     # -------------------------------------------------------------- programs
+
+    def set_pace(self, uint32_t each, uint32_t most) -> None:
+        """Before a packet, look at ``each`` sessions whose time may be over, and what looks were not needed before, up
+        to ``most``.  A session that is looked at ends, or is found to live on."""
+        self.state.looks_each = each
+        self.state.looks_most = most
+        self.state.looks = most
 
     def reserve(self, uint32_t slots, uint32_t usage, uint32_t sessions, uint32_t fragments, uint32_t mappings=0,
                 bint sources=False, uint32_t ports=0) -> None:
@@ -132,15 +143,20 @@ cdef class Engine:
     cdef Program _swap(self, Program program, list port_map, bint flush, bint sources):
         cdef Program old = self.program
         cdef uint16_t[:] numbers
+        cdef bint same
         if old is not None:
             if self.links is not None:
                 self.links.reserve(program)
             if len(port_map) != old.data.port_count:
                 raise ValueError("port_map has to name every port of the program that runs")
             numbers = array("H", [NO_PORT if port is None else port for port in port_map] + [NO_PORT])
+            # Sessions stand on ports, routes and NAT alone: where these are the same objects there is none to look at.
+            same = (not flush and program.routing_parts is old.routing_parts and program.nat_parts is old.nat_parts
+                    and port_map == list(range(len(port_map))))
             with nogil:
                 watch_nothing(&self.state.limits)
-                rebind_sessions(&self.state, &old.data, &program.data, &numbers[0], flush)
+                if not same:
+                    rebind_sessions(&self.state, &old.data, &program.data, &numbers[0], flush)
                 renumber_fragments(&self.state.fragments, &numbers[0])
         if not (sources or program.data.max_sessions_per_source):
             addresses_free(&self.state.sources)

@@ -4,7 +4,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from native.account cimport expire
+from native.account cimport clear_up, expire, is_behind
 from native.answer cimport ANSWER_ROOM
 from native.cut cimport next_piece
 from native.engine cimport Result, Work
@@ -24,7 +24,7 @@ from native.program cimport ProgramData, side_of
 from native.record cimport NO_PORT
 from native.segment cimport Segments, begin_segments, next_segment
 from native.session cimport (
-    NONE, RW_ALG, RW_HAIRPIN, WAVE, Session, flow_of, prefetch_bucket, prefetch_session, set_hash,
+    NONE, RW_ALG, RW_HAIRPIN, WAVE, Session, flow_of, is_over, prefetch_bucket, prefetch_session, set_hash,
 )
 from native.stats cimport R_NOT_IP
 from native.traffic cimport count_received, count_sent
@@ -33,6 +33,7 @@ from native.wire cimport be16, likely, unlikely
 
 cdef enum:
     ARENA_SIZE = (1 << 20) + 131072     # of what the rings have no room for
+    IDLE_LOOKS = 256                    # at sessions that may be over, in a round without frames
     EACH_TICK = 10_000_000              # ns between two looks at the neighbours' timers
     NOT_CUT = 0x7fff                    # of IPv4's flags and offset: not to be cut, or a piece already
     SMALLEST_MTU = 68                   # RFC 791 3.2
@@ -230,7 +231,7 @@ cdef inline bint passes_whole(Work *work, const Packet *packet, const Vnet *vnet
     if packet.ttl <= 1 or segment_span(packet, vnet) > work.program.mtu:
         return False
     found = flow_of(&work.state.table, packet)
-    if found == NONE:
+    if found == NONE or is_over(&work.state.table, found, work.state.now):
         return False
     session = &work.state.table.sessions[found >> 1]
     return (not session.flow[found & 1].rewrite & (RW_ALG | RW_HAIRPIN)
@@ -334,6 +335,8 @@ cdef inline uint32_t forward_round(Work *work) noexcept nogil:
     if unlikely(work.outbox.count):
         empty_outbox(work)
     flush_all(work)
+    if frames == 0 and is_behind(work.state):
+        clear_up(work.state, IDLE_LOOKS)
     return frames
 
 

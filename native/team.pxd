@@ -17,13 +17,17 @@ cdef class Team:
     cdef Shared *shared
     cdef Ring *rings            # [from][to]
     cdef uint32_t workers
-    cdef uint64_t random        # of process()
+    cdef uint64_t random        # of process(), as are these:
+    cdef uint32_t looks
+    cdef uint32_t looks_each
+    cdef uint32_t looks_most
     cdef uint32_t arrived       # of run(): workers that have begun, or ended
     cdef uint32_t left
     cdef uint32_t broken        # workers that have raised something
 
     cdef Ring *ring(self, uint32_t giver, uint32_t taker) noexcept nogil
     cdef Engine _come_to(self, uint32_t owner, uint64_t now_ns)
+    cdef int _clear_up(self) except -1
 
 
 cdef class Lane:

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
-from native.account cimport expire
+from native.account cimport expire, look_at_one
 from native.engine cimport BURST, Engine, Result, State
 from native.fragment cimport set_pieces
 from native.owner cimport owner_of
@@ -13,7 +13,9 @@ from native.pipeline cimport pipeline
 from native.program cimport ProgramData, side_of
 from native.record cimport Recorder
 from native.ring cimport RING_SLOTS, Handed, Ring, acquire, ring_done, ring_look, ring_publish, ring_put
-from native.session cimport NONE, WAVE, flow_of, prefetch_bucket, prefetch_session, set_hash
+from native.session cimport (
+    FIRST_DUE, NONE, WAVE, flow_of, is_over, next_look, prefetch_bucket, prefetch_session, set_hash, sooner,
+)
 from native.shared cimport Shared, shared_add32, shared_load
 from native.stats cimport V_ALLOW, V_HELD
 from native.steer cimport Steerer
@@ -76,6 +78,9 @@ cdef class Team:
         self.shared.steering = &steerer.data
         self.shared.limits = first.state.limits
         self.random = first.state.random
+        self.looks = first.state.looks
+        self.looks_each = first.state.looks_each
+        self.looks_most = first.state.looks_most
         for worker in range(self.workers):
             engine = engines[worker]
             engine.team = self
@@ -97,6 +102,12 @@ cdef class Team:
     cdef Ring *ring(self, uint32_t giver, uint32_t taker) noexcept nogil:
         return &self.rings[giver * self.workers + taker]
 
+    def set_pace(self, uint32_t each, uint32_t most) -> None:
+        """As that of an engine."""
+        self.looks_each = each
+        self.looks_most = most
+        self.looks = most
+
     @property
     def peak(self) -> int:
         """The most sessions that all workers together have had at once."""
@@ -109,10 +120,32 @@ cdef class Team:
             engine._idle()
             if now_ns > engine.state.now:
                 engine.state.now = now_ns
+        self._clear_up()
+        for engine in self.engines:
+            engine.state.paced_elsewhere = True
             expire(&engine.state)
         engine = self.engines[owner]
         engine.state.random = self.random
         return engine
+
+    cdef int _clear_up(self) except -1:
+        # What a single engine does with sessions whose time is over, in the order in which it does it.
+        cdef Engine engine
+        cdef Engine next
+        self.looks = min(self.looks + self.looks_each, self.looks_most)
+        while True:
+            next = self.engines[0]
+            for engine in self.engines:
+                if engine.state.table.last_due >= FIRST_DUE and (
+                        next.state.table.last_due < FIRST_DUE
+                        or sooner(&engine.state.table.due[FIRST_DUE], &next.state.table.due[FIRST_DUE])):
+                    next = engine
+            if next_look(&next.state.table) > next.state.now:
+                self.looks = self.looks_most
+            if self.looks == 0 or next_look(&next.state.table) > next.state.now:
+                return 0
+            self.looks -= 1
+            look_at_one(&next.state)
 
     def map_reply(self, uint16_t port, bytes frame not None, uint64_t now_ns):
         """As that of an engine."""
@@ -219,6 +252,7 @@ cdef class Lane:
         joined = b"".join(frames)
         all_frames = joined
         self.engine._enter_alone()
+        self.engine.state.paced_elsewhere = False
         begin = <uint32_t *>malloc(4 * (<size_t>count + 1))
         if begin == NULL:
             self.engine.busy = False
@@ -370,5 +404,8 @@ cdef class Lane:
 
 cdef inline bint is_known(const State *state, const Packet *packet) noexcept nogil:
     # Does it belong to a session of this worker's?
-    return (likely(packet.error == PARSED and packet.kind != K_ICMP_ERROR)
-            and flow_of(&state.table, packet) != NONE)
+    cdef uint32_t found
+    if unlikely(packet.error != PARSED or packet.kind == K_ICMP_ERROR):
+        return False
+    found = flow_of(&state.table, packet)
+    return likely(found != NONE and not is_over(&state.table, found, state.now))

@@ -21,6 +21,7 @@ class AnyEdge(Protocol):
 
     watch_sessions: bool
 
+    def set_pace(self, each: int, most: int) -> None: ...
     def process(
         self,
         port: str,
@@ -76,8 +77,10 @@ class Difference:
 class Pair:
     """Both edges."""
 
-    def __init__(self, make: tuple[MakeEdge, MakeEdge], config: EdgeConfig) -> None:
-        self.first, self.second = make[0](config), make[1](config)
+    def __init__(self, make: tuple[MakeEdge, MakeEdge], place: Universe) -> None:
+        self.first, self.second = make[0](place.config), make[1](place.config)
+        for edge in (self.first, self.second):
+            edge.set_pace(*place.pace)
         self.first.watch_sessions = self.second.watch_sessions = True
         self.outcome: Outcome | None = None
 
@@ -192,7 +195,7 @@ def explore(
     """A new universe with so many events, until something differs; ``happening`` draws them."""
     start = universe(random)
     traffic = happening(random, start)
-    pair = Pair(make, start.config)
+    pair = Pair(make, start)
     events: list[Event] = []
     outcomes: list[Outcome] = []
     for number in range(packets):
@@ -211,7 +214,7 @@ def explore(
 
 def play(make: tuple[MakeEdge, MakeEdge], case: Case) -> Difference | None:
     """A case again, compared as closely as can be."""
-    pair = Pair(make, case.universe.config)
+    pair = Pair(make, case.universe)
     for number, event in enumerate(case.events):
         if ports_of(event) - set(ports_at(case, number)):
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from random import Random
 
@@ -15,8 +15,9 @@ from edge.nat.config import NatType
 from edge.runtime import Edge
 from edge.workers import Workers, reasons_for_one
 from tests.model.compare import in_order
+from tests.model.crowds import Crowds
 from tests.model.traffic import BatchEvent, DeleteEvent, Event, PacketEvent, Traffic
-from tests.model.universe import universe
+from tests.model.universe import Universe, universe
 
 
 def dividable(config: EdgeConfig) -> EdgeConfig:
@@ -55,14 +56,18 @@ def known_to(edge: Edge | Workers) -> tuple[object, ...]:
     return sessions, edge.stats(), edge.rule_counters(), in_order(edge.take_events())
 
 
-def play(random: Random, workers: int, packets: int) -> set[int]:
+def play(
+    random: Random, workers: int, packets: int, happening: Callable[[Random, Universe], Traffic] = Traffic
+) -> set[int]:
     """A universe of so many packets at one worker and at several; how many of these had sessions at the end."""
     place = universe(random)
     place = replace(place, config=dividable(place.config))
     one, several = Edge(place.config), Workers(place.config, workers)
     assert len(several.edges) == workers
     one.watch_sessions = several.watch_sessions = True
-    traffic = Traffic(random, place)
+    one.set_pace(*place.pace)
+    several.set_pace(*place.pace)
+    traffic = happening(random, place)
     for number in range(packets):
         deadlines = tuple(session.expires_ns for session in one.sessions()) if number % 8 == 0 else ()
         event = traffic.event(deadlines)
@@ -85,6 +90,12 @@ def play(random: Random, workers: int, packets: int) -> set[int]:
 @given(st.integers(0, 2**64 - 1), st.integers(2, 5))
 def test_several_workers_are_one_edge(seed: int, workers: int) -> None:
     play(Random(seed), workers, 120)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**64 - 1), st.integers(2, 5))
+def test_several_workers_end_sessions_as_one_does(seed: int, workers: int) -> None:
+    play(Random(seed), workers, 120, Crowds)
 
 
 def test_more_than_one_worker_has_sessions() -> None:
