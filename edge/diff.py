@@ -309,7 +309,10 @@ def _own_ids(section: str, objects: Mapping[int, Object], names: Sequence[str], 
     own: set[str] = set()
     if not wanted:
         return own
+    bearing = {objects[position].name for position in wanted}
     for position, name in enumerate(names):
+        if name not in bearing:
+            continue
         occurrence = seen[name]
         seen[name] += 1
         if position in wanted and objects[position].id != generated_id(section, name, occurrence):

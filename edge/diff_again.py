@@ -82,7 +82,8 @@ def _share_all_else(old: LoadedDocument, new: LoadedDocument) -> bool:
 def _rules(config: EdgeConfig, section: str) -> Rules:
     if section == "natRules":
         return config.nat.rules
-    return tuple(rule for rule in config.firewall.rules if rule.section.value == section)
+    wanted = Section(section)
+    return tuple(rule for rule in config.firewall.rules if rule.section is wanted)
 
 
 def _items(loaded: LoadedDocument, path: tuple[str, ...]) -> Sequence[Any]:

@@ -254,7 +254,10 @@ def _is_equal(stored: Base, loaded: LoadedDocument, base: Base, known: LoadedDoc
     """Nothing would change: neither what the edge does, nor what a comparison of the documents shows."""
     if stored.etag == base.etag:
         return True
-    return loaded.config == known.config and not diff(known, loaded)
+    if loaded.config != known.config:
+        return False
+    few = diff_few(known, loaded)
+    return not (diff(known, loaded) if few is None else few)
 
 
 def few_new_warnings(base: Known, known: Known) -> list[Problem] | None:

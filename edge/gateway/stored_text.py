@@ -26,7 +26,7 @@ class _Piece:
     """Some items of a list, which are not changed, their text, the same with sorted keys, and the former, packed."""
 
     items: Sequence[Any]
-    text: str
+    text: bytes
     content: bytes
     deflated: bytes
 
@@ -44,34 +44,30 @@ class StoredText:
         self._pieces = [] if items is None else list(_pieces(items, before))
         quoted = f'"{mark}"'
         head, _, tail = as_json(rest).partition(quoted)
-        self._parts = (head, tail)
-        self._content = tuple(part.encode() for part in as_json(rest, sort_keys=True).partition(quoted)[::2])
+        self._parts = (head.encode(), tail.encode())
+        head, _, tail = as_json(rest, sort_keys=True).partition(quoted)
+        self._content = (head.encode(), tail.encode())
 
     def digest(self, begin: bytes) -> str:
         """The name of the content behind ``begin``: the order of keys does not matter, all else does."""
-        digest = hashlib.sha256(begin + self._content[0])
-        if self._pieces:
-            digest.update(b"[" + b",".join(piece.content for piece in self._pieces) + b"]")
-        digest.update(self._content[1])
+        digest = hashlib.sha256(begin)
+        for part in _joined(self._content, [piece.content for piece in self._pieces]):
+            digest.update(part)
         return digest.hexdigest()[:32]
-
-    @property
-    def text(self) -> str:
-        """All of it."""
-        items = f"[{','.join(piece.text for piece in self._pieces)}]" if self._pieces else ""
-        return items.join(self._parts)
 
     def packed(self) -> bytes:
         """The text as :func:`edge.store.packed` has it, though not the same bytes: blocks that know nothing of each
         other (RFC 1950, RFC 1951)."""
-        data = self.text.encode()
-        if not self._pieces:
-            return zlib.compress(data, 1)
         head, tail = self._parts
-        return b"".join((
-            _HEADER, _deflated(f"{head}["), _deflated(",").join(piece.deflated for piece in self._pieces),
-            _deflated(f"]{tail}"), _END, zlib.adler32(data).to_bytes(4, "big"),
-        ))  # fmt: skip
+        if not self._pieces:
+            return zlib.compress(head + tail, 1)
+        checksum = zlib.adler32(b"")
+        for part in _joined(self._parts, [piece.text for piece in self._pieces]):
+            checksum = zlib.adler32(part, checksum)
+        items = _deflated(b",").join(piece.deflated for piece in self._pieces)
+        return b"".join(
+            (_HEADER, _deflated(head + b"["), items, _deflated(b"]" + tail), _END, checksum.to_bytes(4, "big"))
+        )
 
 
 def as_json(value: Any, *, sort_keys: bool = False) -> str:
@@ -79,9 +75,17 @@ def as_json(value: Any, *, sort_keys: bool = False) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=sort_keys)
 
 
-def _deflated(text: str) -> bytes:
+def _joined(parts: tuple[bytes, bytes], pieces: Sequence[bytes]) -> Iterator[bytes]:
+    yield parts[0]
+    for at, piece in enumerate(pieces):
+        yield b"," if at else b"["
+        yield piece
+    yield b"]" + parts[1] if pieces else parts[1]
+
+
+def _deflated(text: bytes) -> bytes:
     packer = zlib.compressobj(1, zlib.DEFLATED, -15)
-    return packer.compress(text.encode()) + packer.flush(zlib.Z_FULL_FLUSH)
+    return packer.compress(text) + packer.flush(zlib.Z_FULL_FLUSH)
 
 
 def _without(document: Any, path: Sequence[str], mark: str) -> tuple[list[Any] | None, Any]:
@@ -111,6 +115,6 @@ def _pieces(items: list[Any], before: StoredText | None) -> Iterator[_Piece]:
         while end < len(items) and end - at < ITEMS and id(items[end]) not in known:
             end += 1
         some = items[at:end]
-        text = as_json(some)[1:-1]
+        text = as_json(some)[1:-1].encode()
         yield _Piece(some, text, as_json(some, sort_keys=True)[1:-1].encode(), _deflated(text))
         at = end
