@@ -33,7 +33,7 @@ from native.wire cimport be16, likely, unlikely
 
 cdef enum:
     ARENA_SIZE = (1 << 20) + 131072     # of what the rings have no room for
-    IDLE_LOOKS = 256                    # at sessions that may be over, in a round without frames
+    IDLE_LOOKS = 128                    # at sessions that may be over, in a round without frames
     EACH_TICK = 10_000_000              # ns between two looks at the neighbours' timers
     NOT_CUT = 0x7fff                    # of IPv4's flags and offset: not to be cut, or a piece already
     SMALLEST_MTU = 68                   # RFC 791 3.2
