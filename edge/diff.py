@@ -202,7 +202,7 @@ def _section_changes(
         if before[old].name != after[position].name:
             renamed[section, before[old].name] = after[position].name
     gone = before.keys() - partner.values()
-    moved = _moved(order(partner)) if _is_ordered(section) else set()
+    places = moved(order(partner)) if _is_ordered(section) else set()
     changes: list[tuple[int, Change]] = []
     for old in gone:
         item = before[old]
@@ -220,7 +220,7 @@ def _section_changes(
             continue
         old = partner[new]
         different = _differences(before[old], item, renamed)
-        has_moved = old in moved
+        has_moved = old in places
         if different or has_moved:
             kind = ChangeKind.CHANGED if different else ChangeKind.MOVED
             change = Change(kind, section, item.name, item.id, old + 1, new + 1, different, has_moved)
@@ -320,7 +320,7 @@ def _own_ids(section: str, objects: Mapping[int, Object], names: Sequence[str], 
     return own
 
 
-def _moved(order: Sequence[int]) -> set[int]:
+def moved(order: Sequence[int]) -> set[int]:
     """Old positions, given in their new order, that have to move: all but a longest run that kept its order."""
     if all(map(lt, order, islice(order, 1, None))):
         return set()

@@ -7,7 +7,7 @@ from itertools import chain
 from operator import is_
 from typing import Any, Final
 
-from edge.diff import Change, Few, compare_few
+from edge.diff import Change, Few, compare_few, moved
 from edge.diff_objects import Side
 from edge.document import LoadedDocument
 from edge.firewall.config import FirewallRule, Section
@@ -22,6 +22,10 @@ _LISTS: Final = (("firewallRules", Section.USER.value), ("firewallRules", Sectio
 
 Splice = tuple[int, int, int, int]
 Rules = tuple[FirewallRule, ...] | tuple[NatRule, ...]
+
+
+class _OthersMoved(Exception):  # noqa: N818  # no error: another way is taken
+    """A rule that stayed is said to have changed places with one that is another."""
 
 
 def diff_few(old: LoadedDocument, new: LoadedDocument) -> list[Change] | None:
@@ -51,9 +55,15 @@ def diff_few(old: LoadedDocument, new: LoadedDocument) -> list[Change] | None:
         count = len(after)
 
         def order(partner: Mapping[int, int], splices: list[Splice] = splices, count: int = count) -> Sequence[int]:
-            return _order(partner, splices, count)
+            found = _order(partner, splices, count)
+            if not moved(found) <= set(partner.values()):
+                raise _OthersMoved
+            return found
 
-        changes += compare_few(path[-1], *few, order)
+        try:
+            changes += compare_few(path[-1], *few, order)
+        except _OthersMoved:
+            return None
     return changes
 
 

@@ -171,3 +171,11 @@ def test_a_packed_text_is_one_stream() -> None:
     assert zlib.decompress(packed).decode() == '{"a":1,"rules":{"values":[' + items + "]}}"
     with pytest.raises(ValueError, match="JSON"):
         StoredText({"rules": [float("nan")]}, ["rules"])
+
+
+def test_a_rule_that_stays_may_be_the_one_that_moves() -> None:
+    made = first([])
+    assert made is not None
+    edit = Upsert(USER, json.dumps({"name": "in-web", "actionValue": "DROP"}), Position(index=1))
+    after = draft(Order([edit], allow_unsupported=False), made.stored, made.known, made.config)
+    assert after.told() == told_in_full(after)
