@@ -416,7 +416,7 @@ class ReferenceEdge:
     def set_pace(self, each: int, most: int) -> None:
         """Before a packet, look at ``each`` sessions whose time may be over, and what looks were not needed before, up
         to ``most``."""
-        self._state.looks = Looks(each, most, most)
+        self._state.looks = Looks(each, most, most, self._state.clock_ns)
 
     @property
     def watch_sessions(self) -> bool:

@@ -34,6 +34,10 @@ LONGEST_PACKET = 40 + 65_535
 """Bytes of IP: a header of IPv6, and as much as it can announce."""
 
 
+LOOK_NS = 8_000
+"""In which there is another look at a session, packets or not."""
+
+
 class SplitMix64:
     """Where every random choice comes from: Steele, Lea and Flood, "Fast splittable pseudorandom number generators"."""
 
@@ -126,16 +130,18 @@ class Bucket:
 
 @dataclass(slots=True)
 class Looks:
-    """How many sessions may be looked at before a packet, each of which may end: so many with ``each`` packet, and as
-    long as none has to wait for that, ``most`` at once."""
+    """How many sessions may be looked at before a packet, each of which may end: so many with ``each`` packet, another
+    in every 8 µs, and as long as none has to wait for that, ``most`` at once."""
 
     each: int = 2
     most: int = 128
     left: int = 128
+    looked_ns: int = 0
 
-    def add(self) -> None:
-        """Those of another packet."""
-        self.left = min(self.left + self.each, self.most)
+    def add(self, now_ns: int) -> None:
+        """Those of another packet, and of the time before it."""
+        self.left = min(self.left + self.each + (now_ns - self.looked_ns) // LOOK_NS, self.most)
+        self.looked_ns = now_ns
 
     def save_up(self) -> None:
         """No session has to wait."""
@@ -200,7 +206,7 @@ class State:
     def expire(self, fragment_timeout_s: int) -> None:
         """End what has lived long enough: expectations, datagrams in pieces, and of the sessions as many as there may
         be looked at."""
-        self.looks.add()
+        self.looks.add(self.clock_ns)
         while self.looks.left and (session := self.sessions.next_look(self.clock_ns)) is not None:
             self.looks.left -= 1
             if session.expires_ns == session.noted_ns:

@@ -27,6 +27,11 @@ from native.stats cimport (
 from native.wire cimport likely, unlikely
 
 
+cdef enum:
+    LOOK_NS = 8_000             # in which there is another look at a session
+    MANY_LOOKS = 1 << 20
+
+
 cdef inline void count_rule(State *state, uint32_t slot, uint64_t hits, uint64_t packets, uint64_t size) noexcept nogil:
     if slot != NO_SLOT:
         state.counters[slot].hits += hits
@@ -113,7 +118,7 @@ cdef inline void look_at_one(State *state) noexcept nogil:
 cdef inline void clear_up(State *state, uint32_t looks) noexcept nogil:
     # With so many looks more: ends sessions whose time is over, the earliest deadline first.  Once there is none left,
     # as many are saved up as may be.
-    state.looks = min(state.looks + looks, state.looks_most)
+    state.looks = <uint32_t>min(<uint64_t>state.looks + looks, <uint64_t>state.looks_most)
     while state.looks and is_behind(state):
         state.looks -= 1
         look_at_one(state)
@@ -121,12 +126,18 @@ cdef inline void clear_up(State *state, uint32_t looks) noexcept nogil:
         state.looks = state.looks_most
 
 
+cdef inline uint32_t looks_in(uint64_t since, uint64_t now) noexcept nogil:
+    # What time brings: a worker without frames would have made at least as many.
+    return <uint32_t>min((now - since) // LOOK_NS, <uint64_t>MANY_LOOKS)
+
+
 cdef inline void expire(State *state) noexcept nogil:
     # What time brings before a packet.
     if likely(state.now < state.table.next_check):
         return
     if likely(not state.paced_elsewhere):
-        clear_up(state, state.looks_each)
+        clear_up(state, state.looks_each + looks_in(state.looked, state.now))
+        state.looked = state.now
     if unlikely(state.now >= state.fragments.due):
         drop_overdue(&state.fragments, state.now)
         note_fragments(state)

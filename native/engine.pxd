@@ -45,6 +45,7 @@ ctypedef struct State:
     uint32_t looks          # at sessions whose time may be over, before the next packet: saved up
     uint32_t looks_each     # more with each packet
     uint32_t looks_most     # and as many at once when none has been needed
+    uint64_t looked         # when there were some last, ns
     bint paced_elsewhere    # the team has them
     PortCounter *port_counters      # by port
     uint32_t slot_count

@@ -243,6 +243,7 @@ cdef int copy_state(State *to, const State *source, Spares *spares) noexcept nog
     to.looks = source.looks
     to.looks_each = source.looks_each
     to.looks_most = source.looks_most
+    to.looked = source.looked
     to.now = source.now
     to.random = source.random
     to.next_error = source.next_error

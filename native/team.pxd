@@ -21,6 +21,7 @@ cdef class Team:
     cdef uint32_t looks
     cdef uint32_t looks_each
     cdef uint32_t looks_most
+    cdef uint64_t looked
     cdef uint32_t arrived       # of run(): workers that have begun, or ended
     cdef uint32_t left
     cdef uint32_t broken        # workers that have raised something

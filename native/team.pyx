@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
-from native.account cimport expire, look_at_one
+from native.account cimport expire, look_at_one, looks_in
 from native.engine cimport BURST, Engine, Result, State
 from native.fragment cimport set_pieces
 from native.owner cimport owner_of
@@ -132,7 +132,10 @@ cdef class Team:
         # What a single engine does with sessions whose time is over, in the order in which it does it.
         cdef Engine engine
         cdef Engine next
-        self.looks = min(self.looks + self.looks_each, self.looks_most)
+        cdef uint64_t now = (<Engine>self.engines[0]).state.now
+        self.looks = <uint32_t>min(
+            <uint64_t>self.looks + self.looks_each + looks_in(self.looked, now), <uint64_t>self.looks_most)
+        self.looked = now
         while True:
             next = self.engines[0]
             for engine in self.engines:

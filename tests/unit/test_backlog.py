@@ -90,6 +90,16 @@ def test_what_was_not_needed_is_saved_up_again(make: MakeEdge) -> None:
     assert len(ended(few)) == 3
 
 
+def test_time_brings_looks_too(make: MakeEdge) -> None:
+    found = bench(make, 40, each=1, most=10)
+    counted = []
+    for pause in (0, 0, 8_000 - 1, 8_000, 16_000, 1_000_000):
+        found.now_ns += pause
+        found.send("udp 10.20.0.11:9 > 8.8.8.8:53")
+        counted.append(len(ended(found)))
+    assert counted == [10, 1, 1, 2, 3, 10]
+
+
 def test_sessions_end_by_deadline_and_then_by_age(make: MakeEdge) -> None:
     found = bench(make, 0)
     found.now_ns = 0
