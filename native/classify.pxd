@@ -26,6 +26,7 @@ cdef extern from "classify.h":
     enum:
         VERIFY "T1_VERIFY"
         BLOCK "T1_BLOCK"
+        STEP "T1_STEP"
         TOP "T1_TOP"
         RANK "T1_RANK"
 
@@ -34,6 +35,10 @@ cdef extern from "classify.h":
         uint32_t count
         uint32_t wide
         uint32_t member
+
+    ctypedef struct PackedWords "t1_words":
+        uint64_t present
+        uint64_t start
 
     ctypedef struct Side "t1_side":
         uint32_t starts
@@ -48,7 +53,7 @@ cdef extern from "classify.h":
         uint32_t *entries
         uint32_t buckets
         uint64_t *wide
-        uint64_t *summary
+        PackedWords *packed
         uint64_t *member
         uint32_t member_words
 
@@ -60,9 +65,9 @@ cdef extern from "classify.h":
     ctypedef struct Family "t1_family":
         Side side[2]
         uint32_t wide_words
+        uint32_t groups
         uint32_t *wide_position
         uint32_t *wide_before
-        uint32_t summed
         Detail *details
         uint16_t protocol[256]
 
@@ -103,7 +108,7 @@ cdef extern from "classify.h":
         uint32_t column_words
         uint32_t *columns
         uint64_t *wide_columns[2]
-        uint64_t *column_summary[2]
+        PackedWords *packed_columns[2]
         uint32_t direction_bits
         uint32_t direction_shift
         uint32_t inexact

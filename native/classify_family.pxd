@@ -32,6 +32,7 @@ cdef class Placing:
     cdef bint is_listable(self, int side, uint32_t which) noexcept
     cdef int place_wide(self) except -1
     cdef int fill(self, Family *family, Rules *rules, Columns columns, flat, int which, list blocks) except -1
+    cdef int order_wide(self, Family *family) except -1
     cdef int fill_nothing(self, Family *family, Rules *rules, int which, list blocks) except -1
     cdef int fill_side(self, Family *family, Rules *rules, Columns columns, int side, list blocks) except -1
     cdef int fill_wide(self, Family *family, int side, Classes classes, list blocks) except -1

@@ -4,15 +4,15 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport qsort
 from libc.string cimport memcpy, memset
 
-from native.classify cimport ANY, BLOCK, RANK, TOP, VERIFY, Detail, Family, Place, Rules, Side
-from native.classify_parts cimport NOTHING, Axis, Classes, Words
+from native.classify cimport ANY, BLOCK, RANK, STEP, TOP, VERIFY, Detail, Family, Place, Rules, Side
+from native.classify_parts cimport NOTHING, Axis, Classes, Rows, Words
 from native.classify_services cimport Columns
 from native.memory cimport block
 
 cdef enum:
     ROUNDS = 4                  # of moving rules to the side with less company
-    SUMMED = 64                 # words of wide bits that a summary has bits for
     LAST_INTERVAL = 0x7fffffff
+    ALIKE = 13                  # wide rules have like positions if these differ in no higher bits
     MOST_WIDE = 4096            # of those that are wide only because they meet many others
     COMPANY = 2                 # which is more than this
     CROWD = 12                  # many more: a bucket of them is lines of memory, and so are bits
@@ -30,12 +30,29 @@ cdef int compare_crowded(const void *one, const void *other) noexcept nogil:
     return -1 if a > b else a < b
 
 
-cdef uint64_t summary_of(const uint64_t *row, uint32_t words) noexcept:
-    cdef uint64_t summary = 0
-    cdef uint32_t i
-    for i in range(words):
-        summary |= <uint64_t>(row[i] != 0) << i
-    return summary
+ctypedef struct Wide:
+    uint32_t kind
+    uint64_t corner
+    uint32_t rule
+
+
+cdef int compare_wide(const void *one, const void *other) noexcept nogil:
+    cdef const Wide *a = <const Wide *>one
+    cdef const Wide *b = <const Wide *>other
+    if a.kind != b.kind:
+        return -1 if a.kind < b.kind else 1
+    if a.corner != b.corner:
+        return -1 if a.corner < b.corner else 1
+    return -1 if a.rule < b.rule else a.rule > b.rule
+
+
+cdef uint64_t spread(uint64_t number) noexcept:
+    # Its 32 bits, with a zero before each.
+    number = (number | number << 16) & 0x0000ffff0000ffff
+    number = (number | number << 8) & 0x00ff00ff00ff00ff
+    number = (number | number << 4) & 0x0f0f0f0f0f0f0f0f
+    number = (number | number << 2) & 0x3333333333333333
+    return (number | number << 1) & 0x5555555555555555
 
 
 cdef int compare_words(const void *one, const void *other) noexcept nogil:
@@ -227,20 +244,16 @@ cdef class Placing:
             return self.fill_nothing(family, rules, which, blocks)
         for i in range(self.count):
             self.wide += self.home[i] == WIDE
-        family.wide_words = (self.wide + 1023) // 1024 * 16
+        family.wide_words = (self.wide + 63) >> 6
+        family.groups = 0 if family.wide_words <= STEP else (family.wide_words + 63) >> 6
         family.wide_position = <uint32_t *>block(blocks, 4 * <size_t>self.wide + 4)
         family.details = <Detail *>block(blocks, sizeof(Detail) * (<size_t>self.count + 1))
         family.wide_before = <uint32_t *>block(blocks, 4 * (<size_t>self.count >> RANK) + 4)
-        family.summed = rules.wide_vectors and 16 < family.wide_words <= SUMMED
-        self.wide = 0
         for i in range(self.count):
             family.details[i].source = NOTHING
             family.details[i].destination = NOTHING
             family.details[i].service_list = lists[i]
-            if self.home[i] == WIDE:
-                family.wide_position[self.wide] = i
-                self.wide += 1
-            family.wide_before[i >> RANK] = (self.wide + 63) >> 6
+        self.order_wide(family)
         for i in range(2):
             self.fill_side(family, rules, columns, i, blocks)
         for i in range(2):
@@ -249,6 +262,49 @@ cdef class Placing:
             else:
                 take_starts(&family.side[i], <Axis>self.axes[i], blocks)
         return self.fill_wide_columns(family, rules, columns, which, blocks)
+
+    cdef int order_wide(self, Family *family) except -1:
+        # Which bit is which rule's.  Where zero words are left out, rules that cover like addresses share words: first
+        # those of like positions, of these the ones that cover much of a side apart from others, of these neighbours in
+        # the plane of both sides.  Positions rise within a word in any case.
+        cdef list temporary = []
+        cdef Wide *wide = <Wide *>block(temporary, sizeof(Wide) * <size_t>self.wide + 8)
+        cdef uint32_t count = 0
+        cdef uint32_t i
+        cdef uint32_t first
+        cdef uint32_t span
+        cdef uint32_t which
+        cdef int side
+        cdef Axis axis
+        for i in range(self.count):
+            if self.home[i] != WIDE:
+                continue
+            wide[count].rule = i
+            if family.groups:
+                wide[count].kind = i >> ALIKE << 2
+                for side in range(2):
+                    axis = <Axis>self.axes[side]
+                    which = self.set[side][i]
+                    first = 0
+                    span = axis.intervals
+                    if which != ANY:
+                        first = axis.first[axis.offset[which]]
+                        span = axis.last[axis.offset[which + 1] - 1] - first + 1
+                    wide[count].kind |= <uint32_t>(span > axis.intervals >> 3) << side
+                    wide[count].corner |= spread(first) << side
+            count += 1
+        if family.groups:
+            qsort(wide, count, sizeof(Wide), compare_wide)
+            for i in range(count):
+                wide[i].kind = i >> 6
+                wide[i].corner = 0
+            qsort(wide, count, sizeof(Wide), compare_wide)
+        for i in range(count):
+            family.wide_position[i] = wide[i].rule
+            family.wide_before[wide[i].rule >> RANK] = max((i >> 6) + 1, family.wide_before[wide[i].rule >> RANK])
+        for i in range(1, (self.count >> RANK) + 1):
+            family.wide_before[i] = max(family.wide_before[i], family.wide_before[i - 1])
+        return 0
 
     cdef int fill_nothing(self, Family *family, Rules *rules, int which, list blocks) except -1:
         # One interval on each side, an empty bucket, no wide rule: all that is read are these zeros.
@@ -316,25 +372,24 @@ cdef class Placing:
         cdef uint32_t *offset
         cdef uint32_t *found
         cdef uint32_t *bit = <uint32_t *>block(temporary, 4 * <size_t>self.count + 4)
-        cdef size_t words = family.wide_words
-        cdef uint64_t *row = <uint64_t *>block(blocks, 8 * classes.count * words + 8)
+        cdef Rows rows = Rows(family.wide_words, classes.count)
+        cdef uint64_t *row
         cdef uint32_t i
         cdef uint32_t which
-        family.side[side].wide = row
         for i in range(self.wide):
             bit[family.wide_position[i]] = i
         self.by_set(side, WIDE, temporary, &offset, &found)
-        family.side[side].summary = <uint64_t *>block(blocks, 8 * <size_t>classes.count if family.summed else 0)
         for i in range(classes.count):
+            row = rows.begin()
             for at in range(offset[axis.sets], offset[axis.sets + 1]):
                 row[bit[found[at]] >> 6] |= <uint64_t>1 << (bit[found[at]] & 63)
             for member in range(classes.offset.data[i], classes.offset.data[i + 1]):
                 which = classes.members.data[member]
                 for at in range(offset[which], offset[which + 1]):
                     row[bit[found[at]] >> 6] |= <uint64_t>1 << (bit[found[at]] & 63)
-            if family.summed:
-                family.side[side].summary[i] = summary_of(row, family.wide_words)
-            row += words
+            rows.end()
+        family.side[side].packed = rows.packed
+        family.side[side].wide = rows.finish(blocks)
         return 0
 
     cdef Words buckets(self, Rules *rules, Columns columns, int side, Classes classes, Words starts, Words counts):
@@ -403,24 +458,23 @@ cdef class Placing:
 
     cdef int fill_wide_columns(self, Family *family, Rules *rules, Columns columns, int which, list blocks) except -1:
         # Which wide rules the columns of each row admit.
-        cdef size_t words = family.wide_words
-        cdef uint64_t *row = <uint64_t *>block(blocks, 8 * words * columns.rows + 8)
+        cdef Rows rows = Rows(family.wide_words, columns.rows)
+        cdef uint64_t *row
         cdef const uint32_t *bits = rules.columns
         cdef list temporary = []
         cdef uint32_t *column = <uint32_t *>block(temporary, 4 * <size_t>self.wide + 4)
         cdef uint32_t i
         cdef uint32_t at
-        rules.wide_columns[which] = row
-        rules.column_summary[which] = <uint64_t *>block(blocks, 8 * <size_t>columns.rows if family.summed else 0)
         for at in range(self.wide):
             column[at] = columns.column(rules, columns.of[family.wide_position[at]])
-        for i in range(columns.rows):
+        for _ in range(columns.rows):
+            row = rows.begin()
             for at in range(self.wide):
                 row[at >> 6] |= <uint64_t>(bits[column[at] >> 5] >> (column[at] & 31) & 1) << (at & 63)
-            if family.summed:
-                rules.column_summary[which][i] = summary_of(row, family.wide_words)
-            row += words
+            rows.end()
             bits += rules.column_words
+        rules.packed_columns[which] = rows.packed
+        rules.wide_columns[which] = rows.finish(blocks)
         return 0
 
 
