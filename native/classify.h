@@ -25,6 +25,11 @@ typedef struct {                /* up to 64 words of a row of bits */
     uint64_t start;             /* where these are, one behind the other */
 } t1_words;
 
+typedef struct {                /* what a class of destination ports leads to */
+    uint32_t bucket;            /* of t1_family.at_ports, in units of 16 words */
+    uint32_t count;
+} t1_bucket;
+
 typedef struct {                /* the sources or the destinations of one family */
     uint32_t starts;            /* where intervals begin; the first, which begins at 0, is not among them */
     uint64_t *start_hi;         /* IPv6 */
@@ -51,6 +56,8 @@ typedef struct {                /* of one rule, to verify what an entry cannot s
 
 typedef struct {
     t1_side side[2];            /* source, destination */
+    t1_bucket *ports;           /* by class of destination ports; NULL: no rule stands there */
+    uint32_t *at_ports;         /* blocks: as t1_side.entries, with intervals of sources, then with such of destinations */
     uint32_t wide_words;        /* 0: there is no wide rule */
     uint32_t groups;            /* of 64 words; 0: up to T1_STEP words, which are all there */
     uint32_t *wide_position;    /* by bit */
@@ -99,6 +106,7 @@ struct t1_rules {
     t1_strides *strides;        /* by class of protocol */
     uint32_t *cells;            /* row of what is asked for, in units of four rows if there are directions */
     uint32_t column_words;      /* of 32 bits */
+    uint32_t by_port;           /* rules stand in buckets of destination ports */
     uint32_t *columns;          /* rows: which columns (a list of services and a direction) admit it */
     uint64_t *wide_columns[2];  /* the same, of the wide rules of a family */
     t1_words *packed_columns[2];

@@ -7,8 +7,10 @@
 #   - in the buckets of its sources or in those of its destinations, wherever fewer rules are with it: an interval has a
 #     bucket of rules in order, 16 of which are compared with the other side's interval at once; or
 #   - if it covers much on both sides, among the wide ones: source, destination and row have a bit for each of them, and
-#     the first bit that all three have is the first wide rule that matches.
-# The least of three answers is the first match.  A rule whose other side is a set of several ranges is verified by that
+#     the bits that all three have are the wide rules that match; or
+#   - if it meets many others on both sides but few at its destination ports, in the buckets of these, with intervals of
+#     both sides.
+# The least of all answers is the first match.  A rule whose other side is a set of several ranges is verified by that
 # set's bit; where service lists are too many for columns of their own, they share columns and are verified one by one.
 
 from libc.stddef cimport size_t
@@ -40,6 +42,10 @@ cdef extern from "classify.h":
         uint64_t present
         uint64_t start
 
+    ctypedef struct Bucket "t1_bucket":
+        uint32_t bucket
+        uint32_t count
+
     ctypedef struct Side "t1_side":
         uint32_t starts
         uint64_t *start_hi
@@ -64,6 +70,8 @@ cdef extern from "classify.h":
 
     ctypedef struct Family "t1_family":
         Side side[2]
+        Bucket *ports
+        uint32_t *at_ports
         uint32_t wide_words
         uint32_t groups
         uint32_t *wide_position
@@ -106,6 +114,7 @@ cdef extern from "classify.h":
         Strides *strides
         uint32_t *cells
         uint32_t column_words
+        uint32_t by_port
         uint32_t *columns
         uint64_t *wide_columns[2]
         PackedWords *packed_columns[2]

@@ -48,8 +48,8 @@ cdef class Classes:
 
 
 cdef class Rows:
-    # Rows of bits of the wide rules, made one after the other.  Where they have more than STEP words, only those are kept
-    # that are not zero, and a summary of each group of 64 tells which these are.
+    # Rows of bits of the wide rules, made one after the other.  Where they have more than STEP words, only those are
+    # kept that are not zero, and a summary of each group of 64 tells which these are.
     cdef uint32_t words
     cdef uint32_t groups
     cdef uint32_t count

@@ -266,6 +266,77 @@ def test_every_kernel_finds_the_same_among_many_rules(count: int, small: int, li
         ], width
 
 
+def draw_own_ports(rng: random.Random, number: int) -> tuple[Entry, ...]:
+    """Services that hardly another rule has: of one protocol with one range or several, or of two protocols."""
+    ranges = [PortRange(low, low + rng.choice((0, 0, 7))) for low in rng.sample(range(7 * number, 7 * number + 40), 2)]
+    one = (rng.choice((6, 17)), -1, -1, rng.choice((PortRange(0, 65535), PortRange(5, 6))))
+    kinds = (
+        ((*one, ranges[0]),), ((*one, ranges[0]), (*one, ranges[1])),
+        ((6, *one[1:], ranges[0]), (17, *one[1:], ranges[1])),
+    )  # fmt: skip
+    return kinds[rng.choice((0, 0, 0, 1, 2))]
+
+
+@pytest.mark.parametrize("limits", [{}, {"cell_words": 1}], ids=str)
+@pytest.mark.parametrize("seed", range(3))
+def test_rules_that_crowd_addresses_are_found_by_their_ports(seed: int, limits: dict[str, int]) -> None:
+    rng = random.Random(seed)
+    rules: list[Rule] = []
+    for number in range(400):
+        sides: list[list[AddressRange] | None] = []
+        for _ in range(2):
+            low, high = sorted(rng.randrange(64) for _ in range(2))
+            ranges = [
+                AddressRange(IPv4Address(low), IPv4Address(high)),
+                AddressRange(IPv6Address(low), IPv6Address(high)),
+            ]
+            if rng.random() < 0.2:
+                ranges.append(AddressRange(IPv4Address(high + 2), IPv4Address(high + 9)))
+            sides.append(ranges if rng.random() < 0.9 else None)
+        services = draw_own_ports(rng, number) if rng.random() < 0.9 else draw_services(rng)
+        rules.append((sides[0], sides[1], services, rng.choice((0, 0, 1, 2)), rng.choice((1, 3, 3))))
+    questions: list[Question] = []
+    for _ in range(600):
+        version, protocol, source_port = rng.choice((4, 6)), rng.choice((1, 6, 17)), rng.choice((5, 9))
+        addresses = rng.randrange(80), rng.randrange(80)
+        port, directions = rng.randrange(7 * 400 + 60), rng.randrange(4)
+        questions.append((version, *addresses, protocol, source_port, port, rng.choice((0, 8)), 0, directions))
+    answers = [
+        next((number for number, rule in enumerate(rules) if matches(rule, question)), None) for question in questions
+    ]
+    dead = array("I", sorted({number for number in answers[::2] if number is not None}))
+    others = [
+        next((number for number, rule in enumerate(rules) if number not in dead and matches(rule, question)), None)
+        for question in questions
+    ]
+    for width in widths():
+        table = RuleTable(flat_of(rules), width, small=0, **limits)
+        assert [table.lookup(*question) for question in questions] == answers, width
+        for direction in range(4):
+            asked = [number for number, question in enumerate(questions) if question[-1] == direction]
+            found = array("I", bytes(4 * len(asked)))
+            icmp = array("H", (questions[number][6] << 8 for number in asked))
+            table.lookup_many(b"".join(packed_key(questions[number]) for number in asked), found, icmp, direction)
+            assert list(found) == [NO_RULE if answers[number] is None else answers[number] for number in asked], width
+        overlaid = OverlaidTable(table, dead, RuleTable(FlatRules()), array("I"))
+        assert [overlaid.lookup(*question) for question in questions] == others, width
+
+
+def test_ports_of_their_own_take_no_column_each() -> None:
+    rng = random.Random(1)
+    flat = FlatRules()
+    for number in range(6000):
+        sides = []
+        for _ in range(2):
+            length = rng.randrange(18, 27)
+            first = 0x0A000000 | rng.getrandbits(16) >> (32 - length) << (32 - length)
+            item = AddressRange(IPv4Address(first), IPv4Address(first | (1 << (32 - length)) - 1))
+            sides.append(flat.address_set((first, length), [[item]]))
+        services = flat.services_of(((17, -1, -1, PortRange(0, 65535), PortRange(9 * number, 9 * number + 3)),))
+        flat.append(number, source=sides[0], destination=sides[1], services=services)
+    assert RuleTable(flat).size() < 2 << 20, "with a column each they took 10 MB"
+
+
 def test_callers_numbers_need_not_be_positions() -> None:
     flat = FlatRules()
     flat.append(7, source=ANY_SET, destination=ANY_SET, families=1)
