@@ -2,7 +2,9 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, qsort, realloc
+from libc.string cimport memcpy, memset
 
+from native.classify cimport STEP, PackedWords
 from native.memory cimport block, rest
 
 ctypedef struct Bound:
@@ -232,3 +234,49 @@ cdef class Classes:
         self.offset.push(<uint32_t>self.members.size)
         self.count += 1
         return self.count
+
+
+cdef class Rows:
+    def __cinit__(self, uint32_t words, uint32_t count):
+        self.words = words
+        self.groups = 0 if words <= STEP else (words + 63) >> 6
+        self.keep = []
+        self.temporary = []
+        self.kept = Words()
+        if self.groups == 0:
+            self.row = <uint64_t *>block(self.keep, 8 * <size_t>STEP * count)
+        else:
+            self.row = <uint64_t *>block(self.temporary, 8 * <size_t>words)
+            self.packed = <PackedWords *>block(self.keep, sizeof(PackedWords) * <size_t>self.groups * count)
+
+    cdef uint64_t *begin(self) noexcept:
+        if self.groups == 0:
+            return self.row + <size_t>STEP * self.count
+        memset(self.row, 0, 8 * <size_t>self.words)
+        return self.row
+
+    cdef int end(self) except -1:
+        cdef PackedWords *packed = self.packed + <size_t>self.groups * self.count
+        cdef uint32_t i
+        self.count += 1
+        if self.groups == 0:
+            return 0
+        self.kept.reserve(2 * <size_t>self.words)
+        for i in range(self.words):
+            if i & 63 == 0:
+                packed[i >> 6].start = self.kept.size >> 1
+            if self.row[i]:
+                packed[i >> 6].present |= <uint64_t>1 << (i & 63)
+                memcpy(self.kept.data + self.kept.size, &self.row[i], 8)
+                self.kept.size += 2
+        return 0
+
+    cdef uint64_t *finish(self, list blocks) except NULL:
+        cdef void *words
+        blocks.extend(self.keep)
+        if self.groups == 0:
+            return self.row
+        words = block(blocks, 4 * self.kept.size + 8)
+        if self.kept.size:
+            memcpy(words, self.kept.data, 4 * self.kept.size)
+        return <uint64_t *>words
