@@ -127,8 +127,6 @@ ctypedef struct Table:
     Bucket *old             # an index that is being moved into `buckets`; NULL: none is
     uint64_t old_mask
     uint64_t moved          # how many of its buckets are empty already
-    void *leaving           # one that is empty, given back to the system piece by piece; NULL: none is
-    uint64_t leaving_bytes
     Bucket *prepared        # the next index: memory that is touched page by page, before it is needed
     uint64_t touched        # bytes of it
     uint32_t capacity

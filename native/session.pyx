@@ -3,7 +3,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
-from native.memory cimport HUGE_PAGE, PAGE, enlarge, release, reserve_huge
+from native.memory cimport PAGE, enlarge, release, reserve_huge
 from native.packet cimport Key
 from native.session cimport (
     FIRST_DUE, NONE, NUMBER_BITS, REPLY, Bucket, Due, Flow, Session, Table,
@@ -66,13 +66,11 @@ cdef void table_free(Table *table) noexcept nogil:
     release(table.sessions, table.reserved)
     release(table.buckets, table.bucket_bytes)
     release(table.old, (table.old_mask + 1) * sizeof(Bucket))
-    release(table.leaving, table.leaving_bytes)
     release(table.prepared, table.bucket_bytes * 2)
     release(table.due, table.due_reserved)
     release(table.places, table.places_reserved)
     table.due = NULL
     table.places = NULL
-    table.leaving = NULL
     table.sessions = NULL
     table.buckets = NULL
     table.old = NULL
@@ -195,27 +193,14 @@ cdef void move_bucket(Table *table) noexcept nogil:
     ask_for_keys(table, table.moved + 2)
     table.moved += 1
     if table.moved > table.old_mask:
-        give_back(table, table.leaving_bytes)       # nothing is left of the one before
-        table.leaving = table.old
-        table.leaving_bytes = (table.old_mask + 1) * sizeof(Bucket)
+        release(table.old, (table.old_mask + 1) * sizeof(Bucket))
         table.old = NULL
-
-
-cdef void give_back(Table *table, uint64_t size) noexcept nogil:
-    # So much of the memory that is leaving: the system takes its time for every page.
-    if size > table.leaving_bytes:
-        size = table.leaving_bytes
-    release(table.leaving, size)
-    table.leaving_bytes -= size
-    table.leaving = <char *>table.leaving + size if table.leaving_bytes else NULL
 
 
 cdef void make_index_room(Table *table) noexcept nogil:
     # What each new session does for the growth of the index.  Of N buckets, moving begins at 5 N keys and takes N
     # sessions; the new 2 N buckets begin to fill up at 9 N keys.
     cdef uint64_t keys = <uint64_t>(table.count + 1) * 2
-    if unlikely(table.leaving != NULL):
-        give_back(table, HUGE_PAGE)
     if unlikely(table.old != NULL):
         move_bucket(table)
     elif unlikely(keys * 2 > (table.mask + 1) * 9):

@@ -79,8 +79,6 @@ cdef int copy_table(Table *to, const Table *source, Spare *buckets, Spare *sessi
     to.sessions = NULL
     to.buckets = NULL
     to.old = NULL
-    to.leaving = NULL
-    to.leaving_bytes = 0
     to.prepared = NULL
     to.due = NULL
     to.places = NULL
