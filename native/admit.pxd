@@ -17,7 +17,7 @@ from native.limits cimport count_created, count_holder, not_half_open, note_exha
 from native.mapping cimport draws_port, external_of, hold_mapping
 from native.nat cimport NatRule, place_in_pool
 from native.packet cimport (
-    ACK, FIN, K_ICMP_OTHER, K_ICMP_QUERY, K_ICMP_REPLY, K_TCP, K_UDP, PARSED, RST, SYN,
+    ACK, FIN, K_ICMP_OTHER, K_ICMP_QUERY, K_ICMP_REPLY, K_TCP, K_UDP, NOT_ASKED, PARSED, RST, SYN,
     Key, Packet, key_dport, key_family, key_proto, key_sport, set_ports,
 )
 from native.pool cimport next_address
@@ -218,6 +218,7 @@ cdef inline bint still_admitted(State *state, const ProgramData *program, uint32
     first.kind = session.kind
     first.ttl = 64
     first.unsegmented = True
+    first.asked = NOT_ASKED
     first.span = 0
     first.ip_len = 0
     first.tcp_flags = SYN

@@ -10,6 +10,7 @@ from libc.string cimport memcpy, memset
 from native.capture cimport CaptureReader
 from native.account cimport expire, watch_fragments
 from native.addresses cimport addresses_free
+from native.ahead cimport ask_ahead
 from native.answer cimport ANSWER_ROOM, FRAME_MAX
 from native.cut cimport is_cuttable, next_piece
 from native.engine cimport BURST, Result, State, Work
@@ -234,6 +235,7 @@ cdef class Engine:
             count += 1
         for i in range(count):
             prefetch_session(&self.state.table, &self.packets[i])
+        ask_ahead(&self.state, program, self.packets, count)
         for i in range(count):
             self._pass_through(&self.packets[i], self.lengths[i], self.in_ports[i], False, &result)
             done.append((result.verdict, result.reason, self._output(&result) if outputs else None))
@@ -406,6 +408,7 @@ cdef class Engine:
         packets[0] += count
         for i in range(count):
             prefetch_session(&self.state.table, &self.packets[i])
+        ask_ahead(&self.state, program, self.packets, count)
         for i in range(count):
             if self.times[i] > self.state.now:
                 self.state.now = self.times[i]

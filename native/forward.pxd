@@ -5,6 +5,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from native.account cimport clear_up, expire, is_behind
+from native.ahead cimport ask_ahead
 from native.answer cimport ANSWER_ROOM
 from native.cut cimport next_piece
 from native.engine cimport Result, Work
@@ -305,6 +306,7 @@ cdef inline void serve_wave(Work *work, IoPort *port, uint32_t first, uint32_t e
     for i in range(first, end):
         if likely(work.packets[i].error == PARSED):
             prefetch_session(&work.state.table, &work.packets[i])
+    ask_ahead(work.state, work.program, work.packets + first, end - first)
     for i in range(first, end):
         if unlikely(work.arrivals[i].length == 0):
             continue

@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
+from native.ahead cimport ask_ahead
 from native.engine cimport ARENA, BURST, Engine, Result, State
 from native.entry cimport set_and_parse
 from native.machine cimport ticks
@@ -61,6 +62,7 @@ cdef inline uint32_t run_burst(Engine engine, const ProgramData *program) noexce
             prefetch_bucket(&state.table, &packets[i])
         for i in range(first, first + WAVE):
             prefetch_session(&state.table, &packets[i])
+        ask_ahead(state, program, packets + first, WAVE)
         for i in range(first, first + WAVE):
             pipeline(state, program, &packets[i], in_ports[i], False, answers, &result, NULL)
             refused += unlikely(result.verdict != V_ALLOW) and result.verdict != V_HELD

@@ -11,7 +11,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from native.packet cimport ACK, FIN, K_TCP, ROLE_ANSWERS, ROLE_ASKS, RST, SYN, Key, Packet
+from native.packet cimport ACK, FIN, K_TCP, NOT_ASKED, ROLE_ANSWERS, ROLE_ASKS, RST, SYN, Key, Packet
 from native.wire cimport likely, prefetch, unlikely
 
 cdef enum:
@@ -222,6 +222,7 @@ cdef inline void set_hash(const Table *table, Packet *packet) noexcept nogil:
     # Of a packet that has another key now.
     packet.hash = hash_key(table, &packet.key)
     packet.guess = NONE
+    packet.asked = NOT_ASKED
 
 
 cdef inline void prefetch_bucket(const Table *table, const Packet *packet) noexcept nogil:
