@@ -28,6 +28,7 @@ COMMANDS = {
     "bench": "edge.cli.bench",
     "check": "edge.cli.check",
     "completion": "edge.cli.completion",
+    "control": "edge.cli.control",
     "diff": "edge.cli.diff",
     "edge": "edge.cli.edge",
     "replay": "edge.cli.replay",

@@ -1,0 +1,82 @@
+"""The server around the services of ``control.v1``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+from google.protobuf import message_factory
+from grpc_status import rpc_status
+
+from control.access.methods import OPEN
+from control.v1 import api_token_pb2, audit_pb2, org_pb2, session_pb2, task_pb2, user_pb2
+from edge.api.host import Host
+
+if TYPE_CHECKING:
+    from control.api.dispatch import Dispatcher
+    from edge.api.tls import TlsFiles
+    from edge.listening import Address
+
+MAX_REQUEST = 1 << 20
+"""Bytes of a request; what is larger is refused before it is read."""
+
+_FILES = (api_token_pb2, audit_pb2, org_pb2, session_pb2, task_pb2, user_pb2)
+SERVICES = tuple(service for file in _FILES for service in file.DESCRIPTOR.services_by_name.values())
+_THREADS = 8
+_LOGIN_THREADS = 2
+"""Logins take long: they have threads of their own, and keep nobody else waiting."""
+
+
+class ControlServer:
+    """gRPC for one dispatcher."""
+
+    def __init__(self, dispatcher: Dispatcher, address: Address, tls: TlsFiles | None = None) -> None:
+        """Raises what :func:`edge.api.host.credentials_for` does."""
+        self._dispatcher = dispatcher
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="control")
+        self._logins = ThreadPoolExecutor(_LOGIN_THREADS, thread_name_prefix="login")
+        self._host = Host(
+            address, tls, [service.full_name for service in SERVICES], self._register, max_request=MAX_REQUEST
+        )
+
+    async def start(self) -> Address:
+        """Listen.  Raises ListenError."""
+        return await self._host.start()
+
+    async def stop(self) -> None:
+        """Let calls finish for a while, close."""
+        await self._host.retire()
+        await self._host.stop()
+        for pool in (self._pool, self._logins):
+            await asyncio.to_thread(pool.shutdown)
+
+    def _register(self, server: grpc.aio.Server) -> None:
+        for service in SERVICES:
+            handlers = {
+                method.name: self._handler(f"{service.name}/{method.name}", method) for method in service.methods
+            }
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
+
+    def _handler(self, name: str, method: Any) -> Any:
+        request = message_factory.GetMessageClass(method.input_type)
+        return grpc.unary_unary_rpc_method_handler(
+            self._behaviour(name), request_deserializer=request.FromString, response_serializer=None
+        )
+
+    def _behaviour(self, name: str) -> Callable[[Any, Any], Awaitable[bytes]]:
+        pool = self._logins if name in OPEN else self._pool
+
+        async def behaviour(request: Any, context: Any) -> bytes:
+            shown = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
+            authorization = shown[0] if len(shown) == 1 and isinstance(shown[0], str) else ""
+            loop = asyncio.get_running_loop()
+            answer, status = await loop.run_in_executor(pool, self._dispatcher.call, name, request, authorization)
+            if status is not None:
+                await context.abort_with_status(rpc_status.to_status(status))
+            return answer
+
+        return behaviour

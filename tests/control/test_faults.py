@@ -1,0 +1,112 @@
+"""Kills and full disks: what was acknowledged is there, wholly; what was not is there wholly or not at all."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from control import chain
+from control.store import Store
+from control.surroundings import Surroundings
+from tests.control.writer import change, newest
+
+KILLS = 20
+
+
+@contextmanager
+def writer(root: Path, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "tests.control.writer", *map(str, arguments)]
+    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def line(child: subprocess.Popen[str]) -> str:
+    assert child.stdout is not None
+    return child.stdout.readline().strip()
+
+
+def whole(store: Store) -> int:
+    """How many changes are there; each with its task and its record, and the chain holds."""
+    number = newest(store)
+    with store.read() as state:
+        counts = [
+            state.db.execute(sa.text(f"SELECT count(*) FROM {table}")).scalar()
+            for table in ("objects", "tasks", "audit")
+        ]
+        assert counts == [number] * 3
+        rows = state.db.execute(sa.text("SELECT * FROM audit ORDER BY number")).mappings()
+        heads = chain.verify(chain.exported(dict(row)) for row in rows)
+    assert sum(head.number for head in heads.values()) == number
+    return number
+
+
+def test_a_kill_at_any_moment_loses_nothing_that_was_acknowledged(root: Path, tmp_path: Path) -> None:
+    rng = random.Random(6)
+    acknowledged = 0
+    for _ in range(KILLS):
+        with writer(root, tmp_path) as child:
+            assert line(child) == f"open {acknowledged}"
+            told = [line(child) for _ in range(rng.randrange(8))]
+            time.sleep(rng.random() * 0.02)
+            child.kill()
+            assert child.stdout is not None
+            told += child.stdout.read().splitlines()
+        acknowledged = max([acknowledged, *(int(text.removeprefix("saved ")) for text in told)])
+        with closing(Store(tmp_path, Surroundings())) as store:
+            found = whole(store)
+        # One more may have reached the disk without its writer having lived to say so.
+        assert acknowledged <= found <= acknowledged + 1
+        acknowledged = found
+    assert acknowledged > KILLS
+
+
+def test_a_full_disk_is_told_changes_nothing_and_passes(root: Path, tmp_path: Path) -> None:
+    with writer(root, tmp_path, "--limit", 600_000) as child:
+        assert line(child) == "open 0"
+        saved = 0
+        while (text := line(child)).startswith("saved "):
+            saved = int(text.removeprefix("saved "))
+        assert text.startswith(f"full {saved + 1} {tmp_path}/control.sqlite3: ")
+        assert saved > 3
+        assert child.stdin is not None
+        child.stdin.write("there is room again\n")
+        child.stdin.flush()
+        assert [line(child), line(child)] == [f"saved {saved + 1}", f"saved {saved + 2}"]
+    with closing(Store(tmp_path, Surroundings())) as store:
+        assert whole(store) >= saved + 2
+
+
+def test_what_a_full_disk_refused_does_not_come_back(root: Path, tmp_path: Path) -> None:
+    with writer(root, tmp_path, "--limit", 600_000) as child:
+        while not (text := line(child)).startswith("full "):
+            assert text
+    with closing(Store(tmp_path, Surroundings())) as store:
+        assert whole(store) == int(text.split()[1]) - 1
+
+
+def test_a_first_start_that_was_cut_off_begins_again(tmp_path: Path) -> None:
+    """The file of the first login is there, the database does not know of it."""
+    from tests.control.world import world_at
+
+    with closing(Store(tmp_path / "data", Surroundings())):
+        (tmp_path / "data" / "first-login").write_text("of an earlier try\n")
+    with world_at(tmp_path / "data") as world:
+        assert world.administrator()
+
+
+def test_writers_take_turns(tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with closing(Store(tmp_path, Surroundings())) as store, ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: change(store, number), range(1, 41)))
+        assert whole(store) == 40
