@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from control.access import tokens
 from control.access.roles import ROLES, Permission
 from control.errors import UnauthenticatedError
-from control.objects import Role, User
+from control.objects import Role
 from control.store import Actor, Reader
 from control.surroundings import SECOND_NS
 
@@ -50,4 +50,4 @@ def caller_of(reader: Reader, token: str) -> Caller:
         raise unknown
     if not created - CLOCK_TOLERANCE_NS <= reader.now_ns < expires:
         raise unknown
-    return Caller(Actor(user.path, user.uid), user.org, user.value(User).role, hashed_session)
+    return Caller(Actor(user.path, user.uid), user.org, Role(user.body["role"]), hashed_session)

@@ -12,7 +12,7 @@ import grpc.aio
 from google.protobuf import message_factory
 from grpc_status import rpc_status
 
-from control.access.methods import OPEN
+from control.access.methods import METHODS, OPEN
 from control.v1 import api_token_pb2, audit_pb2, org_pb2, session_pb2, task_pb2, user_pb2
 from edge.api.host import Host
 
@@ -26,9 +26,10 @@ MAX_REQUEST = 1 << 20
 
 _FILES = (api_token_pb2, audit_pb2, org_pb2, session_pb2, task_pb2, user_pb2)
 SERVICES = tuple(service for file in _FILES for service in file.DESCRIPTOR.services_by_name.values())
-_THREADS = 8
-_LOGIN_THREADS = 2
-"""Logins take long: they have threads of their own, and keep nobody else waiting."""
+# Logins take long, and writes wait for the disk and one another: neither keeps reads waiting.
+_READERS = 3
+_WRITERS = 2
+_LOGINS = 2
 
 
 class ControlServer:
@@ -37,8 +38,9 @@ class ControlServer:
     def __init__(self, dispatcher: Dispatcher, address: Address, tls: TlsFiles | None = None) -> None:
         """Raises what :func:`edge.api.host.credentials_for` does."""
         self._dispatcher = dispatcher
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="control")
-        self._logins = ThreadPoolExecutor(_LOGIN_THREADS, thread_name_prefix="login")
+        self._reads = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
+        self._writes = ThreadPoolExecutor(_WRITERS, thread_name_prefix="write")
+        self._logins = ThreadPoolExecutor(_LOGINS, thread_name_prefix="login")
         self._host = Host(
             address, tls, [service.full_name for service in SERVICES], self._register, max_request=MAX_REQUEST
         )
@@ -51,7 +53,7 @@ class ControlServer:
         """Let calls finish for a while, close."""
         await self._host.retire()
         await self._host.stop()
-        for pool in (self._pool, self._logins):
+        for pool in (self._reads, self._writes, self._logins):
             await asyncio.to_thread(pool.shutdown)
 
     def _register(self, server: grpc.aio.Server) -> None:
@@ -67,8 +69,14 @@ class ControlServer:
             self._behaviour(name), request_deserializer=request.FromString, response_serializer=None
         )
 
+    def _pool(self, name: str) -> ThreadPoolExecutor:
+        """Whose threads a method has."""
+        if name in OPEN:
+            return self._logins
+        return self._writes if METHODS[name].writes else self._reads
+
     def _behaviour(self, name: str) -> Callable[[Any, Any], Awaitable[bytes]]:
-        pool = self._logins if name in OPEN else self._pool
+        pool = self._pool(name)
 
         async def behaviour(request: Any, context: Any) -> bytes:
             shown = [value for key, value in context.invocation_metadata() or () if key == "authorization"]

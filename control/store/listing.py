@@ -24,7 +24,7 @@ class Listing:
 
     def page(
         self, db: sa.Connection, scope: Sequence[sa.ColumnElement[bool]], query: ListQuery
-    ) -> tuple[list[sa.Row[Any]], str]:
+    ) -> tuple[list[Any], str]:
         """Rows within ``scope``, and the token for those behind them, '' if there are none."""
         column = self.orders[query.order]
         direction = sa.desc if query.descending else sa.asc

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -13,7 +13,25 @@ from control.store import listing
 from control.store.records import AuditRecord, Credentials, Record, SessionRow, TaskRecord, TokenRecord
 from control.store.schema import API_TOKENS, AUDIT, CREDENTIALS, FACTS, OBJECTS, SESSIONS, TASKS
 
-Part = TypeVar("Part", SessionRow, TokenRecord, Record)
+
+def _columns(table: sa.Table, kind: type[SessionRow | TokenRecord | Record]) -> list[sa.Column[Any]]:
+    """What a row consists of, in its order."""
+    return [table.c[field.name] for field in fields(kind)]
+
+
+# What every call asks, made once: making a query costs more than running it.
+_OBJECT = sa.select(*_columns(OBJECTS, Record)).where(OBJECTS.c.path == sa.bindparam("path"))
+_OWN_SESSION, _OWN_TOKEN = len(fields(SessionRow)), len(fields(TokenRecord))
+_SESSION = (
+    sa.select(*_columns(SESSIONS, SessionRow), *_columns(OBJECTS, Record))
+    .join(OBJECTS, OBJECTS.c.uid == SESSIONS.c.user_uid)
+    .where(SESSIONS.c.token_hash == sa.bindparam("token_hash"))
+)
+_TOKEN = (
+    sa.select(*_columns(API_TOKENS, TokenRecord), *_columns(OBJECTS, Record))
+    .join(OBJECTS, OBJECTS.c.uid == API_TOKENS.c.user_uid)
+    .where(API_TOKENS.c.token_hash == sa.bindparam("token_hash"))
+)
 
 
 class Reader:
@@ -25,8 +43,8 @@ class Reader:
 
     def find(self, path: str) -> Record | None:
         """An object, if it is there."""
-        row = self.db.execute(sa.select(OBJECTS).where(OBJECTS.c.path == path)).first()
-        return Record.of(row) if row else None
+        row = self.db.execute(_OBJECT, {"path": path}).first()
+        return Record(*row) if row else None
 
     def get(self, path: str) -> Record:
         """An object."""
@@ -41,13 +59,13 @@ class Reader:
         if only is not None:
             scope.append(OBJECTS.c.path == only)
         rows, token = listing.ORGS.page(self.db, scope, query)
-        return [Record.of(row) for row in rows], token
+        return [Record(*row) for row in rows], token
 
     def users(self, org: str, query: ListQuery) -> tuple[list[Record], str]:
         """Users of an organization."""
         scope = [OBJECTS.c.kind == "user", OBJECTS.c.parent == self.get(org).path]
         rows, token = listing.USERS.page(self.db, scope, query)
-        return [Record.of(row) for row in rows], token
+        return [Record(*row) for row in rows], token
 
     def count_users(self, org: str, role: str) -> int:
         """How many users of an organization have a role."""
@@ -96,15 +114,13 @@ class Reader:
 
     def session(self, token_hash: str) -> tuple[SessionRow, Record] | None:
         """A session and its user."""
-        joined = sa.select(SESSIONS, OBJECTS).join(OBJECTS, OBJECTS.c.uid == SESSIONS.c.user_uid)
-        row = self.db.execute(joined.where(SESSIONS.c.token_hash == token_hash)).first()
-        return (_part(row, SESSIONS, SessionRow), _part(row, OBJECTS, Record)) if row else None
+        row = self.db.execute(_SESSION, {"token_hash": token_hash}).first()
+        return (SessionRow(*row[:_OWN_SESSION]), Record(*row[_OWN_SESSION:])) if row else None
 
     def by_token(self, token_hash: str) -> tuple[TokenRecord, Record] | None:
         """An API token and its user."""
-        joined = sa.select(API_TOKENS, OBJECTS).join(OBJECTS, OBJECTS.c.uid == API_TOKENS.c.user_uid)
-        row = self.db.execute(joined.where(API_TOKENS.c.token_hash == token_hash)).first()
-        return (_part(row, API_TOKENS, TokenRecord), _part(row, OBJECTS, Record)) if row else None
+        row = self.db.execute(_TOKEN, {"token_hash": token_hash}).first()
+        return (TokenRecord(*row[:_OWN_TOKEN]), Record(*row[_OWN_TOKEN:])) if row else None
 
     def fact(self, name: str) -> str | None:
         """Something that there is one of."""
@@ -117,9 +133,3 @@ class Reader:
 
     def _count(self, table: sa.Table, *conditions: sa.ColumnElement[bool]) -> int:
         return int(self.db.execute(sa.select(sa.func.count()).select_from(table).where(*conditions)).scalar_one())
-
-
-def _part(row: sa.Row[Any], table: sa.Table, kind: type[Part]) -> Part:
-    """What of a joined row comes from a table."""
-    found = row._mapping  # noqa: SLF001 - the public name of a row's mapping
-    return kind(**{field.name: found[table.c[field.name]] for field in fields(kind)})

@@ -7,14 +7,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 from control import chain
+from control.errors import KeyFileError
 from control.store import Store
 from control.surroundings import Surroundings
+from tests.control.world import World, world_at
 from tests.control.writer import change, newest
 
 KILLS = 20
@@ -96,17 +100,35 @@ def test_what_a_full_disk_refused_does_not_come_back(root: Path, tmp_path: Path)
 
 def test_a_first_start_that_was_cut_off_begins_again(tmp_path: Path) -> None:
     """The file of the first login is there, the database does not know of it."""
-    from tests.control.world import world_at
-
     with closing(Store(tmp_path / "data", Surroundings())):
         (tmp_path / "data" / "first-login").write_text("of an earlier try\n")
     with world_at(tmp_path / "data") as world:
         assert world.administrator()
 
 
-def test_writers_take_turns(tmp_path: Path) -> None:
-    from concurrent.futures import ThreadPoolExecutor
+@pytest.mark.parametrize("database", [pytest.param("postgres", marks=pytest.mark.needs("postgres"))], indirect=True)
+def test_replicas_share_a_database_and_a_key_file(tmp_path: Path, either: World) -> None:
+    admin = either.administrator()
+    with pytest.raises(KeyFileError, match="No such file"):
+        World(tmp_path / "second", either.database)
+    (tmp_path / "second" / "keys").touch(0o600)
+    (tmp_path / "second" / "keys").write_text((either.data / "keys").read_text())
+    second = World(tmp_path / "second", either.database, seed=2)
+    replicas = (either, second)
 
+    def create(number: int) -> None:
+        org = {"org": {"accountId": f"US{number}", "displayName": "x"}}
+        replicas[number % 2].call("OrgService/CreateOrg", org, admin)
+
+    with closing(second), ThreadPoolExecutor(6) as pool:
+        list(pool.map(create, range(1, 31)))
+        with second.store.read() as state:
+            rows = state.db.execute(sa.text("SELECT * FROM audit ORDER BY number")).mappings()
+            assert chain.verify(chain.exported(dict(row)) for row in rows)["orgs/system"].number == 33
+        assert len(second.call("OrgService/ListOrgs", {}, admin)["orgs"]) == 31
+
+
+def test_writers_take_turns(tmp_path: Path) -> None:
     with closing(Store(tmp_path, Surroundings())) as store, ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: change(store, number), range(1, 41)))
         assert whole(store) == 40
