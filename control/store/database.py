@@ -117,8 +117,10 @@ class Store:
 
 def _engine(place: URL) -> sa.Engine:
     """Connections for as many threads as serve; what is given to queries is never part of an error or a log."""
+    # A server that was away and is back has forgotten its connections: they are asked before they are used.
+    ask = place.drivername != "sqlite"
     try:
-        return sa.create_engine(place, hide_parameters=True, pool_size=16, max_overflow=0)
+        return sa.create_engine(place, hide_parameters=True, pool_size=16, max_overflow=0, pool_pre_ping=ask)
     except ImportError:
         raise StoreError("PostgreSQL needs the package psycopg: pip install 't1edge[postgres]'") from None
 

@@ -11,13 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
 from control import chain
 from control.errors import KeyFileError
-from control.store import Store
+from control.objects import Org
+from control.store import Actor, Store
 from control.surroundings import Surroundings
+from edge.errors import StoreError
 from tests.control.world import World, world_at
 from tests.control.writer import change, newest
 
@@ -126,6 +129,36 @@ def test_replicas_share_a_database_and_a_key_file(tmp_path: Path, either: World)
             rows = state.db.execute(sa.text("SELECT * FROM audit ORDER BY number")).mappings()
             assert chain.verify(chain.exported(dict(row)) for row in rows)["orgs/system"].number == 33
         assert len(second.call("OrgService/ListOrgs", {}, admin)["orgs"]) == 31
+
+
+@pytest.mark.parametrize("database", [pytest.param("postgres", marks=pytest.mark.needs("postgres"))], indirect=True)
+def test_a_database_that_was_away_is_used_again(either: World) -> None:
+    admin = either.administrator()
+    ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+    with psycopg.connect(either.database, autocommit=True) as db:
+        found = db.execute(f"{ended} AND pid <> pg_backend_pid()").fetchall()
+    assert len(found) > 0
+    either.call("OrgService/CreateOrg", {"org": {"accountId": "US1", "displayName": "x"}}, admin)
+    assert len(either.call("OrgService/ListOrgs", {}, admin)["orgs"]) == 2
+
+
+@pytest.mark.parametrize("database", [pytest.param("postgres", marks=pytest.mark.needs("postgres"))], indirect=True)
+def test_a_database_that_goes_in_mid_write_leaves_nothing(either: World) -> None:
+    admin = either.administrator()
+    with pytest.raises(StoreError) as caught:
+        cut_off(either)
+    assert str(caught.value).endswith("AdminShutdown")
+    assert len(either.call("OrgService/ListOrgs", {}, admin)["orgs"]) == 1
+
+
+def cut_off(world: World) -> None:
+    """A unit whose connection ends before it does."""
+    with world.store.write(Actor("x", "u")) as unit:
+        unit.create("org", "orgs/US1", Org(account_id="US1", display_name="x"))
+        pid = unit.db.execute(sa.text("SELECT pg_backend_pid()")).scalar()
+        with psycopg.connect(world.database, autocommit=True) as db:
+            db.execute("SELECT pg_terminate_backend(%s)", (pid,))
+        unit.find("orgs/US1")
 
 
 def test_writers_take_turns(tmp_path: Path) -> None:
