@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from edge.cli.common import write_example
 from edge.cli.lazy import LazyGroup
 
 COMMANDS = {
@@ -23,10 +22,6 @@ class ControlGroup(LazyGroup):
     """The group; its commands load when they are called."""
 
     commands_by_name = COMMANDS
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
-        """The example of the help text, unwrapped so that it can be copied."""
-        write_example(self, formatter)
 
 
 @click.group("control", cls=ControlGroup, epilog="Example:  t1edge control login --org US1134362 --user maria")

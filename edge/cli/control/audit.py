@@ -9,11 +9,10 @@ import click
 from edge.cli.common import EdgeCommand, ExitCode, json_option, message, plural, write_json, write_result
 from edge.cli.control.common import (
     ControlCommand,
-    collect,
     connect,
     list_options,
     org_option,
-    show_list,
+    run_list,
     to_option,
 )
 from edge.errors import EdgeError
@@ -40,10 +39,14 @@ def command() -> None:
 @json_option
 def list_(org: str, as_json: bool, **options: Any) -> None:
     """List records."""
-    connection = connect(options)
-    with connection.client:
-        found = collect(connection, "AuditService/ListAuditRecords", "records", options, parent=connection.org(org))
-    show_list("records", found, ("number", "recordTime", "actor", "method", "object", "outcome"), as_json=as_json)
+    run_list(
+        options,
+        "AuditService/ListAuditRecords",
+        "records",
+        ("number", "recordTime", "actor", "method", "object", "outcome"),
+        as_json=as_json,
+        org=org,
+    )
 
 
 @command.command("export", cls=ControlCommand, epilog="Example:  t1edge control audit export > audit.jsonl")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edge.cli.common import EdgeCommand, ExitCode, write_json, write_result
+from edge.cli.common import write_json, write_result
 from edge.cli.control import session
+from edge.cli.remote import RemoteCommand
 from edge.cli.tables import print_table
-from edge.errors import EdgeError
 from edge.printable import printable
 
 if TYPE_CHECKING:
@@ -22,20 +22,12 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 DEFAULT_ADDRESS = "127.0.0.1:7441"
 TOKEN_VARIABLE = "T1EDGE_TOKEN"  # noqa: S105 - the name of a variable
-_INVALID = frozenset({"INVALID_ARGUMENT", "INVALID_FILTER", "INVALID_PAGE_TOKEN"})
 
 
-class ControlCommand(EdgeCommand):
+class ControlCommand(RemoteCommand):
     """A command that calls a control plane: 3 when it cannot be reached, 1 when it refuses, 2 for invalid input."""
 
-    def exit_code(self, error: EdgeError) -> ExitCode:
-        """How the command ends because of ``error``."""
-        from edge.api.client import CallError, UnreachableError
-
-        if isinstance(error, UnreachableError):
-            return ExitCode.UNREACHABLE
-        refused = isinstance(error, CallError) and error.code not in _INVALID
-        return ExitCode.DIFFERENT if refused else ExitCode.USAGE
+    invalid = frozenset({"INVALID_ARGUMENT", "INVALID_FILTER", "INVALID_PAGE_TOKEN"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +140,33 @@ def collect(connection: Connection, name: str, field: str, options: dict[str, An
     limit = options.pop("limit")
     request = {"filter": options.pop("filter_text"), "orderBy": options.pop("order_by"), **fields}
     return list(islice(connection.client.pages(name, {**request, "pageSize": min(limit, 1_000)}, field), limit))
+
+
+def run_list(
+    options: dict[str, Any], name: str, field: str, columns: Sequence[str], *, as_json: bool, org: str | None = None
+) -> None:
+    """Call the List method ``name`` and show what it finds in the organization, None: wherever it is."""
+    connection = connect(options)
+    with connection.client:
+        parent = {} if org is None else {"parent": connection.org(org)}
+        found = collect(connection, name, field, options, **parent)
+    show_list(field, found, columns, as_json=as_json)
+
+
+def run_order(
+    options: dict[str, Any],
+    name: str,
+    request: Callable[[Connection], Mapping[str, Any]],
+    *,
+    as_json: bool,
+    secret: str = "",
+) -> None:
+    """Call a method that answers with a task, and show it; ``secret``: see :func:`show_task`."""
+    change = taken_change(options)
+    connection = connect(options)
+    with connection.client as client:
+        answer = client.call(name, {**request(connection), **change})
+    show_task(answer, as_json=as_json, validate_only=change["validateOnly"], secret=secret)
 
 
 def show_list(title: str, items: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:

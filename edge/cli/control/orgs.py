@@ -10,14 +10,12 @@ from edge.cli.common import json_option
 from edge.cli.control.common import (
     ControlCommand,
     change_options,
-    collect,
     connect,
     etag_option,
     list_options,
-    show_list,
+    run_list,
+    run_order,
     show_object,
-    show_task,
-    taken_change,
     to_option,
 )
 
@@ -39,13 +37,12 @@ def command() -> None:
 @json_option
 def create(account: str, display_name: str, as_json: bool, **options: Any) -> None:
     """Make the organization of the cloud account ACCOUNT."""
-    change = taken_change(options)
-    connection = connect(options)
-    with connection.client as client:
-        answer = client.call(
-            "OrgService/CreateOrg", {"org": {"accountId": account, "displayName": display_name}, **change}
-        )
-    show_task(answer, as_json=as_json, validate_only=change["validateOnly"])
+    run_order(
+        options,
+        "OrgService/CreateOrg",
+        lambda _: {"org": {"accountId": account, "displayName": display_name}},
+        as_json=as_json,
+    )
 
 
 @command.command("list", cls=ControlCommand, epilog="Example:  t1edge control orgs list")
@@ -54,10 +51,7 @@ def create(account: str, display_name: str, as_json: bool, **options: Any) -> No
 @json_option
 def list_(as_json: bool, **options: Any) -> None:
     """List the organizations that the caller may see."""
-    connection = connect(options)
-    with connection.client:
-        found = collect(connection, "OrgService/ListOrgs", "orgs", options)
-    show_list("orgs", found, _COLUMNS, as_json=as_json)
+    run_list(options, "OrgService/ListOrgs", "orgs", _COLUMNS, as_json=as_json)
 
 
 @command.command("get", cls=ControlCommand, epilog="Example:  t1edge control orgs get US1134362")
@@ -81,12 +75,12 @@ def get(account: str, as_json: bool, **options: Any) -> None:
 @json_option
 def update(account: str, display_name: str, etag: str, as_json: bool, **options: Any) -> None:
     """Change what is said of one."""
-    change = taken_change(options)
-    connection = connect(options)
-    with connection.client as client:
-        org = {"name": connection.org(account), "displayName": display_name, "etag": etag}
-        answer = client.call("OrgService/UpdateOrg", {"org": org, **change})
-    show_task(answer, as_json=as_json, validate_only=change["validateOnly"])
+    run_order(
+        options,
+        "OrgService/UpdateOrg",
+        lambda connection: {"org": {"name": connection.org(account), "displayName": display_name, "etag": etag}},
+        as_json=as_json,
+    )
 
 
 @command.command("delete", cls=ControlCommand, epilog="Example:  t1edge control orgs delete US1134362")
@@ -97,8 +91,9 @@ def update(account: str, display_name: str, etag: str, as_json: bool, **options:
 @json_option
 def delete(account: str, etag: str, as_json: bool, **options: Any) -> None:
     """Delete one that has nothing left."""
-    change = taken_change(options)
-    connection = connect(options)
-    with connection.client as client:
-        answer = client.call("OrgService/DeleteOrg", {"name": connection.org(account), "etag": etag, **change})
-    show_task(answer, as_json=as_json, validate_only=change["validateOnly"])
+    run_order(
+        options,
+        "OrgService/DeleteOrg",
+        lambda connection: {"name": connection.org(account), "etag": etag},
+        as_json=as_json,
+    )

@@ -9,11 +9,10 @@ import click
 from edge.cli.common import json_option
 from edge.cli.control.common import (
     ControlCommand,
-    collect,
     connect,
     list_options,
     org_option,
-    show_list,
+    run_list,
     show_object,
     to_option,
 )
@@ -31,11 +30,14 @@ def command() -> None:
 @json_option
 def list_(org: str, as_json: bool, **options: Any) -> None:
     """List tasks, the newest first."""
-    connection = connect(options)
-    with connection.client:
-        found = collect(connection, "TaskService/ListTasks", "tasks", options, parent=connection.org(org))
-    columns = ("operation", "object", "status", "initiator", "startTime", "endTime")
-    show_list("tasks", found, columns, as_json=as_json)
+    run_list(
+        options,
+        "TaskService/ListTasks",
+        "tasks",
+        ("operation", "object", "status", "initiator", "startTime", "endTime"),
+        as_json=as_json,
+        org=org,
+    )
 
 
 @command.command("get", cls=ControlCommand, epilog="Example:  t1edge control tasks get orgs/US1134362/tasks/ID")

@@ -10,15 +10,13 @@ from edge.cli.common import json_option
 from edge.cli.control.common import (
     ControlCommand,
     change_options,
-    collect,
     connect,
     etag_option,
     list_options,
     org_option,
-    show_list,
+    run_list,
+    run_order,
     show_object,
-    show_task,
-    taken_change,
     to_option,
 )
 
@@ -55,12 +53,14 @@ def create(
     username: str, email: str, first_name: str, last_name: str, role: str, org: str, as_json: bool, **options: Any
 ) -> None:
     """Add a user; the one-time password of their first login is shown once."""
-    change = taken_change(options)
-    connection = connect(options)
     user = {"username": username, "email": email, "firstName": first_name, "lastName": last_name, "role": _role(role)}
-    with connection.client as client:
-        answer = client.call("UserService/CreateUser", {"parent": connection.org(org), "user": user, **change})
-    show_task(answer, as_json=as_json, validate_only=change["validateOnly"], secret="oneTimePassword")  # noqa: S106
+    run_order(
+        options,
+        "UserService/CreateUser",
+        lambda connection: {"parent": connection.org(org), "user": user},
+        as_json=as_json,
+        secret="oneTimePassword",  # noqa: S106 - the name of a field
+    )
 
 
 @command.command("list", cls=ControlCommand, epilog="Example:  t1edge control users list --filter 'role = ROLE_STAFF'")
@@ -70,10 +70,7 @@ def create(
 @json_option
 def list_(org: str, as_json: bool, **options: Any) -> None:
     """List users."""
-    connection = connect(options)
-    with connection.client:
-        found = collect(connection, "UserService/ListUsers", "users", options, parent=connection.org(org))
-    show_list("users", found, _COLUMNS, as_json=as_json)
+    run_list(options, "UserService/ListUsers", "users", _COLUMNS, as_json=as_json, org=org)
 
 
 @command.command("get", cls=ControlCommand, epilog="Example:  t1edge control users get maria")
@@ -112,16 +109,19 @@ def update(
     **options: Any,
 ) -> None:
     """Change a user: only what is given."""
-    change = taken_change(options)
     given = {"email": email, "firstName": first_name, "lastName": last_name, "role": _role(role) if role else None}
     fields = {key: value for key, value in given.items() if value is not None}
     if not fields:
         raise click.UsageError("nothing to change was given")
-    connection = connect(options)
-    with connection.client as client:
-        user = {"name": f"{connection.org(org)}/users/{username}", "etag": etag, **fields}
-        answer = client.call("UserService/UpdateUser", {"user": user, "updateMask": ",".join(fields), **change})
-    show_task(answer, as_json=as_json, validate_only=change["validateOnly"])
+    run_order(
+        options,
+        "UserService/UpdateUser",
+        lambda connection: {
+            "user": {"name": f"{connection.org(org)}/users/{username}", "etag": etag, **fields},
+            "updateMask": ",".join(fields),
+        },
+        as_json=as_json,
+    )
 
 
 @command.command("delete", cls=ControlCommand, epilog="Example:  t1edge control users delete maria")
@@ -133,12 +133,12 @@ def update(
 @json_option
 def delete(username: str, org: str, etag: str, as_json: bool, **options: Any) -> None:
     """Delete a user with their sessions and API tokens."""
-    change = taken_change(options)
-    connection = connect(options)
-    with connection.client as client:
-        name = f"{connection.org(org)}/users/{username}"
-        answer = client.call("UserService/DeleteUser", {"name": name, "etag": etag, **change})
-    show_task(answer, as_json=as_json, validate_only=change["validateOnly"])
+    run_order(
+        options,
+        "UserService/DeleteUser",
+        lambda connection: {"name": f"{connection.org(org)}/users/{username}", "etag": etag},
+        as_json=as_json,
+    )
 
 
 @command.command("reset", cls=ControlCommand, epilog="Example:  t1edge control users reset maria")
@@ -149,9 +149,10 @@ def delete(username: str, org: str, etag: str, as_json: bool, **options: Any) ->
 @json_option
 def reset(username: str, org: str, as_json: bool, **options: Any) -> None:
     """Give a user a one-time password again: no second factor, no sessions, no API tokens."""
-    change = taken_change(options)
-    connection = connect(options)
-    with connection.client as client:
-        name = f"{connection.org(org)}/users/{username}"
-        answer = client.call("UserService/ResetUserCredentials", {"name": name, **change})
-    show_task(answer, as_json=as_json, validate_only=change["validateOnly"], secret="oneTimePassword")  # noqa: S106
+    run_order(
+        options,
+        "UserService/ResetUserCredentials",
+        lambda connection: {"name": f"{connection.org(org)}/users/{username}"},
+        as_json=as_json,
+        secret="oneTimePassword",  # noqa: S106 - the name of a field
+    )
