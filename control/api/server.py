@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 from google.protobuf import message_factory
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from control.access.methods import METHODS, OPEN
+from control.api.errors import status_of
 from control.v1 import api_token_pb2, audit_pb2, org_pb2, session_pb2, task_pb2, user_pb2
 from edge.api.host import Host
+from edge.errors import ArgumentError
 
 if TYPE_CHECKING:
     from control.api.dispatch import Dispatcher
@@ -65,9 +68,15 @@ class ControlServer:
 
     def _handler(self, name: str, method: Any) -> Any:
         request = message_factory.GetMessageClass(method.input_type)
-        return grpc.unary_unary_rpc_method_handler(
-            self._behaviour(name), request_deserializer=request.FromString, response_serializer=None
-        )
+        # Bytes in, bytes out: what is no message has an answer of ours, too.
+        return grpc.unary_unary_rpc_method_handler(self._behaviour(name, request))
+
+    def _call(self, name: str, message: Any, data: bytes, authorization: str) -> tuple[bytes, Any]:
+        try:
+            request = message.FromString(data)
+        except DecodeError:
+            return b"", status_of(ArgumentError("the request is no message of the method's type"))
+        return self._dispatcher.call(name, request, authorization)
 
     def _pool(self, name: str) -> ThreadPoolExecutor:
         """Whose threads a method has."""
@@ -75,14 +84,14 @@ class ControlServer:
             return self._logins
         return self._writes if METHODS[name].writes else self._reads
 
-    def _behaviour(self, name: str) -> Callable[[Any, Any], Awaitable[bytes]]:
+    def _behaviour(self, name: str, message: Any) -> Callable[[bytes, Any], Awaitable[bytes]]:
         pool = self._pool(name)
 
-        async def behaviour(request: Any, context: Any) -> bytes:
+        async def behaviour(data: bytes, context: Any) -> bytes:
             shown = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
             authorization = shown[0] if len(shown) == 1 and isinstance(shown[0], str) else ""
             loop = asyncio.get_running_loop()
-            answer, status = await loop.run_in_executor(pool, self._dispatcher.call, name, request, authorization)
+            answer, status = await loop.run_in_executor(pool, self._call, name, message, data, authorization)
             if status is not None:
                 await context.abort_with_status(rpc_status.to_status(status))
             return answer

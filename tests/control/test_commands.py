@@ -13,11 +13,15 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from click.testing import CliRunner, Result
+from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_status import rpc_status
 
 from control.access.totp import code_at
 from edge.cli.main import cli
@@ -111,6 +115,23 @@ def first_login(served: Served, org: str, user: str, one_time: str) -> bytes:
     return seed
 
 
+def bad_calls(channel: grpc.Channel) -> None:
+    """What no client of ours sends."""
+    call = channel.unary_unary("/control.v1.OrgService/ListOrgs")
+    twice = (("authorization", "Bearer x"), ("authorization", "Bearer y"))
+    for data, metadata, code in ((b"\xff", (), "INVALID_ARGUMENT"), (b"", twice, "UNAUTHENTICATED")):
+        with pytest.raises(grpc.RpcError) as caught:
+            call(data, metadata=metadata, timeout=10)
+        status: Any = rpc_status.from_call(caught.value)
+        info = error_details_pb2.ErrorInfo()
+        assert status.details[0].Unpack(info)
+        assert info.reason == code
+    (answer,) = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(  # type: ignore[no-untyped-call]
+        iter([reflection_pb2.ServerReflectionRequest(list_services="")]), timeout=10
+    )
+    assert "control.v1.UserService" in [service.name for service in answer.list_services_response.service]
+
+
 def test_the_whole_story(home: Path) -> None:
     with serving(home, "--metrics", "127.0.0.1:0") as served:
         one_time = (home / "data" / "first-login").read_text().strip()
@@ -159,6 +180,7 @@ def test_the_whole_story(home: Path) -> None:
         assert 't1edge_control_requests_total{code="OK",method="UserService/CreateUser"}' in page
         assert 't1edge_control_objects{kind="user"} 2.0' in page
         with grpc.insecure_channel(served.address) as channel:
+            bad_calls(channel)
             health = health_pb2_grpc.HealthStub(channel)
             for service in ("", "control.v1.UserService"):
                 request = health_pb2.HealthCheckRequest(service=service)
