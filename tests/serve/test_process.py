@@ -14,7 +14,7 @@ import grpc
 import pytest
 
 from edge.api.client import Conditions, UnreachableError
-from edge.api.server import _try_all
+from edge.api.host import _try_all
 from edge.v1 import edge_service_pb2 as pb
 from edge.verdicts import Reason
 from tests.serve.process import COMMAND, Service, Wire
