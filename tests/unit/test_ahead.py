@@ -13,6 +13,8 @@ from edge.packets import build_frame, parse_packet
 from edge.runtime import Edge
 from tests.support import edge_config, nat, network, rule, uplink
 
+NOT_ASKED = 0xFFFFFFFE
+
 
 def frame(text: str) -> bytes:
     return build_frame(parse_packet(text))
@@ -52,6 +54,34 @@ def draw_frame(rng: random.Random) -> tuple[str, bytes]:
     flags = " S" if kind == "tcp" else ""
     ports = rng.randrange(5000, 5040), rng.randrange(998, 1064)
     return port, frame(f"{kind} {source}.{rng.randrange(8)}:{ports[0]} > {target}:{ports[1]}{flags}")
+
+
+def test_first_packets_from_networks_are_asked_for() -> None:
+    config = edge_config(
+        uplinks=[uplink("INTERNET", "203.0.113.1/24 203.0.113.10-203.0.113.11")],
+        networks=[network("LAN", "10.20.0.1/24", "2001:db8:20::1/64")],
+        firewall=[
+            rule("a", services="udp/1-2"),
+            rule("b", services="udp/3-4", direction="OUT"),
+            rule("c", direction="IN"),
+        ],
+    )
+    edge = Edge(config)
+    wave = [("LAN", frame(f"udp 10.20.0.{number}:5 > 198.51.100.1:{number % 6}")) for number in range(2, 8)]
+    wave += [
+        ("LAN", frame("udp [2001:db8:20::5]:5 > [2001:db8:9::1]:3")),
+        ("LAN", frame("icmp 10.20.0.9 > 198.51.100.1 echo-request id=1")),
+        ("INTERNET", frame("udp 198.51.100.1:9 > 203.0.113.10:1")),
+    ]
+    engine = edge._engine
+    numbers = [(edge.port_number(port), octets) for port, octets in wave]
+    # Port 2 is rule 0, 3 and 4 are rule 1, which 0, 1 and 5 are not: the default rule is the last.
+    assert engine.asked_ahead(numbers) == [0, 1, 1, 3, 3, 0, 1, NOT_ASKED, NOT_ASKED]
+    assert engine.asked_ahead(numbers[:3]) == [NOT_ASKED] * 3  # so few ask as they come
+    edge.process_batch(wave, 1, outputs=False)
+    assert engine.asked_ahead(numbers)[:3] == [NOT_ASKED] * 3  # they have sessions
+    with pytest.raises(ValueError, match="at the most"):
+        engine.asked_ahead(numbers * 4)
 
 
 @pytest.mark.parametrize("directions", [False, True])
