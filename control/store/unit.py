@@ -177,7 +177,8 @@ class WriteUnit(Reader):
 
     def attempts(self, key: str) -> tuple[int, int]:
         """How many logins have failed since the last that did not, and when the last of them began."""
-        found = self.db.execute(sa.select(ATTEMPTS).where(ATTEMPTS.c.key == key)).first()
+        live = (ATTEMPTS.c.key == key, ATTEMPTS.c.last_ns >= self.now_ns - ATTEMPTS_KEPT_NS)
+        found = self.db.execute(sa.select(ATTEMPTS).where(*live)).first()
         return (found.failures, found.last_ns) if found else (0, 0)
 
     def set_attempts(self, key: str, failures: int) -> None:
