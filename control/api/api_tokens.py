@@ -17,6 +17,7 @@ def create_api_token(request: pb.CreateApiTokenRequest, call: WriteCall) -> pb.C
     if request.parent != actor.path:
         raise PermissionDeniedError("an API token is made by its user")
     value = convert.api_token(request.api_token, call.unit.now_ns)
+    call.unit.forget_ended_tokens(actor.uid)
     if call.unit.count_tokens(actor.uid) >= MAX_TOKENS:
         raise LimitReachedError(f"a user may have {MAX_TOKENS} API tokens")
     surroundings = call.unit.surroundings

@@ -10,6 +10,7 @@ import pytest
 from control.access.totp import code_at
 from control.filters import read_query
 from control.store.listing import USERS
+from edge.errors import StoreError
 from tests.control.world import PASSWORD, RefusedError, World, seed_of, user, world_at
 
 
@@ -230,6 +231,19 @@ def test_an_enrolment_is_not_cut_off_by_a_start(world: World) -> None:
     world.open()
     code = code_at(seed_of(enrolment["uri"]), int(world.now_s) // 30)
     assert "session" in world.call("SessionService/ConfirmSecondFactor", {"token": enrolment["token"], "code": code})
+
+
+def test_what_is_wrong_with_the_store_is_for_the_log(
+    world: World, admin: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails() -> None:
+        raise StoreError("/var/lib/geheim: disk I/O error")
+
+    monkeypatch.setattr(world.store, "read", fails)
+    refused = refusal(world, "OrgService/ListOrgs", {}, admin)
+    assert (refused.code, refused.reason) == ("RESOURCE_EXHAUSTED", "STORAGE_FAILED")
+    assert b"geheim" not in refused.raw
+    assert "/var/lib/geheim: disk I/O error" in caplog.text
 
 
 def test_a_trial_changes_nothing_and_hands_nothing_out(world: World, admin: str) -> None:
