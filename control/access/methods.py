@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from control.access.roles import Permission
+from control.kinds import KINDS
+from control.kinds.kind import WRITES
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,11 @@ METHODS = MappingProxyType(
         "TaskService/ListTasks": Rule(Permission.TASKS_READ),
         "AuditService/ListAuditRecords": Rule(Permission.AUDIT_READ),
         "SessionService/Logout": Rule(None, writes=True),
+        **{
+            kind.method(verb): Rule(kind.permission(verb), writes=verb in WRITES)
+            for kind in KINDS
+            for verb in kind.methods
+        },
     }
 )
 """Method -> its rule."""

@@ -15,6 +15,7 @@ _log = logging.getLogger(__name__)
 
 CODES = MappingProxyType(
     {
+        "BUSY_ENTITY": code_pb2.ABORTED,
         "ETAG_MISMATCH": code_pb2.ABORTED,
         "INVALID_ARGUMENT": code_pb2.INVALID_ARGUMENT,
         "INVALID_CREDENTIALS": code_pb2.UNAUTHENTICATED,

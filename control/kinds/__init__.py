@@ -1,0 +1,21 @@
+"""The kinds of objects that organizations and the provider have, one file a subject.
+
+:mod:`~control.kinds.kind` says what a kind is, :mod:`~control.kinds.changes` makes, changes and deletes its objects.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from control.kinds.kind import Change, Kind
+from control.kinds.regions import PROVIDER_NETWORK, REGION
+
+KINDS: tuple[Kind, ...] = (
+    REGION,
+    PROVIDER_NETWORK,
+)
+"""All of them."""
+
+BY_NAME = MappingProxyType({kind.name: kind for kind in KINDS})
+
+__all__ = ["BY_NAME", "KINDS", "Change", "Kind"]
