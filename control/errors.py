@@ -53,6 +53,12 @@ class BusyEntityError(ControlError):
         super().__init__(f"the edge is busy with {operation!r}, {task}: try again when that is done")
 
 
+class NoAddressLeftError(ControlError):
+    """An order of public addresses, of which the provider has no more."""
+
+    reason = "NO_ADDRESS_LEFT"
+
+
 class LimitReachedError(ControlError):
     """As many as there may be."""
 

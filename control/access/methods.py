@@ -46,6 +46,11 @@ METHODS = MappingProxyType(
         "TaskService/GetTask": Rule(Permission.TASKS_READ),
         "TaskService/ListTasks": Rule(Permission.TASKS_READ),
         "AuditService/ListAuditRecords": Rule(Permission.AUDIT_READ),
+        "OrderService/OrderVdc": Rule(Permission.SUBSCRIPTIONS, writes=True),
+        "OrderService/AddEdgeGateway": Rule(Permission.SERVICES_ORDER, writes=True),
+        "OrderService/AddPublicIpAddress": Rule(Permission.SERVICES_ORDER, writes=True),
+        "OrderService/ReleasePublicIpAddress": Rule(Permission.SERVICES_ORDER, writes=True),
+        "EdgeGatewayService/ListIpAllocations": Rule(Permission.RESOURCES_READ),
         "SessionService/Logout": Rule(None, writes=True),
         **{
             kind.method(verb): Rule(kind.permission(verb), writes=verb in WRITES)

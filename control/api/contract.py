@@ -7,9 +7,33 @@ from typing import Any
 
 from google.protobuf import message_factory
 
-from control.v1 import api_token_pb2, audit_pb2, org_pb2, region_pb2, session_pb2, task_pb2, user_pb2
+from control.v1 import (
+    api_token_pb2,
+    audit_pb2,
+    edge_pb2,
+    network_pb2,
+    order_pb2,
+    org_pb2,
+    region_pb2,
+    session_pb2,
+    task_pb2,
+    user_pb2,
+    vdc_pb2,
+)
 
-_FILES = (api_token_pb2, audit_pb2, org_pb2, region_pb2, session_pb2, task_pb2, user_pb2)
+_FILES = (
+    api_token_pb2,
+    audit_pb2,
+    edge_pb2,
+    network_pb2,
+    order_pb2,
+    org_pb2,
+    region_pb2,
+    session_pb2,
+    task_pb2,
+    user_pb2,
+    vdc_pb2,
+)
 
 SERVICES = tuple(service for file in _FILES for service in file.DESCRIPTOR.services_by_name.values())
 

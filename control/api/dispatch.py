@@ -19,7 +19,7 @@ from control.access.methods import METHODS, OPEN, Rule
 from control.access.passwords import Passwords
 from control.access.roles import Permission
 from control.access.vault import Vault
-from control.api import api_tokens, errors, kinds, orgs, sessions, trail, users
+from control.api import api_tokens, errors, kinds, orders, orgs, sessions, trail, users
 from control.api.context import OpenCall, ReadCall, WriteCall
 from control.api.method import Method
 from control.api.refusals import Refusals
@@ -69,6 +69,7 @@ HANDLERS: Mapping[str, Method] = {
     "SessionService/ConfirmSecondFactor": Method(sessions.confirm_second_factor),
     "SessionService/Logout": Method(sessions.logout),
     **kinds.HANDLERS,
+    **orders.HANDLERS,
 }
 
 

@@ -64,6 +64,7 @@ class Changes:
         return record
 
     def _changed(self, kind: Kind, record: Record) -> None:
+        kind.saved(self.unit, record)
         self.unit.places[record.path] = kind.name
         self._touch(kind, record)
 

@@ -67,6 +67,10 @@ def _no_rules(_: Change) -> None:
     pass
 
 
+def _no_more(_: WriteUnit, __: Record) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """``name`` is in the store, in request fields and metrics; ``form`` its objects' names; ``service``, ``noun`` and
@@ -92,6 +96,8 @@ class Kind:
     rules: Callable[[Change], None] = _no_rules
     """What only the store can tell.  Raises ArgumentError (:meth:`Change.wrong`) or a ControlError.  What the value
     refers to is there."""
+    saved: Callable[[WriteUnit, Record], None] = _no_more
+    """What the store keeps of an object besides, after it has been made or changed."""
     touches: Callable[[Reader, Record], Iterable[str]] = own_edge
     """The edges whose document an object is part of, asked before and after each change."""
     state: Callable[[Reader, Record], Mapping[str, Any]] = _no_state

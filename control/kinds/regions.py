@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
 from control.access.roles import Permission
-from control.kinds.kind import Kind
-from control.objects.region import ProviderNetwork, Region
+from control.errors import ObjectInUseError
+from control.kinds.kind import Change, Kind
+from control.objects.region import ProviderNetwork, Region, WanAccess
+
+
+def _rules(change: Change) -> None:
+    value: ProviderNetwork | None = change.value
+    if value is None:
+        return
+    offered = set(value.addresses())
+    lost = [
+        (edge, f"public_addresses: {IPv4Address(number)}")
+        for number, edge in sorted(change.unit.addresses_taken(change.path).items())
+        if IPv4Address(number) not in offered
+    ]
+    if lost:
+        raise ObjectInUseError(change.path, lost)
+    if value.wan_access is not WanAccess.INTERNET:
+        return  # customers' own networks may have the same addresses
+    for other in change.unit.every("provider_network"):
+        if other.path != change.path and other.body["wan_access"] == value.wan_access:
+            common = offered.intersection(other.value(ProviderNetwork).addresses())
+            if common:
+                raise change.wrong("pools", f"expected no address of {other.path}, which has {min(common)}")
+
 
 REGION = Kind(
     name="region",
@@ -28,5 +53,8 @@ PROVIDER_NETWORK = Kind(
     model=ProviderNetwork,
     read=Permission.PROVIDER_WRITE,
     write=Permission.PROVIDER_WRITE,
+    rules=_rules,
+    # Edges have it in their documents by its name.
+    fixed=frozenset({"display_name", "wan_access", "gateway_cidr"}),
     filters=("wan_access",),
 )

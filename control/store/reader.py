@@ -27,6 +27,7 @@ from control.store.schema import (
     EDGE_STATES,
     FACTS,
     OBJECTS,
+    PUBLIC_ADDRESSES,
     REFS,
     SESSIONS,
     TASK_WAITS,
@@ -101,6 +102,18 @@ class Reader:
         """Every object of a kind that lies in ``parent``, in their own order, and by name where they have none."""
         found = _OBJECTS.where(OBJECTS.c.kind == kind, OBJECTS.c.parent == parent)
         return [Record(*row) for row in self.db.execute(found.order_by(OBJECTS.c.position, OBJECTS.c.path))]
+
+    def every(self, kind: str) -> list[Record]:
+        """Every object of a kind, by name."""
+        found = _OBJECTS.where(OBJECTS.c.kind == kind).order_by(OBJECTS.c.path)
+        return [Record(*row) for row in self.db.execute(found)]
+
+    def addresses_taken(self, network: str, *, but: str = "") -> dict[int, str]:
+        """The addresses of a provider network that edges have, as numbers, each with its edge; one edge's are left
+        out."""
+        own = (PUBLIC_ADDRESSES.c.network == network, PUBLIC_ADDRESSES.c.edge != but)
+        found = sa.select(PUBLIC_ADDRESSES.c.address, PUBLIC_ADDRESSES.c.edge).where(*own)
+        return {row[0]: row[1] for row in self.db.execute(found)}
 
     def named(self, kind: str, parent: str, name: str) -> Record | None:
         """The object of a kind in ``parent`` that has a name which no other there can have."""

@@ -130,6 +130,16 @@ EDGE_STATES = sa.Table(
     _number("updated_ns"),
 )
 
+# Which edge has which address of a provider's network: no two the same.
+PUBLIC_ADDRESSES = sa.Table(
+    "public_addresses",
+    METADATA,
+    sa.Column("network", TEXT, sa.ForeignKey("objects.path"), primary_key=True),
+    _number("address", primary_key=True),
+    sa.Column("edge", TEXT, sa.ForeignKey("objects.path", ondelete="CASCADE"), nullable=False),
+    sa.Index("public_addresses_edge", "edge"),
+)
+
 # What a task waits for: that an edge has at least this of its states.
 TASK_WAITS = sa.Table(
     "task_waits",

@@ -35,6 +35,7 @@ from control.store.schema import (
     EDGE_STATES,
     FACTS,
     OBJECTS,
+    PUBLIC_ADDRESSES,
     REFS,
     REQUESTS,
     SESSIONS,
@@ -227,6 +228,12 @@ class WriteUnit(Reader):
         left = sa.select(TASK_WAITS.c.task).where(TASK_WAITS.c.task.in_(waiting))
         ended = (TASKS.c.path.in_(waiting), TASKS.c.path.not_in(left), TASKS.c.status == RUNNING)
         self.db.execute(sa.update(TASKS).where(*ended).values(status=SUCCESS, end_ns=self.now_ns))
+
+    def take_addresses(self, network: str, edge: str, numbers: Iterable[int]) -> None:
+        """The addresses of a provider network that an edge has from now on; no two edges have the same."""
+        self.db.execute(sa.delete(PUBLIC_ADDRESSES).where(PUBLIC_ADDRESSES.c.edge == edge))
+        rows = [{"network": network, "address": number, "edge": edge} for number in numbers]
+        self.db.execute(sa.insert(PUBLIC_ADDRESSES), rows)
 
     # ------------------------------------------------------------------ what is told of it
 

@@ -1,6 +1,7 @@
 """An object of each kind, what may be changed of it, and who may: written out, the code's own tables are not asked.
 
-``{org}`` in a sample stands for the organization that it is made in.  Every sample has the id ``one``.
+``{org}`` in a sample stands for the organization that it is made in, ``{vdc}`` for its data center, ``{number}`` for
+the last figure of its account.  Every sample but the data center has the id ``one``.
 """
 
 from __future__ import annotations
@@ -8,8 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from google.protobuf import json_format
+
+from control.api import messages
+from control.api.contract import ANSWERS
 from control.kinds import BY_NAME, Kind
 from control.kinds.changes import Changes
+from control.kinds.kind import CREATE
 from control.objects import Role
 from control.objects.values import checked
 from control.store import Record
@@ -44,7 +50,7 @@ class Sample:
         return named(self.of.parent, org)
 
     def name(self, org: str) -> str:
-        return named(self.of.form, org)
+        return vdc_of(org) if self.kind == "vdc" else named(self.of.form, org)
 
     def allowed(self, verb: str) -> frozenset[Role]:
         if verb == "Delete" and self.remove is not None:
@@ -55,16 +61,31 @@ class Sample:
         """A request for each of its methods."""
         kind, only = self.of, {"validate_only": True}
         parent = {"parent": self.parent(org)} if kind.parent else {}
-        second = filled({**self.fields, **self.other}, org)
-        change = {"name": self.name(org), **filled(self.change, org)}
+        makes = CREATE in kind.methods
+        second = as_json(kind, filled({**self.fields, **self.other}, org)) if makes else {}
+        change = as_json(kind, {"name": self.name(org), **filled(self.change, org)})
         found = {
             "Create": {**parent, self.kind: second, f"{self.kind}_id": "other", **only},
             "Get": {"name": self.name(org)},
             "List": parent,
-            "Update": {self.kind: change, "update_mask": ",".join(self.change), **only},
+            "Update": {self.kind: change, "update_mask": ",".join(map(camel, self.change)), **only},
             "Delete": {"name": self.name(org), **only},
         }
         return {kind.method(verb): found[verb] for verb in kind.methods}
+
+
+def as_json(kind: Kind, fields: dict[str, Any]) -> dict[str, Any]:
+    """An object as callers write it."""
+    message = getattr(ANSWERS[kind.method("Get")](), kind.name)
+    messages.fill(message, fields)
+    found: dict[str, Any] = json_format.MessageToDict(message)
+    return found
+
+
+def camel(name: str) -> str:
+    """A field's name in JSON."""
+    first, *rest = name.split("_")
+    return first + "".join(map(str.capitalize, rest))
 
 
 def named(form: str, org: str) -> str:
@@ -78,17 +99,70 @@ def filled(value: Any, org: str) -> Any:
         return {key: filled(each, org) for key, each in value.items()}
     if isinstance(value, list):
         return [filled(each, org) for each in value]
-    return value.replace("{org}", org) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return value.replace("{org}", org).replace("{vdc}", vdc_of(org)).replace("{number}", org[-1])
 
+
+def vdc_of(org: str) -> str:
+    """The data center of the samples of an organization."""
+    return f"{org}/vdcs/one-{org.removeprefix('orgs/')}P1"
+
+
+QUOTA = {"vcpu": 20, "memory_gb": 50, "storage_gb": 200}
 
 SAMPLES = (
-    Sample("region", {"display_name": "Miami"}, {"description": "x"}, EVERYBODY, PROVIDERS),
+    Sample("region", {"display_name": "Sample"}, {"description": "x"}, EVERYBODY, PROVIDERS),
     Sample(
         "provider_network",
-        {"display_name": "Internet", "gateway_cidr": "203.0.113.1/24", "pools": ["203.0.113.10-203.0.113.12"]},
+        {"display_name": "Internet", "gateway_cidr": "198.51.100.1/24", "pools": ["198.51.100.10-198.51.100.39"]},
         {"description": "x"},
         PROVIDERS,
         PROVIDERS,
+        {"display_name": "Other", "gateway_cidr": "192.0.2.1/24", "pools": ["192.0.2.9"]},
+    ),
+    Sample(
+        "vdc",
+        {"region": "regions/one", "plan": "POOL", "subscription": "1", "quota": QUOTA},
+        {"description": "x"},
+        EVERYBODY,
+        BUYERS,
+    ),
+    Sample(
+        "vdc_group",
+        {"display_name": "Both", "region": "regions/one", "vdcs": ["{vdc}"]},
+        {"description": "x"},
+        INSIDE,
+        ENGINEERS,
+    ),
+    Sample(
+        "edge_gateway",
+        {
+            "display_name": "T1",
+            "region": "regions/one",
+            "owner": "{vdc}",
+            "provider_network": "regions/one/providerNetworks/one",
+            "wan_access": "INTERNET",
+            "public_addresses": ["198.51.100.1{number}", "198.51.100.2{number}"],
+        },
+        {"default_action": "REJECT"},
+        INSIDE,
+        ENGINEERS,
+        remove=ORDERERS,
+    ),
+    Sample(
+        "network",
+        {
+            "display_name": "LAN",
+            "owner": "{vdc}",
+            "network_type": "NAT_ROUTED",
+            "edge": "{org}/edges/one",
+            "gateway_cidrs": ["10.20.0.1/24"],
+        },
+        {"static_pools": ["10.20.0.10-10.20.0.20"]},
+        INSIDE,
+        ENGINEERS,
+        {"display_name": "Other", "gateway_cidrs": ["10.21.0.1/24"]},
     ),
 )
 """In an order in which they can be made."""
@@ -112,4 +186,5 @@ def plant_all(world: World, org: str) -> None:
         with world.store.read() as state:
             known = state.find(sample.name(org))
         if known is None:
-            plant(world, sample.kind, sample.parent(org), "one", **filled(sample.fields, org))
+            name = sample.name(org).rpartition("/")[2]
+            plant(world, sample.kind, sample.parent(org), name, **filled(sample.fields, org))

@@ -13,7 +13,7 @@ from control.api import dispatch
 from control.api.refusals import Refusals
 from control.kinds import KINDS
 from control.objects import Role
-from tests.control.samples import SAMPLES, plant_all
+from tests.control.samples import SAMPLES, plant_all, vdc_of
 from tests.control.world import METHODS as CONTRACT
 from tests.control.world import RefusedError, World, user, world_at
 
@@ -22,16 +22,17 @@ OWN, OTHER = "orgs/US1", "orgs/US2"
 
 # May the role call the method in its own organization?  Written out: the code's table is not asked.
 YES = {
-    Role.ADMINISTRATOR: {"GetOrg", "ListOrgs", "GetTask", "ListTasks"},
-    Role.TECHNICAL_ADMINISTRATOR: {"GetOrg", "ListOrgs", "GetTask", "ListTasks"},
-    Role.STAFF: {"GetOrg", "ListOrgs", "GetTask", "ListTasks"},
+    Role.ADMINISTRATOR: {"GetOrg", "ListOrgs", "GetTask", "ListTasks", "OrderVdc"},
+    Role.TECHNICAL_ADMINISTRATOR: {"GetOrg", "ListOrgs", "GetTask", "ListTasks", "ListIpAllocations"},
+    Role.STAFF: {"GetOrg", "ListOrgs", "GetTask", "ListTasks", "ListIpAllocations"},
     Role.ORGANIZATION_ADMINISTRATOR: {
         *("GetOrg", "ListOrgs", "UpdateOrg", "GetTask", "ListTasks", "ListAuditRecords"),
         *("CreateUser", "GetUser", "ListUsers", "UpdateUser", "DeleteUser", "ResetUserCredentials"),
         *("GetApiToken", "ListApiTokens", "DeleteApiToken"),
+        *("AddEdgeGateway", "AddPublicIpAddress", "ReleasePublicIpAddress", "ListIpAllocations"),
     },
 }
-YES[Role.SYSTEM_ADMINISTRATOR] = YES[Role.ORGANIZATION_ADMINISTRATOR] | {"CreateOrg", "DeleteOrg"}
+YES[Role.SYSTEM_ADMINISTRATOR] = YES[Role.ORGANIZATION_ADMINISTRATOR] | {"CreateOrg", "DeleteOrg", "OrderVdc"}
 OWN_TOKENS = {Role.ADMINISTRATOR, Role.TECHNICAL_ADMINISTRATOR, Role.ORGANIZATION_ADMINISTRATOR}
 
 
@@ -57,6 +58,25 @@ def requests(org: str, task: str, token: str) -> dict[str, dict[str, Any]]:
         "TaskService/GetTask": {"name": task},
         "TaskService/ListTasks": {"parent": org},
         "AuditService/ListAuditRecords": {"parent": org},
+        "OrderService/OrderVdc": {
+            "parent": org,
+            "vdc": {"region": "regions/one", "plan": "VDC_PLAN_ON_DEMAND"},
+            **only,
+        },
+        "OrderService/AddEdgeGateway": {
+            "parent": org,
+            "vdc": vdc_of(org),
+            "gatewayCidr": "10.77.0.1/24",
+            "lanName": "x",
+            **only,
+        },
+        "OrderService/AddPublicIpAddress": {"edge": f"{org}/edges/one", "quantity": 1, **only},
+        "OrderService/ReleasePublicIpAddress": {
+            "edge": f"{org}/edges/one",
+            "address": f"198.51.100.2{org[-1]}",
+            **only,
+        },
+        "EdgeGatewayService/ListIpAllocations": {"parent": f"{org}/edges/one"},
         **{name: request for sample in SAMPLES for name, request in sample.requests(org).items()},
     }
 

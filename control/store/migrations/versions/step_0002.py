@@ -33,6 +33,16 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["path"], ["objects.path"], ondelete="CASCADE"),
     )
     op.create_table(
+        "public_addresses",
+        *_texts("network"),
+        *_numbers("address"),
+        *_texts("edge"),
+        sa.PrimaryKeyConstraint("network", "address"),
+        sa.ForeignKeyConstraint(["network"], ["objects.path"]),
+        sa.ForeignKeyConstraint(["edge"], ["objects.path"], ondelete="CASCADE"),
+    )
+    op.create_index("public_addresses_edge", "public_addresses", ["edge"])
+    op.create_table(
         "task_waits",
         *_texts("task", "edge"),
         *_numbers("revision"),
