@@ -62,7 +62,7 @@ def _read_one(field: Any, value: Any, place: str) -> Any:
         case "google.protobuf.Duration":
             return value.seconds + value.nanos / SECOND_NS
         case "google.protobuf.Struct":
-            return _whole(json_format.MessageToDict(value))
+            return _struct(value, place)
         case _:
             return read(value, place)
 
@@ -126,10 +126,18 @@ def _value_of(field: Any) -> Any:
     return field.message_type.fields_by_name["value"]
 
 
+def _struct(value: Message, place: str) -> Any:
+    try:
+        return _whole(json_format.MessageToDict(value))
+    except (json_format.Error, ValueError):
+        raise ArgumentError("a value is wrong", [(place, "expected numbers that JSON has")]) from None
+
+
 def _whole(value: Any) -> Any:
     """JSON has one kind of numbers, models have two."""
     if isinstance(value, dict):
         return {key: _whole(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_whole(each) for each in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    # Beyond 2**53 not every whole number is one of these.
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= 1 << 53 else value
