@@ -41,9 +41,10 @@ class NewEdge:
 def order_vdc(changes: Changes, org: str, fields: dict[str, Any]) -> tuple[Record, NewEdge | None]:
     """A data center; the first in a region with an edge and a network."""
     unit = changes.unit
-    if not fields.get("subscription"):
-        fields = {**fields, "subscription": _subscription(unit)}
-    value = checked(Vdc, fields, "vdc")
+    made = not fields.get("subscription")
+    value = checked(Vdc, {**fields, "subscription": _subscription(unit)} if made else fields, "vdc")
+    while made and unit.find(f"{org}/vdcs/{value.id_in(names.last(org))}") is not None:
+        value = value.model_copy(update={"subscription": _subscription(unit)})
     first = all(other.body["region"] != value.region for other in unit.all("vdc", org))
     vdc = changes.create(VDC, org, value, id=value.id_in(names.last(org)))
     if not first:
@@ -131,11 +132,13 @@ def _pools(gateway: Any) -> list[str]:
 def _free_network(unit: WriteUnit, org: str) -> str:
     """The gateway of a network that no other of the organization overlaps."""
     taken = [interface(text) for other in unit.all("network", org) for text in other.body["gateway_cidrs"]]
-    for number in range(1, 256):
-        gateway = f"10.{number}.0.1/24"
-        if not overlapping([interface(gateway)], taken):
-            return gateway
-    raise LimitReachedError(f"{org} has networks everywhere in 10.0.0.0/8")
+    # The private networks of RFC 1918.
+    for place in ("10.{}.0.1/24", "172.{}.0.1/24", "192.168.{}.1/24"):
+        for number in range(16, 32) if place.startswith("172") else range(1, 256):
+            gateway = place.format(number)
+            if not overlapping([interface(gateway)], taken):
+                return gateway
+    raise LimitReachedError(f"{org} has networks everywhere in the private networks")
 
 
 def _numbered(name: str) -> Iterator[str]:
