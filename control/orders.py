@@ -41,9 +41,10 @@ class NewEdge:
 def order_vdc(changes: Changes, org: str, fields: dict[str, Any]) -> tuple[Record, NewEdge | None]:
     """A data center; the first in a region with an edge and a network."""
     unit = changes.unit
-    if not fields.get("subscription"):
-        fields = {**fields, "subscription": _subscription(unit)}
-    value = checked(Vdc, fields, "vdc")
+    made = not fields.get("subscription")
+    value = checked(Vdc, {**fields, "subscription": _subscription(unit)} if made else fields, "vdc")
+    while made and unit.find(f"{org}/vdcs/{value.id_in(names.last(org))}") is not None:
+        value = value.model_copy(update={"subscription": _subscription(unit)})
     first = all(other.body["region"] != value.region for other in unit.all("vdc", org))
     vdc = changes.create(VDC, org, value, id=value.id_in(names.last(org)))
     if not first:

@@ -19,7 +19,8 @@ from edge.errors import ArgumentError
 
 
 def read(given: Message, place: str, wanted: Collection[str] | None = None) -> dict[str, Any]:
-    """The fields of a message, those that are ``wanted`` or all; ``place`` is where the request has it.
+    """The fields of a message, those that are ``wanted`` or all; ``place`` is where the request has it, '' for
+    the request itself.
 
     Raises ArgumentError for enumeration values that the contract does not know.
     """
@@ -29,7 +30,7 @@ def read(given: Message, place: str, wanted: Collection[str] | None = None) -> d
             continue
         if field.has_presence and not given.HasField(field.name):
             continue
-        value = _read_field(field, getattr(given, field.name), f"{place}.{field.name}")
+        value = _read_field(field, getattr(given, field.name), f"{place}.{field.name}".lstrip("."))
         if value is not None:
             found[field.name] = value
     return found

@@ -121,10 +121,10 @@ def _on_edge(kind: str, fields: dict[str, Any], other: dict[str, Any] | None = N
 QUOTA = {"vcpu": 20, "memory_gb": 50, "storage_gb": 200}
 
 SAMPLES = (
-    Sample("region", {"display_name": "Miami"}, {"description": "x"}, EVERYBODY, PROVIDERS),
+    Sample("region", {"display_name": "Sample"}, {"description": "x"}, EVERYBODY, PROVIDERS),
     Sample(
         "provider_network",
-        {"display_name": "Internet", "gateway_cidr": "203.0.113.1/24", "pools": ["203.0.113.10-203.0.113.39"]},
+        {"display_name": "Internet", "gateway_cidr": "198.51.100.1/24", "pools": ["198.51.100.10-198.51.100.39"]},
         {"description": "x"},
         PROVIDERS,
         PROVIDERS,
@@ -152,7 +152,7 @@ SAMPLES = (
             "owner": "{vdc}",
             "provider_network": "regions/one/providerNetworks/one",
             "wan_access": "INTERNET",
-            "public_addresses": ["203.0.113.1{number}", "203.0.113.2{number}"],
+            "public_addresses": ["198.51.100.1{number}", "198.51.100.2{number}"],
         },
         {"default_action": "REJECT"},
         INSIDE,

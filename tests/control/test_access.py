@@ -78,7 +78,11 @@ def requests(org: str, task: str, token: str) -> dict[str, dict[str, Any]]:
             **only,
         },
         "OrderService/AddPublicIpAddress": {"edge": f"{org}/edges/one", "quantity": 1, **only},
-        "OrderService/ReleasePublicIpAddress": {"edge": f"{org}/edges/one", "address": f"203.0.113.2{org[-1]}", **only},
+        "OrderService/ReleasePublicIpAddress": {
+            "edge": f"{org}/edges/one",
+            "address": f"198.51.100.2{org[-1]}",
+            **only,
+        },
         "EdgeGatewayService/ListIpAllocations": {"parent": f"{org}/edges/one"},
         "EdgeGatewayService/GetEdgeDocument": {"name": f"{org}/edges/one"},
         "FirewallService/MoveFirewallRule": {

@@ -74,7 +74,7 @@ class World:
         passwords = Passwords(self.surroundings.random, FAST)
         found = self._stack.enter_context(opened(settings, self.surroundings, passwords))
         self.store: Store = found.store
-        self.vault = found.vault
+        self.vault, self.passwords = found.vault, found.passwords
         self.dispatcher = Dispatcher(found.store, found.vault, found.passwords, self, check=check_edges, fleet=self)
 
     def close(self) -> None:
