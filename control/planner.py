@@ -11,7 +11,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from ipaddress import ip_interface
 from itertools import chain, count
 from typing import Any, Generic, TypeVar
@@ -85,6 +85,7 @@ class Plan:
     objects: Mapping[str, tuple[str, ...]] = field(compare=False)
 
 
+@lru_cache(maxsize=1 << 16)
 def object_id(name: str) -> str:
     """The id in documents of an object with a resource name."""
     return str(uuid.uuid5(_NAMESPACE, name))

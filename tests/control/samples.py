@@ -59,6 +59,11 @@ class Sample:
             return self.remove
         return self.read if verb in {"Get", "List"} else self.write
 
+    def names(self, org: str) -> list[str]:
+        """Of all that are planted."""
+        first = self.name(org)
+        return [first, *(f"{first.rpartition('/')[0]}/{id}" for id in self.more)]
+
     def requests(self, org: str) -> dict[str, dict[str, Any]]:
         """A request for each of its methods."""
         kind, only = self.of, {"validate_only": True}
@@ -187,15 +192,15 @@ SAMPLES = (
     ),
     _on_edge(
         "nat_rule",
-        {"type": "SNAT", "external_addresses": "203.0.113.1{number}", "internal_addresses": "10.20.0.0/24"},
+        {"type": "SNAT", "external_addresses": "198.51.100.1{number}", "internal_addresses": "10.20.0.0/24"},
     ),
     _on_edge("static_route", {"network_cidr": "172.16.0.0/16", "next_hops": [{"ip_address": "10.20.0.254"}]}),
     _on_edge(
         "ipsec_tunnel",
         {
             "pre_shared_key": "a key of ours",
-            "local_endpoint": {"local_address": "203.0.113.1{number}", "local_networks": ["10.20.0.0/24"]},
-            "remote_endpoint": {"remote_address": "198.51.100.7", "remote_networks": ["192.168.50.0/24"]},
+            "local_endpoint": {"local_address": "198.51.100.1{number}", "local_networks": ["10.20.0.0/24"]},
+            "remote_endpoint": {"remote_address": "192.0.2.7", "remote_networks": ["192.168.50.0/24"]},
         },
         {"enabled": False},
     ),
