@@ -132,11 +132,13 @@ def _pools(gateway: Any) -> list[str]:
 def _free_network(unit: WriteUnit, org: str) -> str:
     """The gateway of a network that no other of the organization overlaps."""
     taken = [interface(text) for other in unit.all("network", org) for text in other.body["gateway_cidrs"]]
-    for number in range(1, 256):
-        gateway = f"10.{number}.0.1/24"
-        if not overlapping([interface(gateway)], taken):
-            return gateway
-    raise LimitReachedError(f"{org} has networks everywhere in 10.0.0.0/8")
+    # The private networks of RFC 1918.
+    for place in ("10.{}.0.1/24", "172.{}.0.1/24", "192.168.{}.1/24"):
+        for number in range(16, 32) if place.startswith("172") else range(1, 256):
+            gateway = place.format(number)
+            if not overlapping([interface(gateway)], taken):
+                return gateway
+    raise LimitReachedError(f"{org} has networks everywhere in the private networks")
 
 
 def _numbered(name: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from control import names
 from control.api import convert, messages
 from control.api.context import ReadCall, WriteCall
 from control.api.contract import ANSWERS
@@ -30,8 +31,12 @@ def created(kind: Kind, request: Any, call: WriteCall, position: int = 0) -> Rec
     """The object that a Create request asks for, made and noted, without a task."""
     fields = messages.read(getattr(request, kind.name), kind.name, kind.model.model_fields)
     value = checked(kind.model, fields, kind.name)
+    id = getattr(request, f"{kind.name}_id")
+    if id and not names.is_id(id):
+        text = "expected up to 63 letters, digits and . _ -, a letter or digit first"
+        raise ArgumentError("the id is wrong", [(f"{kind.name}_id", text)])
     parent = request.parent if kind.parent else ""
-    record = call.changes.create(kind, parent, value, id=getattr(request, f"{kind.name}_id"), position=position)
+    record = call.changes.create(kind, parent, value, id=id, position=position)
     call.note(record.path, fields=told(kind, record))
     return record
 

@@ -11,7 +11,6 @@ from control.errors import NoSuchObjectError
 from control.kinds.kind import Change, Kind
 from control.objects.values import Value
 from control.store import Record, WriteUnit
-from edge.errors import ArgumentError
 
 _SHORT = 8
 
@@ -25,9 +24,6 @@ class Changes:
 
     def create(self, kind: Kind, parent: str, value: Value, *, id: str = "", position: int = 0) -> Record:
         """A new object in ``parent`` ('' for kinds that lie in nothing), its id made where none is given."""
-        if id and not names.is_id(id):
-            text = "expected up to 63 letters, digits and . _ -, a letter or digit first"
-            raise ArgumentError("the id is wrong", [(f"{kind.name}_id", text)])
         if parent:
             self.unit.get(parent)
         place = "/".join([*([parent] if parent else []), kind.form.split("/")[-2]])

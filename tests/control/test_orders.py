@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from control import orders
 from control.kinds import allocations as module
 from control.kinds.allocations import allocations
 from control.objects import Org
@@ -68,7 +69,7 @@ def test_the_first_data_center_of_a_region_brings_an_edge(either: World) -> None
         ({"region": "orgs/US1"}, "vdc.region"),
         ({"subscription": "12a"}, "vdc.subscription"),
         ({"subscription": "1" * 13}, "vdc.subscription"),
-        ({"subscription": "١"}, "vdc.subscription"),
+        ({"subscription": "\N{ARABIC-INDIC DIGIT ONE}"}, "vdc.subscription"),
         ({"description": "\x1b[2J"}, "vdc.description"),
     ],
 )
@@ -78,6 +79,17 @@ def test_data_centers_that_cannot_be_ordered(cloud: Cloud, change: dict[str, Any
     refused = cloud.refused("OrderService/OrderVdc", {"parent": cloud.org, "vdc": vdc}, cloud.adam)
     assert list(refused.fields) == [field]
     assert counts(cloud) == before
+
+
+def test_regions_may_have_long_names(cloud: Cloud) -> None:
+    region = "R" * 63
+    cloud.provider("Region", region, displayName="x" * 128)
+    fields = {"displayName": "I", "gatewayCidr": "192.0.2.1/24", "pools": ["192.0.2.9"]}
+    cloud.provider("ProviderNetwork", "internet", parent=f"regions/{region}", **fields)
+    made = cloud.vdc(region)
+    assert made["vdc"]["name"] == f"orgs/US1/vdcs/{region}-US1P1000001"
+    assert cloud.call("VdcService/GetVdc", {"name": made["vdc"]["name"]})["vdc"] == made["vdc"]
+    assert made["edgeGateway"]["displayName"] == f"T1-US1-{region}"
 
 
 def test_regions_that_are_not_there_have_no_data_centers(cloud: Cloud) -> None:
@@ -197,12 +209,41 @@ def test_edges_that_cannot_be_ordered(cloud: Cloud, change: dict[str, Any], fiel
     assert counts(cloud) == before
 
 
-def test_organizations_with_networks_everywhere_choose_their_own(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cloud.vdc()["network"]["gatewayCidrs"] == ["10.1.0.1/24"]
-    cloud.provider("Region", "DAL", displayName="Dallas")
-    fields = {"displayName": "I", "gatewayCidr": "192.0.2.1/24", "pools": ["192.0.2.9"]}
-    cloud.provider("ProviderNetwork", "internet", parent="regions/DAL", **fields)
-    assert cloud.vdc("DAL")["network"]["gatewayCidrs"] == ["10.2.0.1/24"]
+def test_first_networks_do_not_overlap(cloud: Cloud) -> None:
+    def first(region: str, address: int) -> list[str]:
+        cloud.provider("Region", region, displayName=region)
+        fields = {"displayName": "I", "gatewayCidr": "192.0.2.1/24", "pools": [f"192.0.2.{address}"]}
+        cloud.provider("ProviderNetwork", "internet", parent=f"regions/{region}", **fields)
+        found: list[str] = cloud.vdc(region)["network"]["gatewayCidrs"]
+        return found
+
+    def take(*cidrs: str) -> None:
+        for cidr in cidrs:
+            cloud.call("NetworkService/CreateNetwork", cloud.network(f"all {cidr}", vdc, gatewayCidrs=[cidr]))
+
+    answer = cloud.vdc()
+    vdc = answer["vdc"]["name"]
+    assert answer["network"]["gatewayCidrs"] == ["10.1.0.1/24"]
+    assert first("DAL", 9) == ["10.2.0.1/24"]
+    take("10.0.0.1/8")
+    assert first("LIM", 10) == ["172.16.0.1/24"]
+    take("172.16.0.1/12", "192.168.0.1/17")
+    assert first("BOG", 11) == ["192.168.128.1/24"]
+    take("192.168.128.1/17")
+    cloud.provider("Region", "UIO", displayName="Quito")
+    fields = {"displayName": "I", "gatewayCidr": "192.0.2.1/24", "pools": ["192.0.2.12"]}
+    cloud.provider("ProviderNetwork", "internet", parent="regions/UIO", **fields)
+    order = {"region": "regions/UIO", "plan": "VDC_PLAN_ON_DEMAND"}
+    refused = cloud.refused("OrderService/OrderVdc", {"parent": cloud.org, "vdc": order}, cloud.adam)
+    assert refused.reason == "LIMIT_REACHED"
+
+
+def test_an_edge_has_so_many_addresses(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud.vdc()
+    monkeypatch.setattr(orders, "MAX_PUBLIC_ADDRESSES", 2)
+    refused = cloud.refused("OrderService/AddPublicIpAddress", {"edge": EDGE, "quantity": 2})
+    assert refused.reason == "LIMIT_REACHED"
+    cloud.call("OrderService/AddPublicIpAddress", {"edge": EDGE, "quantity": 1})
 
 
 def test_addresses_are_listed_with_what_uses_them(cloud: Cloud) -> None:
@@ -218,7 +259,7 @@ def test_addresses_are_listed_with_what_uses_them(cloud: Cloud) -> None:
     assert (refused.reason, refused.users) == ("OBJECT_IN_USE", [EDGE])
 
 
-def test_what_lies_on_an_edge_uses_its_addresses(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_lies_on_an_edge_uses_its_addresses(cloud: Cloud) -> None:
     assert set(module._USERS) == {"nat_rule", "ipsec_tunnel", "virtual_service"}
     cloud.vdc()
     cloud.call("OrderService/AddPublicIpAddress", {"edge": EDGE, "quantity": 2})

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from control.api import dispatch
+from control.api.client import ControlClient
 from control.api.dispatch import Dispatcher
+from control.api.server import ControlServer
 from control.store.unit import PROVIDER, WriteUnit
+from edge.api.client import CallError
 from edge.errors import ArgumentError
+from edge.listening import parse_address
 from tests.control.cloud import Cloud
 from tests.control.world import RefusedError, World
 
@@ -163,6 +169,35 @@ def test_who_waits_for_so_long_is_told(quick: Calm) -> None:
     with pytest.raises(RefusedError, match="BUSY_ENTITY"):
         quick.change("b", busyTimeout="0.150s")
     assert time.monotonic() - began >= 0.15
+
+
+def test_waiting_keeps_no_thread(quick: Calm, tmp_path: Path) -> None:
+    """More callers wait for an edge than there are threads that write, and others write all the same."""
+    address = f"unix:{tmp_path}/control.sock"
+    quick.change("a")
+
+    def change(text: str, **more: Any) -> str:
+        with ControlClient(address, quick.cloud.maria) as client:
+            fields = {"network": {"name": LAN, "description": text}, "updateMask": "description", **more}
+            return str(client.call("NetworkService/UpdateNetwork", fields)["task"]["name"])
+
+    async def run() -> None:
+        server = ControlServer(quick.world.dispatcher, parse_address(address))
+        await server.start()
+        try:
+            waiting = [asyncio.create_task(asyncio.to_thread(change, f"w{number}")) for number in range(4)]
+            await asyncio.sleep(0.2)
+            with pytest.raises(CallError, match="busy"):
+                await asyncio.to_thread(change, "b", busyTimeout="0s")
+            assert not any(task.done() for task in waiting)
+            quick.world.attended = True
+            quick.world.realize([EDGE])
+            assert len(set(await asyncio.gather(*waiting))) == 4
+        finally:
+            await server.stop()
+
+    asyncio.run(run())
+    assert quick.state() == ("REALIZED", "6", "6")
 
 
 def test_an_edge_that_would_not_take_it_changes_nothing(quick: Calm) -> None:
