@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
@@ -34,7 +33,8 @@ DisplayName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME
 """A name for people: 1 to 128 visible characters."""
 
 
-Description = Annotated[str, StringConstraints(max_length=1_024), AfterValidator(_text)]
+Lines = AfterValidator(_text)
+Description = Annotated[str, StringConstraints(max_length=1_024), Lines]
 """Some lines for people, or none."""
 
 
@@ -65,21 +65,14 @@ def checked(model: type[Model], fields: dict[str, Any], place: str) -> Model:
         # What callers send has types of its own: lists are for tuples, and words for enumerations.
         return model.model_validate(fields, strict=False)
     except ValidationError as error:
-        items = error.errors(include_input=False, include_url=False, include_context=False)
-        violations = [(_path(place, item["loc"]), _said(item["msg"])) for item in items if not _follows(item, items)]
+        violations = [
+            (
+                place + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]),
+                _said(item["msg"]),
+            )
+            for item in error.errors(include_input=False, include_url=False, include_context=False)
+        ]
         raise ArgumentError(f"the {place} is wrong", violations) from None
-
-
-def _path(place: str, location: tuple[int | str, ...]) -> str:
-    return place + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-
-
-def _follows(item: Any, items: Sequence[Any]) -> bool:
-    """Is a list too short only because what it has is wrong?"""
-    size = len(item["loc"])
-    return item["type"] == "too_short" and any(
-        len(other["loc"]) > size and other["loc"][:size] == item["loc"] for other in items
-    )
 
 
 def _said(text: str) -> str:
