@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from control import names
 from control.access.callers import Caller
 from control.access.login import Logins
 from control.access.vault import Vault
+from control.api.method import Method
 from control.kinds.changes import Changes
 from control.store import Reader, WriteUnit
 
@@ -32,6 +35,10 @@ class WriteCall:
     trial: bool
     """Nothing of it will hold: secrets are not to be handed out."""
     vault: Vault
+    stored: Callable[[], AbstractContextManager[Reader]]
+    """The state before the call."""
+    methods: Mapping[str, Method]
+    """All methods, for requests within a request."""
     noted: tuple[str, str, str] | None = field(default=None, init=False)
     changes: Changes = field(init=False)
     """Of objects of any kind."""

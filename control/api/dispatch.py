@@ -12,21 +12,20 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, Protocol
 
-from control import names
 from control.access.callers import Caller, caller_of
 from control.access.login import Logins
-from control.access.methods import METHODS, OPEN, Rule
+from control.access.methods import METHODS, OPEN
 from control.access.passwords import Passwords
-from control.access.roles import Permission
 from control.access.vault import Vault
-from control.api import api_tokens, errors, kinds, orders, orgs, sessions, trail, users
+from control.api import api_tokens, change_sets, errors, firewall, kinds, orders, orgs, sessions, trail, users
 from control.api.context import OpenCall, ReadCall, WriteCall
 from control.api.method import Method
+from control.api.places import placed, told_of, within
 from control.api.refusals import Refusals
+from control.api.rights import refusal_of
 from control.errors import (
     BusyEntityError,
     ControlError,
-    NoSuchObjectError,
     PermissionDeniedError,
     RequestIdReusedError,
     UnauthenticatedError,
@@ -69,6 +68,8 @@ HANDLERS: Mapping[str, Method] = {
     "SessionService/ConfirmSecondFactor": Method(sessions.confirm_second_factor),
     "SessionService/Logout": Method(sessions.logout),
     **kinds.HANDLERS,
+    **firewall.HANDLERS,
+    **change_sets.HANDLERS,
     **orders.HANDLERS,
 }
 
@@ -180,7 +181,7 @@ class Dispatcher:
         token = _bearer(authorization)
         with self._store.read() as state:
             caller = caller_of(state, token)
-            refusal = _refusal(rule, name, request, caller)
+            refusal = _refusal(name, request, caller)
             if refusal is None and not rule.writes:
                 return HANDLERS[name].run(request, ReadCall(caller, state)).SerializeToString()
         if refusal is not None:
@@ -215,7 +216,7 @@ class Dispatcher:
             known = unit.answered(request_id) if request_id and not trial else None
             if known is not None:
                 return self._again(known, digest, _place(caller, request_id))
-            call = WriteCall(caller, unit, one_time, trial, self._vault)
+            call = WriteCall(caller, unit, one_time, trial, self._vault, self._store.read, HANDLERS)
             answer = HANDLERS[name].run(request, call).SerializeToString()
             edges = unit.touched()
             if edges:
@@ -241,37 +242,18 @@ def _bearer(authorization: str) -> str:
     return token if kind.lower() == "bearer" else ""
 
 
-def _target(name: str, request: Any) -> str:
-    """What a request is about, '' if that is no object that is there.  Raises ArgumentError for what is no name."""
-    target = HANDLERS[name].target
-    if target is None:
-        return ""
-    field, form = target
-    found = request
-    for part in field.split("."):
-        found = getattr(found, part)
-    return names.parse(found, form, field)
-
-
-def _allowed(rule: Rule, name: str, request: Any, caller: Caller) -> bool:
-    """May the role?  Does not look at whether the object is there."""
-    if rule.permission is None or caller.may(rule.permission):
-        return True
-    if rule.own is None or not caller.may(rule.own):
-        return False
-    return f"{_target(name, request)}/".startswith(f"{caller.actor.path}/")
-
-
-def _refusal(rule: Rule, name: str, request: Any, caller: Caller) -> ControlError | None:
-    """Why the caller may not, None if they may.  What lies in another organization is not there."""
-    if not _allowed(rule, name, request, caller):
-        return PermissionDeniedError("the role does not allow it")
-    if rule.session and not caller.session:
-        return PermissionDeniedError("it takes a session: an API token does not suffice")
-    target = _target(name, request)
-    own = not target or names.is_shared(target) or names.organization(target) == caller.org
-    if not own and not caller.may(Permission.EVERY_ORG):
-        return NoSuchObjectError(target)
+def _refusal(name: str, request: Any, caller: Caller) -> ControlError | None:
+    """Why the caller may not, or may not do a part of it; None if they may."""
+    method = HANDLERS[name]
+    refusal = refusal_of(METHODS[name], method, request, caller)
+    if refusal is not None or method.parts is None:
+        return refusal
+    for index, (part, inner) in enumerate(method.parts(request)):
+        place = f"requests[{index}]"
+        with placed(within(place), place):
+            refusal = refusal_of(METHODS[part], HANDLERS[part], inner, caller)
+        if refusal is not None:
+            return told_of(refusal, place)
     return None
 
 

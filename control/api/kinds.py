@@ -15,7 +15,7 @@ from control.api.context import ReadCall, WriteCall
 from control.api.contract import ANSWERS
 from control.api.method import Method
 from control.kinds import KINDS, Kind
-from control.kinds.kind import CREATE, DELETE, GET, LIST, UPDATE
+from control.kinds.kind import CREATE, DELETE, GET, LIST, UPDATE, WRITES
 from control.objects.values import checked
 from control.store import Reader, Record
 from edge.errors import ArgumentError
@@ -128,6 +128,14 @@ _RUN: MappingProxyType[str, Callable[..., Message]] = MappingProxyType(
 )
 
 
+def _apply(kind: Kind, verb: str, request: Any, call: WriteCall) -> tuple[str, str]:
+    """The method as a part of a change set."""
+    if verb == DELETE:
+        return deleted(kind, request, call), ""
+    record = created(kind, request, call) if verb == CREATE else updated(kind, request, call)
+    return record.path, record.etag
+
+
 def _target(kind: Kind, verb: str) -> tuple[str, str] | None:
     if verb in {CREATE, LIST}:
         return ("parent", kind.parent) if kind.parent else None
@@ -136,7 +144,11 @@ def _target(kind: Kind, verb: str) -> tuple[str, str] | None:
 
 HANDLERS = MappingProxyType(
     {
-        kind.method(verb): Method(partial(_RUN[verb], kind), _target(kind, verb))
+        kind.method(verb): Method(
+            partial(_RUN[verb], kind),
+            _target(kind, verb),
+            apply=partial(_apply, kind, verb) if verb in WRITES else None,
+        )
         for kind in KINDS
         for verb in sorted(kind.methods)
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,3 +17,7 @@ class Method:
     target: tuple[str, str] | None = None
     one_time: bool = False
     """Does it hand out a one-time password?"""
+    apply: Callable[[Any, Any], tuple[str, str]] | None = None
+    """The same as a part of a change set, without a task: the object's name and its etag, '' if it is deleted."""
+    parts: Callable[[Any], Sequence[tuple[str, Any]]] | None = None
+    """The requests that a change set consists of, each with its method."""

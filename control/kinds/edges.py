@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address, ip_address
 from typing import Any
 
+from control import gather
 from control.access.roles import Permission
 from control.kinds.kind import DELETE, GET, LIST, UPDATE, Change, Kind
 from control.kinds.vdcs import region_of
@@ -44,9 +45,10 @@ def _saved(unit: WriteUnit, record: Record) -> None:
 
 def _state(reader: Reader, record: Record) -> Mapping[str, Any]:
     known = reader.edge_state(record.path)
+    left_out = gather.left_out(reader, record)
     if known is None:  # not before the end of the unit that makes it
-        return {"state": {"status": "PENDING", "desired_revision": 1}}
-    told = {"status": known.status, "reason": known.reason, "message": known.message}
+        return {"state": {"status": "PENDING", "desired_revision": 1, "not_emulated": left_out}}
+    told = {"not_emulated": left_out, "status": known.status, "reason": known.reason, "message": known.message}
     return {"state": {**told, "desired_revision": known.desired, "realized_revision": known.realized}}
 
 

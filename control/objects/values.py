@@ -34,7 +34,8 @@ DisplayName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME
 """A name for people: 1 to 128 visible characters."""
 
 
-Description = Annotated[str, StringConstraints(max_length=1_024), AfterValidator(_text)]
+Lines = AfterValidator(_text)
+Description = Annotated[str, StringConstraints(max_length=1_024), Lines]
 """Some lines for people, or none."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import fields
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from control.store.records import (
     AuditRecord,
     Credentials,
     EdgeState,
+    Place,
     Record,
     SessionRow,
     TaskRecord,
@@ -43,13 +44,14 @@ SUCCESS: Final = "TASK_STATUS_SUCCESS"
 FAILED: Final = "TASK_STATUS_ERROR"
 
 
-def _columns(table: sa.Table, kind: type[SessionRow | TokenRecord | Record]) -> list[sa.Column[Any]]:
+def _columns(table: sa.Table, kind: type[SessionRow | TokenRecord | Record | Place]) -> list[sa.Column[Any]]:
     """What a row consists of, in its order."""
     return [table.c[field.name] for field in fields(kind)]
 
 
 # What every call asks, made once: making a query costs more than running it.
 _OBJECTS = sa.select(*_columns(OBJECTS, Record))
+_PLACES = sa.select(*_columns(OBJECTS, Place))
 _OBJECT = _OBJECTS.where(OBJECTS.c.path == sa.bindparam("path"))
 _EDGE_STATE = sa.select(EDGE_STATES).where(EDGE_STATES.c.path == sa.bindparam("path"))
 _OWN_SESSION, _OWN_TOKEN = len(fields(SessionRow)), len(fields(TokenRecord))
@@ -103,6 +105,20 @@ class Reader:
         """Every object of a kind that lies in ``parent``, in their own order, and by name where they have none."""
         found = _OBJECTS.where(OBJECTS.c.kind == kind, OBJECTS.c.parent == parent)
         return [Record(*row) for row in self.db.execute(found.order_by(OBJECTS.c.position, OBJECTS.c.path))]
+
+    def inside(self, parent: str, kinds: Iterable[str]) -> list[Record]:
+        """Every object of some kinds that lies in ``parent``, in the order of ``all``."""
+        found = _OBJECTS.where(OBJECTS.c.kind.in_(tuple(kinds)), OBJECTS.c.parent == parent)
+        return [Record(*row) for row in self.db.execute(found.order_by(OBJECTS.c.position, OBJECTS.c.path))]
+
+    def places_of(self, kind: str, parent: str) -> list[Place]:
+        """Where the objects of a kind in ``parent`` stand, in their order."""
+        found = _PLACES.where(OBJECTS.c.kind == kind, OBJECTS.c.parent == parent)
+        return [Place(*row) for row in self.db.execute(found.order_by(OBJECTS.c.position, OBJECTS.c.path))]
+
+    def count(self, kind: str, parent: str) -> int:
+        """How many objects of a kind lie in ``parent``."""
+        return self._count(OBJECTS, OBJECTS.c.kind == kind, OBJECTS.c.parent == parent)
 
     def every(self, kind: str) -> list[Record]:
         """Every object of a kind, by name."""

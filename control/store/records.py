@@ -64,6 +64,16 @@ class Record(_Row):
 
 
 @dataclass(frozen=True, slots=True)
+class Place(_Row):
+    """Where an object stands among its like, and in which state it is."""
+
+    path: str
+    uid: str
+    version: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
 class TokenRecord(_Row):
     """An API token, without its secret."""
 

@@ -48,6 +48,9 @@ REQUESTS_KEPT_NS = 24 * 3600 * SECOND_NS
 ATTEMPTS_KEPT_NS = 24 * 3600 * SECOND_NS
 
 
+_RENUMBERED = sa.update(OBJECTS).where(OBJECTS.c.path == sa.bindparam("at")).values(position=sa.bindparam("number"))
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     """Who changes something: the name of a user, and the uid that no later user of that name has."""
@@ -137,6 +140,13 @@ class WriteUnit(Reader):
     def move(self, known: Record, position: int) -> Record:
         """Another place in the order."""
         return self._changed(known, position=position)
+
+    def renumber(self, paths: Iterable[str], gap: int) -> None:
+        """Other numbers for the places of objects that stay in their order, or are all told of as a list: their
+        versions stay."""
+        rows = [{"at": path, "number": index * gap} for index, path in enumerate(paths, 1)]
+        if rows:
+            self.db.execute(_RENUMBERED, rows)
 
     def _changed(self, known: Record, **columns: Any) -> Record:
         later = max(self.now_ns, known.updated_ns)  # the clock may have been set back

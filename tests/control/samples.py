@@ -41,6 +41,8 @@ class Sample:
     write: frozenset[Role]
     other: dict[str, Any] = field(default_factory=lambda: {"display_name": "Other"})
     remove: frozenset[Role] | None = None
+    more: tuple[str, ...] = ()
+    """Ids of others like it, for samples of other kinds."""
 
     @property
     def of(self) -> Kind:
@@ -56,6 +58,11 @@ class Sample:
         if verb == "Delete" and self.remove is not None:
             return self.remove
         return self.read if verb in {"Get", "List"} else self.write
+
+    def names(self, org: str) -> list[str]:
+        """Of all that are planted."""
+        first = self.name(org)
+        return [first, *(f"{first.rpartition('/')[0]}/{id}" for id in self.more)]
 
     def requests(self, org: str) -> dict[str, dict[str, Any]]:
         """A request for each of its methods."""
@@ -107,6 +114,13 @@ def filled(value: Any, org: str) -> Any:
 def vdc_of(org: str) -> str:
     """The data center of the samples of an organization."""
     return f"{org}/vdcs/one-{org.removeprefix('orgs/')}P1"
+
+
+def _on_edge(kind: str, fields: dict[str, Any], other: dict[str, Any] | None = None, *more: str) -> Sample:
+    """Something that engineers put on an edge."""
+    first = {"display_name": "One", **fields}
+    second = {"display_name": "Other", **(other or {})}
+    return Sample(kind, first, {"description": "x"}, INSIDE, ENGINEERS, second, more=more)
 
 
 QUOTA = {"vcpu": 20, "memory_gb": 50, "storage_gb": 200}
@@ -164,6 +178,42 @@ SAMPLES = (
         ENGINEERS,
         {"display_name": "Other", "gateway_cidrs": ["10.21.0.1/24"]},
     ),
+    _on_edge("ip_set", {"ip_addresses": ["10.20.0.10"]}),
+    _on_edge("security_group", {"members": ["{org}/networks/one"]}),
+    _on_edge("application_port_profile", {"application_ports": [{"protocol": "TCP", "destination_ports": ["80"]}]}),
+    _on_edge(
+        "firewall_rule",
+        {
+            "action_value": "ALLOW",
+            "source_firewall_groups": ["{org}/edges/one/securityGroups/one"],
+            "destination_firewall_groups": ["{org}/edges/one/ipSets/one"],
+            "application_port_profiles": ["{org}/edges/one/applicationPortProfiles/one", "systemProfiles/HTTPS"],
+        },
+    ),
+    _on_edge(
+        "nat_rule",
+        {"type": "SNAT", "external_addresses": "198.51.100.1{number}", "internal_addresses": "10.20.0.0/24"},
+    ),
+    _on_edge("static_route", {"network_cidr": "172.16.0.0/16", "next_hops": [{"ip_address": "10.20.0.254"}]}),
+    _on_edge(
+        "ipsec_tunnel",
+        {
+            "pre_shared_key": "a key of ours",
+            "local_endpoint": {"local_address": "198.51.100.1{number}", "local_networks": ["10.20.0.0/24"]},
+            "remote_endpoint": {"remote_address": "192.0.2.7", "remote_networks": ["192.168.50.0/24"]},
+        },
+        {"enabled": False},
+    ),
+    _on_edge("load_balancer_pool", {"members": [{"ip_address": "10.20.0.10"}]}, None, "two"),
+    _on_edge(
+        "virtual_service",
+        {
+            "virtual_ip_address": "10.99.0.1",
+            "service_ports": [{"port_start": 443}],
+            "load_balancer_pool": "{org}/edges/one/loadBalancerPools/one",
+        },
+        {"load_balancer_pool": "{org}/edges/one/loadBalancerPools/two", "virtual_ip_address": "10.99.0.2"},
+    ),
 )
 """In an order in which they can be made."""
 
@@ -188,3 +238,6 @@ def plant_all(world: World, org: str) -> None:
         if known is None:
             name = sample.name(org).rpartition("/")[2]
             plant(world, sample.kind, sample.parent(org), name, **filled(sample.fields, org))
+            for id in sample.more:
+                fields = {**filled(sample.fields, org), "display_name": id}
+                plant(world, sample.kind, sample.parent(org), id, **fields)

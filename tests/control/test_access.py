@@ -23,17 +23,24 @@ OWN, OTHER = "orgs/US1", "orgs/US2"
 # May the role call the method in its own organization?  Written out: the code's table is not asked.
 YES = {
     Role.ADMINISTRATOR: {"GetOrg", "ListOrgs", "GetTask", "ListTasks", "OrderVdc"},
-    Role.TECHNICAL_ADMINISTRATOR: {"GetOrg", "ListOrgs", "GetTask", "ListTasks", "ListIpAllocations"},
-    Role.STAFF: {"GetOrg", "ListOrgs", "GetTask", "ListTasks", "ListIpAllocations"},
+    Role.TECHNICAL_ADMINISTRATOR: {
+        *("GetOrg", "ListOrgs", "GetTask", "ListTasks", "ListIpAllocations"),
+        *("MoveFirewallRule", "ReplaceFirewallRules", "ApplyChangeSet", "GetEdgeDocument"),
+    },
+    Role.STAFF: {"GetOrg", "ListOrgs", "GetTask", "ListTasks", "ListIpAllocations", "GetEdgeDocument"},
     Role.ORGANIZATION_ADMINISTRATOR: {
         *("GetOrg", "ListOrgs", "UpdateOrg", "GetTask", "ListTasks", "ListAuditRecords"),
         *("CreateUser", "GetUser", "ListUsers", "UpdateUser", "DeleteUser", "ResetUserCredentials"),
         *("GetApiToken", "ListApiTokens", "DeleteApiToken"),
         *("AddEdgeGateway", "AddPublicIpAddress", "ReleasePublicIpAddress", "ListIpAllocations"),
+        *("MoveFirewallRule", "ReplaceFirewallRules", "ApplyChangeSet", "GetEdgeDocument"),
     },
 }
 YES[Role.SYSTEM_ADMINISTRATOR] = YES[Role.ORGANIZATION_ADMINISTRATOR] | {"CreateOrg", "DeleteOrg", "OrderVdc"}
 OWN_TOKENS = {Role.ADMINISTRATOR, Role.TECHNICAL_ADMINISTRATOR, Role.ORGANIZATION_ADMINISTRATOR}
+
+
+IP_SET = "type.googleapis.com/control.v1.CreateIpSetRequest"
 
 
 def requests(org: str, task: str, token: str) -> dict[str, dict[str, Any]]:
@@ -77,6 +84,18 @@ def requests(org: str, task: str, token: str) -> dict[str, dict[str, Any]]:
             **only,
         },
         "EdgeGatewayService/ListIpAllocations": {"parent": f"{org}/edges/one"},
+        "EdgeGatewayService/GetEdgeDocument": {"name": f"{org}/edges/one"},
+        "FirewallService/MoveFirewallRule": {
+            "name": f"{org}/edges/one/firewallRules/one",
+            "position": {"first": True},
+            **only,
+        },
+        "FirewallService/ReplaceFirewallRules": {"parent": f"{org}/edges/one", **only},
+        "ChangeSetService/ApplyChangeSet": {
+            "parent": org,
+            "requests": [{"@type": IP_SET, "parent": f"{org}/edges/one", "ipSet": {"displayName": "x"}}],
+            **only,
+        },
         **{name: request for sample in SAMPLES for name, request in sample.requests(org).items()},
     }
 

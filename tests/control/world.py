@@ -18,6 +18,7 @@ from control.access.passwords import Passwords
 from control.access.totp import code_at
 from control.api.contract import SERVICES
 from control.api.dispatch import Dispatcher
+from control.checking import check_edges
 from control.serving import FIRST_LOGIN, ControlSettings, opened
 from control.store import Store
 from control.store.unit import PROVIDER
@@ -74,7 +75,7 @@ class World:
         found = self._stack.enter_context(opened(settings, self.surroundings, passwords))
         self.store: Store = found.store
         self.vault, self.passwords = found.vault, found.passwords
-        self.dispatcher = Dispatcher(found.store, found.vault, found.passwords, self, fleet=self)
+        self.dispatcher = Dispatcher(found.store, found.vault, found.passwords, self, check=check_edges, fleet=self)
 
     def close(self) -> None:
         self._stack.close()
