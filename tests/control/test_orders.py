@@ -283,3 +283,23 @@ def test_what_lies_on_an_edge_uses_its_addresses(cloud: Cloud) -> None:
     }
     refused = cloud.refused("OrderService/ReleasePublicIpAddress", {"edge": EDGE, "address": "203.0.113.11"})
     assert refused.users == [f"{EDGE}/things/nat_rule", f"{EDGE}/things/ipsec_tunnel"]
+
+
+def test_a_nat_rule_keeps_its_address(either: World) -> None:
+    cloud = Cloud(either)
+    cloud.vdc()
+    cloud.call("OrderService/AddPublicIpAddress", {"edge": EDGE, "quantity": 2})
+    fields = {"displayName": "web", "type": "DNAT", "externalAddresses": "203.0.113.11",
+              "internalAddresses": "10.1.0.130"}  # fmt: skip
+    rule = cloud.call("NatService/CreateNatRule", {"parent": EDGE, "natRule": fields})["natRule"]["name"]
+    listed = cloud.call("EdgeGatewayService/ListIpAllocations", {"parent": EDGE})["ipAllocations"]
+    assert [allocation["users"] for allocation in listed][1:] == [
+        [{"category": "DNAT", "name": rule, "displayName": "web"}],
+        [],
+    ]
+    release = {"edge": EDGE, "address": "203.0.113.11"}
+    assert cloud.refused("OrderService/ReleasePublicIpAddress", release).users == [rule]
+    cloud.call("OrderService/ReleasePublicIpAddress", {"edge": EDGE, "address": "203.0.113.12"})
+    cloud.call("NatService/DeleteNatRule", {"name": rule})
+    left = cloud.call("OrderService/ReleasePublicIpAddress", release)["edgeGateway"]["publicAddresses"]
+    assert left == ["203.0.113.10"]
