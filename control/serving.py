@@ -71,11 +71,19 @@ def opened(
         with store.read() as state:
             proof = state.fact(_PROOF)
         # A new key file beside an old store would only hide that the right one is missing.
-        vault = open_vault(settings.key_file or settings.data / KEYS, surroundings.random, make=proof is None)
+        keys = settings.key_file or settings.data / KEYS
+        fresh = proof is None and not keys.exists()
+        vault = open_vault(keys, surroundings.random, make=proof is None)
         passwords = passwords or Passwords(surroundings.random)
         _first_start(store, vault, passwords, settings.data / FIRST_LOGIN)
         with store.read() as state:
-            vault.check(state.fact(_PROOF) or "")
+            known = state.fact(_PROOF) or ""
+        try:
+            vault.check(known)
+        except KeyFileError:
+            if fresh:  # another replica has made its own meanwhile, and this one has encrypted nothing
+                keys.unlink()
+            raise
         _recover(store, passwords, settings.data / FIRST_LOGIN)
         yield Opened(store, vault, passwords)
 
@@ -140,6 +148,7 @@ def _write_first_login(file: Path, password: str) -> None:
 async def serve(settings: ControlSettings) -> None:
     """Serve until SIGTERM or SIGINT.  Raises EdgeErrors for whatever keeps it from starting."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # how it works is nobody's business at each start
     address = _checked(settings)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

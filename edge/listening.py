@@ -80,6 +80,17 @@ def check_local(address: Address) -> None:
         )
 
 
+def check_called(text: str) -> None:
+    """Raises AddressError for an address on another machine, which nothing is said to in clear text, and for what is no
+    address."""
+    address = parse_address(text)
+    if not address.local:
+        raise AddressError(
+            f"{address}: without TLS only this machine is called: a loopback address or unix:PATH "
+            "(--tls-cert, --tls-key and --tls-ca reach others)"
+        )
+
+
 def _host_and_port(text: str) -> tuple[str, int] | None:
     """None for what is neither HOST:PORT nor [IPV6]:PORT."""
     host, _, port = text.rpartition(":")

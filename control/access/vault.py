@@ -11,6 +11,7 @@ import base64
 import hmac
 import os
 import re
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -90,13 +91,20 @@ def open_vault(path: Path, random: Callable[[int], bytes], *, make: bool) -> Vau
 
 
 def write_private(path: Path, text: str) -> None:
-    """A new file with the mode 0600, on the disk when this returns.  Raises FileExistsError, KeyFileError."""
+    """A new file with the mode 0600, on the disk when this returns, and whole whenever it is there.
+
+    Raises FileExistsError, KeyFileError.
+    """
     try:
-        opened = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        with os.fdopen(opened, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        made, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with os.fdopen(made, "w", encoding="ascii") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(draft, path)  # unlike a renaming, it never replaces what somebody else has made
+        finally:
+            Path(draft).unlink()
         sync_directory(path.parent)
     except FileExistsError:
         raise

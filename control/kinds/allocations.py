@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -63,7 +64,8 @@ def free_addresses(reader: Reader, networks: list[Record], count: int, place: st
     """
     for network in networks:
         taken = reader.addresses_taken(network.path)
-        free = [str(each) for each in network.value(ProviderNetwork).addresses() if int(each) not in taken]
-        if len(free) >= count:
-            return network, free[:count]
+        free = (str(each) for each in network.value(ProviderNetwork).addresses() if int(each) not in taken)
+        found = list(islice(free, count))
+        if len(found) == count:
+            return network, found
     raise NoAddressLeftError(f"{place} has fewer than {count} free public addresses")

@@ -29,13 +29,13 @@ def _rules(change: Change) -> None:
     network = change.unit.get(value.provider_network)
     if network.parent != value.region or network.body["wan_access"] != value.wan_access:
         raise change.wrong("provider_network", f"expected one of {value.region} that leads to {value.wan_access}")
-    offered = {str(address) for address in network.value(ProviderNetwork).addresses()}
+    offered = network.value(ProviderNetwork).ranges()
     taken = change.unit.addresses_taken(value.provider_network, but=change.path)
-    seen: set[str] = set()
     for place, text in enumerate(value.public_addresses):
-        if text not in offered or int(ip_address(text)) in taken or text in seen:
+        address = ip_address(text)
+        if int(address) in taken or not any(address in pool for pool in offered):
             raise change.wrong(f"public_addresses[{place}]", f"expected a free address of {network.path}")
-        seen.add(text)
+        taken[int(address)] = change.path
 
 
 def _saved(unit: WriteUnit, record: Record) -> None:

@@ -14,11 +14,11 @@ def _rules(change: Change) -> None:
     value: ProviderNetwork | None = change.value
     if value is None:
         return
-    offered = set(value.addresses())
+    offered = value.ranges()
     lost = [
         (edge, f"public_addresses: {IPv4Address(number)}")
         for number, edge in sorted(change.unit.addresses_taken(change.path).items())
-        if IPv4Address(number) not in offered
+        if not any(IPv4Address(number) in pool for pool in offered)
     ]
     if lost:
         raise ObjectInUseError(change.path, lost)
@@ -26,9 +26,9 @@ def _rules(change: Change) -> None:
         return  # customers' own networks may have the same addresses
     for other in change.unit.every("provider_network"):
         if other.path != change.path and other.body["wan_access"] == value.wan_access:
-            common = offered.intersection(other.value(ProviderNetwork).addresses())
-            if common:
-                raise change.wrong("pools", f"expected no address of {other.path}, which has {min(common)}")
+            theirs = other.value(ProviderNetwork).ranges()
+            if any(pool.overlaps(their) for pool in offered for their in theirs):
+                raise change.wrong("pools", f"expected no address of {other.path}")
 
 
 REGION = Kind(

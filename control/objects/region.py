@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from ipaddress import IPv4Address
 from typing import Annotated, Self
@@ -10,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from control.objects.addresses import gateway_ipv4, interface, pool, pools
 from control.objects.values import Description, DisplayName, Value
+from edge.addresses import AddressRange
 
 MAX_POOLS = 100
 MAX_ADDRESSES = 1 << 16
@@ -41,11 +43,17 @@ class ProviderNetwork(Value):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if sum(found.size for found in pools(self.pools, [interface(self.gateway_cidr)])) > MAX_ADDRESSES:
+        if sum(found.size for found in self.ranges()) > MAX_ADDRESSES:
             raise ValueError(f"expected at most {MAX_ADDRESSES:,} addresses in the pools")
         return self
 
-    def addresses(self) -> list[IPv4Address]:
+    def ranges(self) -> list[AddressRange]:
+        """The pools, lowest first."""
+        found = pools(self.pools, [interface(self.gateway_cidr)])
+        return sorted(found, key=lambda each: int(each.first))
+
+    def addresses(self) -> Iterator[IPv4Address]:
         """Every address that edges can get, lowest first."""
-        found = sorted(pools(self.pools, [interface(self.gateway_cidr)]), key=lambda each: int(each.first))
-        return [IPv4Address(number) for each in found for number in range(int(each.first), int(each.last) + 1)]
+        for found in self.ranges():
+            for number in range(int(found.first), int(found.last) + 1):
+                yield IPv4Address(number)

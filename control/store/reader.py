@@ -53,6 +53,7 @@ def _columns(table: sa.Table, kind: type[SessionRow | TokenRecord | Record | Pla
 _OBJECTS = sa.select(*_columns(OBJECTS, Record))
 _PLACES = sa.select(*_columns(OBJECTS, Place))
 _OBJECT = _OBJECTS.where(OBJECTS.c.path == sa.bindparam("path"))
+_EDGE_STATE = sa.select(EDGE_STATES).where(EDGE_STATES.c.path == sa.bindparam("path"))
 _OWN_SESSION, _OWN_TOKEN = len(fields(SessionRow)), len(fields(TokenRecord))
 _SESSION = (
     sa.select(*_columns(SESSIONS, SessionRow), *_columns(OBJECTS, Record))
@@ -146,7 +147,7 @@ class Reader:
 
     def edge_state(self, edge: str) -> EdgeState | None:
         """What an edge should have and has; None for no edge."""
-        row = self.db.execute(sa.select(EDGE_STATES).where(EDGE_STATES.c.path == edge)).first()
+        row = self.db.execute(_EDGE_STATE, {"path": edge}).first()
         return EdgeState.of(row) if row else None
 
     def busy(self, edges: Collection[str]) -> TaskRecord | None:

@@ -20,6 +20,7 @@ from edge.api import answers
 from edge.api.answers import AppliedAnswer, RevisionAnswer
 from edge.api.tls import TlsFiles
 from edge.errors import EdgeError, Problem, ProblemsError
+from edge.listening import check_called
 from edge.trace import TraceResult
 from edge.v1 import edge_service_pb2 as pb
 from edge.v1 import edge_service_pb2_grpc, packet_pb2, session_pb2
@@ -51,7 +52,9 @@ class CallError(ProblemsError):
 
 
 def open_channel(address: str, tls: TlsFiles | None = None) -> grpc.Channel:
-    """A channel; nothing is connected before the first call."""
+    """A channel; nothing is connected before the first call.  Raises AddressError for another machine without TLS."""
+    if tls is None:
+        check_called(address)
     target = address if address.startswith("unix:") else f"dns:///{address}"
     if tls is None:
         return grpc.insecure_channel(target, options=_OPTIONS)

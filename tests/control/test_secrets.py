@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 from base64 import b32encode
@@ -13,6 +14,7 @@ import pytest
 from control.access.vault import Vault, open_vault
 from control.errors import KeyFileError, SealBrokenError
 from control.metrics import ControlMetrics
+from control.store import Reader
 from tests.control.world import PASSWORD, RefusedError, World, user, world_at
 
 
@@ -113,3 +115,39 @@ def test_a_key_file_is_made_once(tmp_path: Path, world: World) -> None:
     first = open_vault(path, world.surroundings.random, make=True)
     second = open_vault(path, world.surroundings.random, make=True)
     assert second.open(first.seal(b"x", "a"), "a") == b"x"
+
+
+def test_a_key_file_that_is_there_is_whole(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "k"
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(KeyFileError, match="No space left"):
+        open_vault(path, world.surroundings.random, make=True)
+    monkeypatch.undo()
+    assert list(tmp_path.glob("*k*")) == []
+    assert open_vault(path, world.surroundings.random, make=True)
+    assert list(tmp_path.glob("*k*")) == [path]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.needs("postgres")
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_the_slower_of_two_first_replicas_keeps_no_keys_of_its_own(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quicker, slower = tmp_path / "quicker", tmp_path / "slower"
+    with world_at(quicker, database):
+        # What it sees of an empty database, before the other has begun.
+        seen = iter([None])
+        ask = Reader.fact
+
+        def early(self: Reader, name: str) -> str | None:
+            return next(seen, ask(self, name))
+
+        monkeypatch.setattr(Reader, "fact", early)
+        with pytest.raises(KeyFileError, match="not in the key file"):
+            World(slower, database, seed=2)
+    assert (quicker / "keys").exists()
+    assert not (slower / "keys").exists()

@@ -11,7 +11,7 @@ import click
 
 from edge.cli.common import write_json, write_result
 from edge.cli.control import session
-from edge.cli.remote import RemoteCommand, checked_tls, taken_tls
+from edge.cli.remote import RemoteCommand, taken_tls
 from edge.cli.tables import print_table
 from edge.printable import printable
 
@@ -113,7 +113,7 @@ def open_client(options: dict[str, Any], address: str, token: str, tls: TlsFiles
     """A client; ``--timeout`` is taken out of ``options``."""
     from control.api.client import ControlClient
 
-    return ControlClient(address, token, checked_tls(address, tls), timeout_s=options.pop("timeout"))
+    return ControlClient(address, token, tls, timeout_s=options.pop("timeout"))
 
 
 def connect(options: dict[str, Any]) -> Connection:

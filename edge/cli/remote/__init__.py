@@ -80,8 +80,7 @@ def connect(options: dict[str, Any]) -> EdgeClient:
     """The client that ``to_option`` describes; its options are taken out of ``options``."""
     from edge.api.client import EdgeClient
 
-    address = options.pop("to")
-    return EdgeClient(address, checked_tls(address, taken_tls(options)), timeout_s=options.pop("timeout"))
+    return EdgeClient(options.pop("to"), taken_tls(options), timeout_s=options.pop("timeout"))
 
 
 def taken_tls(options: dict[str, Any]) -> TlsFiles | None:
@@ -93,18 +92,6 @@ def taken_tls(options: dict[str, Any]) -> TlsFiles | None:
         return tls_files(cert, key, authorities)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-
-
-def checked_tls(address: str, tls: TlsFiles | None) -> TlsFiles | None:
-    """``tls``; what leaves this machine is never in clear text.  Raises AddressError for what is no address."""
-    from edge.listening import parse_address
-
-    if tls is None and not parse_address(address).local:
-        raise click.UsageError(
-            f"{address}: without TLS only this machine is called: a loopback address or unix:PATH "
-            "(--tls-cert, --tls-key and --tls-ca reach others)"
-        )
-    return tls
 
 
 def conditions_of(options: dict[str, Any]) -> Conditions:
