@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from control import gather
-from control.edge_rules import Trouble, troubles
+from control.edge_rules import Trouble, check_size, troubles
 from control.planner import RULES, EdgeInputs, Plan, plan
 from control.store import WriteUnit
 from edge.document import LoadedDocument, from_data
@@ -23,8 +23,9 @@ def checked_plan(inputs: EdgeInputs, places: Mapping[str, str]) -> tuple[Plan, L
     """The document of an edge, and as the edge reads it.
 
     Raises ArgumentError with a violation for everything that does not hold together: of the objects in ``places``
-    (name -> field of the request) at their fields, of others by their names.
+    (name -> field of the request) at their fields, of others by their names; and LimitReachedError.
     """
+    check_size(inputs)
     found = list(troubles(inputs))
     planned = plan(inputs)
     try:
@@ -38,7 +39,7 @@ def checked_plan(inputs: EdgeInputs, places: Mapping[str, str]) -> tuple[Plan, L
 
 
 def check_edges(unit: WriteUnit) -> None:
-    """Hold the edges of a unit against what they would get.  Raises ArgumentError."""
+    """Hold the edges of a unit against what they would get.  Raises ArgumentError and LimitReachedError."""
     for edge in unit.touched():
         checked_plan(gather.inputs(unit, edge), unit.places)
 

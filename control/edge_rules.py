@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface
 from itertools import pairwise
 
+from control.errors import LimitReachedError
 from control.objects.nat import TRANSLATING
 from control.planner import EdgeInputs
 from edge.addresses import AddressRange, IPNetwork, merge_ranges
 
 Intervals = list[tuple[int, int]]
+
+MAX_ENTRIES = 100_000
+"""The emulator's own limit: addresses, ports, references and members of groups on one edge."""
 
 _ANYWHERE = ("0.0.0.0/0",)
 
@@ -24,6 +28,28 @@ class Trouble:
     object: str
     field: str
     text: str
+
+
+def check_size(inputs: EdgeInputs) -> None:
+    """Raises LimitReachedError for more than an edge is given: everybody's changes wait while one is checked."""
+    count = sum(
+        len(value.source_firewall_groups) + len(value.destination_firewall_groups)
+        + len(value.source_firewall_ip_addresses) + len(value.destination_firewall_ip_addresses)
+        + len(value.application_port_profiles)
+        + sum(len(raw.layer4_item.source_ports) + len(raw.layer4_item.destination_ports)
+              for raw in value.raw_port_protocols)
+        for value in (item.value for item in inputs.firewall_rules)
+    )  # fmt: skip
+    count += sum(len(item.value.ip_addresses) for item in inputs.ip_sets)
+    count += sum(len(item.value.members) for item in inputs.security_groups)
+    count += len(inputs.machines) * sum(bool(item.value.vm_criteria) for item in inputs.security_groups)
+    for profile in inputs.application_port_profiles:
+        count += sum(1 + len(port.destination_ports) for port in profile.value.application_ports)
+    for tunnel in inputs.ipsec_tunnels:
+        count += len(tunnel.value.local_endpoint.local_networks) + len(tunnel.value.remote_endpoint.remote_networks)
+    if count > MAX_ENTRIES:
+        text = f"what lies on an edge has at most {MAX_ENTRIES:,} addresses, ports and references, not {count:,}"
+        raise LimitReachedError(f"{inputs.edge.name}: {text}")
 
 
 def troubles(inputs: EdgeInputs) -> Iterator[Trouble]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -15,8 +16,10 @@ MAX_REFERENCES = 128
 
 
 def _read_by(reader: Callable[[Values, str, Path], Any]) -> AfterValidator:
-    """The text, if the reader of documents has nothing to say against it."""
+    """The text, if the reader of documents has nothing to say against it.  What is well is remembered: values are read
+    again whenever the store is asked for them."""
 
+    @lru_cache(maxsize=1 << 15)
     def check(text: str) -> str:
         findings = Findings()
         reader(Values(findings), text, ())

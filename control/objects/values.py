@@ -87,5 +87,8 @@ def _said(text: str) -> str:
     return (
         text.removeprefix("Value error, ")
         .replace("String should", "expected to")
+        .replace("Tuple should", "expected to")
+        .replace(" after validation", "")
+        .replace("Field required", "expected a value")
         .replace("Input should", "expected to")
     )

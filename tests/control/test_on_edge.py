@@ -17,6 +17,7 @@ from tests.control.edges import KINDS, PROVIDER_NETWORK, REGION, Tenant
 from tests.control.samples import plant
 from tests.control.world import RefusedError, World
 
+CRITERION = {"rules": [{"attribute_type": "VM_TAG", "operator": "EQUALS", "attribute_value": "Web"}]}
 SECRET = "correct-horse-battery-staple"
 
 
@@ -146,9 +147,6 @@ def test_references_lead_to_what_lies_on_the_same_edge(world: World, admin: str)
         assert (error.reason, list(error.fields)) == ("INVALID_ARGUMENT", [field])
 
 
-CRITERION = {"rules": [{"attribute_type": "VM_TAG", "operator": "EQUALS", "attribute_value": "Web"}]}
-
-
 def test_updates_are_held_against_the_whole_edge(tenant: Tenant) -> None:
     made = everything(tenant)
     profile = {"name": made["application_port_profile"], "application_ports": [
@@ -185,7 +183,8 @@ def test_a_pre_shared_key_is_never_told(tenant: Tenant, caplog: pytest.LogCaptur
         tenant.call("IpsecService/ListIpsecTunnels", {"parent": tenant.edge}),
         tenant.call(method("Update", "ipsec_tunnel"), {"ipsec_tunnel": logging, "update_mask": "logging"}),
         tenant.call(method("Update", "ipsec_tunnel"), {"ipsec_tunnel": change, "update_mask": "preSharedKey"}),
-        tenant.apply(tenant.making("ipsec_tunnel", "b", **tunnel(tenant, enabled=False)), validate_only=True),
+        tenant.apply(tenant.making("ipsec_tunnel", "b", **tunnel(tenant, enabled=False)), request_id="r"),
+        tenant.apply(tenant.making("ipsec_tunnel", "d", **tunnel(tenant, enabled=False)), validate_only=True),
     ]  # fmt: skip
     errors = [
         refused(tenant, name, {**request, "ipsec_tunnel": {**request["ipsec_tunnel"], "pre_shared_key": SECRET * 9}}),
@@ -203,6 +202,55 @@ def test_a_pre_shared_key_is_never_told(tenant: Tenant, caplog: pytest.LogCaptur
     assert SECRET not in everything_said
     for file in tenant.world.data.rglob("*"):
         assert not file.is_file() or SECRET.encode() not in file.read_bytes()
+
+
+BAD: list[tuple[str, dict[str, Any], str]] = [
+    ("ip_set", {"display_name": "a\x00b"}, "display_name"),
+    ("ip_set", {"display_name": " a"}, "display_name"),
+    ("ip_set", {"display_name": "x" * 129}, "display_name"),
+    ("ip_set", {"description": "\x1b[2J"}, "description"),
+    ("ip_set", {"ip_addresses": ["10.0.0.9-10.0.0.1"]}, "ip_addresses[0]"),
+    ("ip_set", {"ip_addresses": ["fe80::1%eth0"]}, "ip_addresses[0]"),
+    ("ip_set", {"ip_addresses": ["10.0.0.1"] * 4_097}, "ip_addresses"),
+    ("ip_set", {"ip_addresses": ["1" * 10_000]}, "ip_addresses[0]"),
+    ("security_group", {"vm_criteria": [{"rules": []}]}, "vm_criteria[0].rules"),
+    ("security_group", {"vm_criteria": [CRITERION] * 4}, "vm_criteria"),
+    ("application_port_profile", {}, "application_ports"),
+    (
+        "application_port_profile",
+        {"application_ports": [{"protocol": "TCP", "destination_ports": ["70000"]}]},
+        "application_ports[0].destination_ports[0]",
+    ),
+    (
+        "application_port_profile",
+        {"application_ports": [{"protocol": "ICMPv4", "destination_ports": ["1"]}]},
+        "application_ports[0]",
+    ),
+    ("firewall_rule", {}, "action_value"),
+    ("firewall_rule", {"action_value": "PERMIT"}, "action_value"),
+    ("firewall_rule", {"action_value": "DROP", "direction": "UP"}, "direction"),
+    ("firewall_rule", {"action_value": "DROP", "comments": "x" * 2_049}, "comments"),
+    ("nat_rule", {"type": "DNAT", "priority": -1}, "priority"),
+    ("nat_rule", {"type": "DNAT", "dnat_external_port": "80;"}, "dnat_external_port"),
+    ("nat_rule", {"type": "SNAT", "internal_addresses": "10.0.0.1-10.0.0.9"}, "internal_addresses"),
+    ("static_route", {"network_cidr": "10.0.0.1", "next_hops": [{"ip_address": "10.20.0.9"}]}, "network_cidr"),
+    ("static_route", {"network_cidr": "10.0.0.0/8"}, "next_hops"),
+    (
+        "virtual_service",
+        {"virtual_ip_address": "10.9.0.1", "service_ports": [{"port_start": 9, "port_end": 8}]},
+        "service_ports[0]",
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "fields", "field"), BAD)
+def test_fields_that_are_wrong(world: World, admin: str, kind: str, fields: dict[str, Any], field: str) -> None:
+    tenant = Tenant(world, admin, "US1")
+    name, request = tenant.making(kind, "x")
+    error = refused(tenant, name, {**request, kind: {**request[kind], **fields}})
+    assert error.reason == "INVALID_ARGUMENT"
+    assert f"{kind}.{field}" in error.fields
+    assert all(len(text) < 300 and "Tuple" not in text for text in error.fields.values())
 
 
 class Machine(Value):

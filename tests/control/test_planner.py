@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control.checking import checked_plan
-from control.edge_rules import troubles
+from control.edge_rules import check_size, troubles
+from control.errors import LimitReachedError
 from control.objects import load_balancer, routing
 from control.objects.edge import EdgeGateway
 from control.objects.firewall import FirewallRule
@@ -375,6 +376,21 @@ def test_virtual_services_have_places_of_their_own() -> None:
         ("b", "load_balancer_pool"),
         ("a", "load_balancer_pool"),
     ]
+
+
+def test_an_edge_is_given_so_much_and_no_more() -> None:
+    def sets(number: int) -> list[Item[Any]]:
+        first = item(IpSet, "ipSets/s", ip_addresses=["10.0.0.1"] * 4_000)
+        return [Item(f"{EDGE}/ipSets/s{each}", first.value) for each in range(number)]
+
+    check_size(inputs(ip_sets=sets(25)))
+    with pytest.raises(LimitReachedError, match="at most 100,000"):
+        checked_plan(inputs(ip_sets=sets(26)), {})
+    criteria = [{"rules": [{"attribute_type": "VM_TAG", "operator": "EQUALS", "attribute_value": "x"}]}]
+    groups = [item(SecurityGroup, f"securityGroups/{each}", vm_criteria=criteria) for each in range(101)]
+    machines = [MachineFacts(f"m/{each}", "m", (), ()) for each in range(1_000)]
+    with pytest.raises(LimitReachedError):
+        checked_plan(inputs(security_groups=groups, machines=machines), {})
 
 
 # ---------------------------------------------------------------- random inputs
