@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from control.objects.edge import EdgeGateway
@@ -51,16 +51,25 @@ def inputs(reader: Reader, edge: str) -> EdgeInputs:
     )
 
 
-def left_out(reader: Reader, edge: Record) -> tuple[str, ...]:
-    """What the document of an edge leaves out because edges do not emulate it, without making the document."""
-    networks = reader.users_of(edge.path, "network")
-    services = reader.inside(edge.path, ["ipsec_tunnel", "virtual_service"])
-    return not_emulated(
-        Item(edge.path, edge.value(EdgeGateway)),
-        [Item(each.path, each.value(Network)) for each in networks],
-        [Item(each.path, each.value(IpsecTunnel)) for each in services if each.kind == "ipsec_tunnel"],
-        [Item(each.path, each.value(VirtualService)) for each in services if each.kind == "virtual_service"],
-    )
+def left_out(reader: Reader, edges: Sequence[Record]) -> list[tuple[str, ...]]:
+    """What the documents of edges leave out because edges do not emulate it, without making the documents."""
+    paths = [edge.path for edge in edges]
+    networks = reader.users_of_each(paths, "network")
+    services = reader.inside_each(paths, ["ipsec_tunnel", "virtual_service"])
+    return [
+        not_emulated(
+            Item(edge.path, edge.value(EdgeGateway)),
+            # Most have nothing of the kind: they are not worth a closer look.
+            [Item(each.path, each.value(Network)) for each in networks[edge.path] if each.body["dhcp"]["enabled"]],
+            [Item(each.path, each.value(IpsecTunnel)) for each in services[edge.path] if each.kind == "ipsec_tunnel"],
+            [
+                Item(each.path, each.value(VirtualService))
+                for each in services[edge.path]
+                if each.kind == "virtual_service"
+            ],
+        )
+        for edge in edges
+    ]
 
 
 def _follows(groups: Iterable[Item[SecurityGroup]]) -> bool:

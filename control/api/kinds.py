@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -55,8 +55,8 @@ def list_(kind: Kind, request: Any, call: ReadCall) -> Message:
     records, token = call.state.objects(kind.name, parent, kind.listing, query)
     answer = ANSWERS[kind.method(LIST)](next_page_token=token)
     found = getattr(answer, kind.list_field)
-    for record in records:
-        fill(kind, found.add(), record, call.state)
+    for record, output in zip(records, kind.output(call.state, records), strict=True):
+        _fill(kind, found.add(), record, output)
     return answer  # type: ignore[no-any-return]
 
 
@@ -110,10 +110,14 @@ def told(kind: Kind, record: Record) -> dict[str, Any]:
 
 def fill(kind: Kind, message: Any, record: Record, state: Reader) -> None:
     """An object as a message."""
+    _fill(kind, message, record, *kind.output(state, [record]))
+
+
+def _fill(kind: Kind, message: Any, record: Record, output: Mapping[str, Any]) -> None:
     times = {"create_time": record.created_ns, "update_time": record.updated_ns}
     known = {f"{name}_set": name in record.sealed for name in kind.secrets}
     messages.fill(message, {"name": record.path, "etag": record.etag, **times, **told(kind, record), **known})
-    messages.fill(message, kind.state(state, record))
+    messages.fill(message, output)
 
 
 def _answer(kind: Kind, verb: str, record: Record, call: WriteCall) -> Message:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, ip_address
 from typing import Any
 
@@ -43,13 +43,17 @@ def _saved(unit: WriteUnit, record: Record) -> None:
     unit.take_addresses(value.provider_network, record.path, numbers(value))
 
 
-def _state(reader: Reader, record: Record) -> Mapping[str, Any]:
-    known = reader.edge_state(record.path)
-    left_out = gather.left_out(reader, record)
-    if known is None:  # not before the end of the unit that makes it
-        return {"state": {"status": "PENDING", "desired_revision": 1, "not_emulated": left_out}}
-    told = {"not_emulated": left_out, "status": known.status, "reason": known.reason, "message": known.message}
-    return {"state": {**told, "desired_revision": known.desired, "realized_revision": known.realized}}
+def _states(reader: Reader, records: Sequence[Record]) -> list[Mapping[str, Any]]:
+    known = reader.edge_states([record.path for record in records])
+    found: list[Mapping[str, Any]] = []
+    for record, left_out in zip(records, gather.left_out(reader, records), strict=True):
+        state = known.get(record.path)
+        told: dict[str, Any] = {"not_emulated": left_out, "status": "PENDING", "desired_revision": 1}
+        if state is not None:  # it is not there before the end of the unit that makes the edge
+            told |= {"status": state.status, "reason": state.reason, "message": state.message}
+            told |= {"desired_revision": state.desired, "realized_revision": state.realized}
+        found.append({"state": told})
+    return found
 
 
 EDGE_GATEWAY = Kind(
@@ -71,7 +75,7 @@ EDGE_GATEWAY = Kind(
     ],
     rules=_rules,
     saved=_saved,
-    state=_state,
+    states=_states,
     fixed=frozenset({"region", "provider_network", "wan_access", "public_addresses"}),
     filters=("region", "owner", "wan_access"),
 )

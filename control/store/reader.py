@@ -145,6 +145,29 @@ class Reader:
             found = found.where(OBJECTS.c.kind == kind)
         return [Record(*row) for row in self.db.execute(found.order_by(OBJECTS.c.position, OBJECTS.c.path))]
 
+    def inside_each(self, parents: Collection[str], kinds: Iterable[str]) -> dict[str, list[Record]]:
+        """Every object of some kinds that lies in one of many, by what it lies in."""
+        found: dict[str, list[Record]] = {parent: [] for parent in parents}
+        asked = _OBJECTS.where(OBJECTS.c.kind.in_(tuple(kinds)), OBJECTS.c.parent.in_(parents))
+        for row in self.db.execute(asked.order_by(OBJECTS.c.position, OBJECTS.c.path)):
+            record = Record(*row)
+            found[record.parent].append(record)
+        return found
+
+    def users_of_each(self, paths: Collection[str], kind: str) -> dict[str, list[Record]]:
+        """The objects of a kind that need one of many, by what they need."""
+        found: dict[str, list[Record]] = {path: [] for path in paths}
+        asked = sa.select(REFS.c.target, *_columns(OBJECTS, Record)).join(OBJECTS, OBJECTS.c.path == REFS.c.source)
+        asked = asked.where(REFS.c.target.in_(paths), OBJECTS.c.kind == kind).order_by(OBJECTS.c.path)
+        for target, *columns in self.db.execute(asked):
+            found[target].append(Record(*columns))
+        return found
+
+    def edge_states(self, edges: Collection[str]) -> dict[str, EdgeState]:
+        """What of many edges should have and has."""
+        rows = self.db.execute(sa.select(EDGE_STATES).where(EDGE_STATES.c.path.in_(edges)))
+        return {row.path: EdgeState.of(row) for row in rows}
+
     def edge_state(self, edge: str) -> EdgeState | None:
         """What an edge should have and has; None for no edge."""
         row = self.db.execute(_EDGE_STATE, {"path": edge}).first()
