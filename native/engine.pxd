@@ -13,6 +13,7 @@ from native.packet cimport Packet
 from native.port cimport Arrival, IoTable
 from native.port_blocks cimport PortBlocks
 from native.program cimport Program, ProgramData
+from native.ring cimport Hands
 from native.session cimport Table
 from native.shared cimport Shared
 from native.stats cimport RuleCounter, Totals
@@ -84,6 +85,7 @@ ctypedef struct Work:
     Packet *packets             # BURST
     Arrival *arrivals           # ARRIVALS
     uint64_t next_tick
+    Hands *hands                # where there are other workers, else NULL
 
 
 cdef class Engine:
@@ -93,8 +95,11 @@ cdef class Engine:
     cdef uint8_t *arena         # frames of one burst, packed
     cdef uint8_t *answers       # two frames made by the edge: one may be the packet that the other answers
     cdef bint busy              # a thread is inside without the GIL
-    cdef Turn turn
+    cdef Turn *turn             # of its team, or its own
+    cdef Turn own_turn
     cdef object team            # of workers, that it is one of and that holds what they share; None
+    cdef Hands *hands           # its team's, NULL
+    cdef bint forwards
     cdef Packet *packets
     cdef uint32_t *offsets
     cdef uint32_t *lengths
@@ -106,6 +111,9 @@ cdef class Engine:
     cdef int _enter(self) except -1
     cdef int _enter_alone(self) except -1
     cdef Program _swap(self, Program program, list port_map, bint flush, bint sources)
+    cdef uint16_t[:] _begin_swap(self, Program program, list port_map)
+    cdef void _rebind(self, Program program, const uint16_t *numbers, bint flush) noexcept nogil
+    cdef void _settle(self, Program program, bint sources)
     cdef list _time_bursts(self, list frames, const uint16_t[::1] ports, const uint32_t[::1] order, int trials,
                            int bursts, uint64_t step_ns)
     cdef int _no_worker(self) except -1

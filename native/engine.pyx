@@ -18,14 +18,15 @@ from native.events cimport EVENT_ENTRIES, Event, watch_nothing
 from native.expect cimport expectations_free, expectations_init
 from native.forward cimport ARENA_SIZE, empty_outbox, flush_all, forward_round, put_out
 from native.fragment cimport Pieces, fragments_free, fragments_init, set_limits, set_pieces
-from native.limits cimport watch_limits
+from native.limits cimport limits_of, watch_limits
 from native.link cimport MAX_FRAME
 from native.mapped cimport turn_into_reply
 from native.measure cimport Traffic, run_trial
 from native.memory cimport release, reserve
+from native.owner cimport owner_of
 from native.packet cimport PARSED, Key, Packet, parse, set_side
 from native.pipeline cimport pipeline
-from native.neighbour cimport NeighbourTable
+from native.neighbour cimport OUTBOX_BYTES, NeighbourTable, Outbox
 from native.port cimport ARRIVALS, Arrival, Ports, load_flag
 from native.port_blocks cimport port_blocks_free
 from native.program cimport Program, ProgramData, side_of
@@ -34,6 +35,7 @@ from native.record cimport NO_PORT, Recorder
 from native.room cimport make_room
 from native.session cimport WAVE, prefetch_bucket, prefetch_session, set_hash, table_free, table_init
 from native.rest cimport between_rounds
+from native.steer cimport Steering
 from native.stream cimport C_FRAME
 from native.traffic cimport count_received, count_sent
 from native.turn cimport (
@@ -57,8 +59,9 @@ cdef class Engine:
     def __cinit__(self, seed: int):
         cdef uint64_t start = seed & 0xffffffffffffffff
         memset(&self.state, 0, sizeof(State))
-        if turn_init(&self.turn) != 0:
+        if turn_init(&self.own_turn) != 0:
             raise MemoryError("no memory for an engine")
+        self.turn = &self.own_turn
         self.state.random = start
         self.state.events.ring = <Event *>reserve(EVENT_ENTRIES * sizeof(Event))
         self.arena = <uint8_t *>malloc(ARENA + FRAME_MAX)
@@ -75,7 +78,7 @@ cdef class Engine:
             raise MemoryError("no memory for an engine")
 
     def __dealloc__(self):
-        turn_free(&self.turn)
+        turn_free(&self.own_turn)
         table_free(&self.state.table)
         table_free(&self.state.mappings.table)
         port_blocks_free(&self.state.taken)
@@ -112,7 +115,7 @@ cdef class Engine:
         if self.program is not None:
             self._idle()
         self._no_worker()
-        make_room(&self.state, slots, usage, sessions, fragments, mappings, sources, ports)
+        make_room(&self.state, slots, usage, sessions, sessions, fragments, mappings, sources, ports)
 
     def swap(self, Program program not None, list port_map, bint flush, bint sources=False) -> Program | None:
         """Run ``program`` from the next packet on; the one that ran until now, which takes a while to let go of.
@@ -129,31 +132,43 @@ cdef class Engine:
             try:
                 return self._swap(program, port_map, flush, sources)
             finally:
-                turn_give(&self.turn)
+                turn_give(self.turn)
         return self._swap(program, port_map, flush, sources)
 
     cdef Program _swap(self, Program program, list port_map, bint flush, bint sources):
         cdef Program old = self.program
         cdef uint16_t[:] numbers
         if old is not None:
-            if self.links is not None:
-                self.links.reserve(program)
-            if len(port_map) != old.data.port_count:
-                raise ValueError("port_map has to name every port of the program that runs")
-            numbers = array("H", [NO_PORT if port is None else port for port in port_map] + [NO_PORT])
+            numbers = self._begin_swap(program, port_map)
             with nogil:
-                watch_nothing(&self.state.limits)
-                rebind_sessions(&self.state, &old.data, &program.data, &numbers[0], flush)
-                renumber_fragments(&self.state.fragments, &numbers[0])
+                self._rebind(program, &numbers[0], flush)
+        self._settle(program, sources)
+        if old is not None and self.links is not None:
+            self.links.swap(old, program, port_map, self.state.now)
+        watch_limits(&self.state, &program.data)
+        return old
+
+    cdef uint16_t[:] _begin_swap(self, Program program, list port_map):
+        # What may fail; the port map for native code.
+        if self.links is not None:
+            self.links.reserve(program)
+        if len(port_map) != self.program.data.port_count:
+            raise ValueError("port_map has to name every port of the program that runs")
+        return array("H", [NO_PORT if port is None else port for port in port_map] + [NO_PORT])
+
+    cdef void _rebind(self, Program program, const uint16_t *numbers, bint flush) noexcept nogil:
+        # Sessions and datagrams become the new program's, or end; nobody hears of limits meanwhile.
+        watch_nothing(limits_of(&self.state))
+        rebind_sessions(&self.state, &self.program.data, &program.data, numbers, flush)
+        renumber_fragments(&self.state.fragments, numbers)
+
+    cdef void _settle(self, Program program, bint sources):
+        # It runs from now on.
         if not (sources or program.data.max_sessions_per_source):
             addresses_free(&self.state.sources)
         self.program = program
-        if old is not None and self.links is not None:
-            self.links.swap(old, program, port_map, self.state.now)
         set_limits(&self.state.fragments, program.data.max_fragments, program.data.fragment_timeout)
         watch_fragments(&self.state)
-        watch_limits(&self.state, &program.data)
-        return old
 
     # -------------------------------------------------------------- packets
 
@@ -269,7 +284,7 @@ cdef class Engine:
 
     cdef int _idle(self) except -1:
         # An engine belongs to one thread at a time: replay() runs without the GIL, and nothing may move under it.
-        if self.busy or (turn_working(&self.turn) and not turn_mine(&self.turn)):
+        if self.busy or (turn_working(self.turn) and not turn_mine(self.turn)):
             raise RuntimeError(AT_WORK)
         if self.program is None:
             raise RuntimeError("this engine has no program yet")
@@ -280,20 +295,20 @@ cdef class Engine:
         if self.busy:
             raise RuntimeError(AT_WORK)
         with nogil:
-            turn_take(&self.turn)
+            turn_take(self.turn)
         if self.busy:
-            turn_give(&self.turn)
+            turn_give(self.turn)
             raise RuntimeError(AT_WORK)
         return 0
 
     cdef int _enter(self) except -1:
         # For what runs without the GIL.  Who has a turn may do so too, hence it is waited for, and has to be given
         # back; but where a worker forwards, it has to be there already.
-        cdef bint mine = turn_mine(&self.turn)
+        cdef bint mine = turn_mine(self.turn)
         self._idle()
         self._take()
-        if turn_working(&self.turn) and not mine:
-            turn_give(&self.turn)
+        if turn_working(self.turn) and not mine:
+            turn_give(self.turn)
             raise RuntimeError(AT_WORK)
         return 0
 
@@ -301,12 +316,12 @@ cdef class Engine:
         # Likewise, for as long as it may take: others are refused, and do not wait, until `busy` is taken back.
         self._enter()
         self.busy = True
-        turn_give(&self.turn)
+        turn_give(self.turn)
         return 0
 
     cdef int _no_worker(self) except -1:
         if self.team is not None:
-            raise RuntimeError("one of several workers keeps its configuration")
+            raise RuntimeError("one of several workers gets its configuration with the others, from their team")
         return 0
 
     cdef int _port(self, port) except -1:
@@ -405,14 +420,18 @@ cdef class Engine:
         # A packet and, pass after pass, what the provider's router sends back in.  Verdict and reason become those of
         # the packet's last pass; what becomes of an answer to it only shows in the output.
         cdef const ProgramData *program = &self.program.data
+        cdef State *state = &self.state
         cdef bint unsegmented = packet.unsegmented
         cdef bint answered = False
         cdef uint8_t verdict = 0
         cdef uint8_t reason = 0
         cdef uint8_t *buffer
-        count_received(&self.state, port, packet, length)
-        pipeline(&self.state, program, packet, port, map_replies, self.answers, result, NULL)
-        count_sent(&self.state, result, self._room(result))
+        count_received(state, port, packet, length)
+        pipeline(state, program, packet, port, map_replies, self.answers, result, NULL)
+        if unlikely(result.passed_on):
+            state = take_over(state, packet)
+            pipeline(state, program, packet, port, map_replies, self.answers, result, NULL)
+        count_sent(state, result, self._room(result))
         while unlikely(result.hairpin):     # ends: a forwarded packet loses a hop each time, an answer is answered once
             if result.own and not answered:
                 answered = True
@@ -422,12 +441,12 @@ cdef class Engine:
             buffer = self.answers
             if buffer <= result.frame < buffer + ANSWER_ROOM:       # what is answered must not be written over
                 buffer += ANSWER_ROOM
-            set_and_parse(&self.state, program, packet, result.frame, result.length, port, unsegmented)
+            set_and_parse(state, program, packet, result.frame, result.length, port, unsegmented)
             if result.sized and result.pieces.size:
-                set_pieces(&self.state.fragments, packet, &result.pieces)
-            count_received(&self.state, port, packet, result.length)
-            pipeline(&self.state, program, packet, port, False, buffer, result, NULL)
-            count_sent(&self.state, result, self._room(result))
+                set_pieces(&state.fragments, packet, &result.pieces)
+            count_received(state, port, packet, result.length)
+            pipeline(state, program, packet, port, False, buffer, result, NULL)
+            count_sent(state, result, self._room(result))
         if unlikely(answered):
             result.verdict = verdict
             result.reason = reason
@@ -444,18 +463,18 @@ cdef class Engine:
 
     def give_turn(self) -> None:
         """Give back what :meth:`take_turn` took, as often.  Raises RuntimeError in a thread that has not got it."""
-        if turn_give(&self.turn) != 0:
+        if turn_give(self.turn) != 0:
             raise RuntimeError("this thread has not got the turn that it gives back")
 
     @property
     def forwarding(self) -> bool:
         """Is a thread inside :meth:`forward`?"""
-        return turn_working(&self.turn)
+        return self.forwards and turn_working(self.turn)
 
     @property
     def waiting_turns(self) -> int:
         """How many threads have a turn or wait for one, the worker apart."""
-        return turn_waiting(&self.turn)
+        return turn_waiting(self.turn)
 
     def __enter__(self):
         """``with engine:`` has the turn."""
@@ -507,15 +526,15 @@ cdef class Engine:
         """Forward between ports until Ports.stop() is called, by the clock CLOCK_MONOTONIC.  One thread at a time."""
         cdef Work work
         cdef uint64_t heard = 0
-        cdef int begun
-        if turn_mine(&self.turn):
+        if turn_mine(self.turn):
             raise RuntimeError("a thread that has the turn cannot forward: it would wait for itself")
-        if not turn_working(&self.turn):
-            self._idle()
-        with nogil:
-            begun = turn_begin_work(&self.turn)
-        if begun != 0:
+        if self.forwards:
             raise RuntimeError("this engine forwards already")
+        if not turn_working(self.turn):
+            self._idle()
+        self.forwards = True
+        with nogil:
+            turn_begin_work(self.turn)
         memset(&work, 0, sizeof(work))
         try:
             if self.busy:       # since the turn was asked for
@@ -524,11 +543,12 @@ cdef class Engine:
             with nogil:
                 while not load_flag(&ports.table.stop):
                     work.program = &self.program.data
-                    between_rounds(&work, &self.turn, forward_round(&work), &heard)
-                    turn_let_in(&self.turn)
+                    between_rounds(&work, self.turn, forward_round(&work), &heard)
+                    turn_let_in(self.turn)
         finally:
             free(work.room)
-            turn_end_work(&self.turn)
+            turn_end_work(self.turn)
+            self.forwards = False
 
     # -------------------------------------------------------------- measuring
 
@@ -586,22 +606,36 @@ cdef class Engine:
         return clocks
 
 
+cdef inline State *take_over(State *state, Packet *packet) noexcept nogil:
+    # What came in pieces at one worker and belongs to another; nobody else is at work with either.
+    cdef State *other = <State *>state.shared.states[owner_of(<const Steering *>state.shared.steering, packet)]
+    set_pieces(&other.fragments, packet, &state.fragments.came)
+    return other
+
+
 cdef int prepare(Engine engine, Work *work, Ports ports) except -1:
     memset(work, 0, sizeof(Work))
     if engine.links is None:
         raise RuntimeError("this engine has no link layer")
-    work.room = <uint8_t *>malloc(ARENA_SIZE + 2 * ANSWER_ROOM + ARRIVALS * sizeof(Arrival))
+    work.room = <uint8_t *>malloc(
+        ARRIVALS * sizeof(Arrival) + sizeof(Outbox) + OUTBOX_BYTES + ARENA_SIZE + 2 * ANSWER_ROOM)
     if work.room == NULL:
         raise MemoryError("no memory for forwarding")
     work.arrivals = <Arrival *>work.room        # first: rooms of odd sizes would leave it unaligned
-    work.arena = work.room + ARRIVALS * sizeof(Arrival)
+    work.outbox = <Outbox *>(work.room + ARRIVALS * sizeof(Arrival))
+    work.outbox.count = 0
+    work.outbox.used = 0
+    work.outbox.bytes = <uint8_t *>&work.outbox[1]
+    work.arena = work.outbox.bytes + OUTBOX_BYTES
     work.spare = work.arena + ARENA_SIZE
     work.cut = work.spare + ANSWER_ROOM
     work.state = &engine.state
     work.program = &engine.program.data
     work.table = &ports.table
     work.neighbours = &engine.links.data
-    work.outbox = &engine.links.outbox
+    work.hands = engine.hands
+    if work.hands != NULL:
+        work.hands.sleepers[work.hands.worker].wake_fd = ports.table.wake_fd
     work.answers = engine.answers
     work.packets = engine.packets
     return 0

@@ -17,6 +17,7 @@ cdef enum:
     NONE = 0xffffffff
     WAVE = 32               # packets whose sessions are asked for together: what the processor can wait for at once
     WHEEL_SLOTS = 1024
+    CLAIM = 1024            # numbers that a worker takes at a time
     TICK_SHIFT = 12
     ORIGINAL = 0
     REPLY = 1
@@ -73,7 +74,7 @@ ctypedef struct Session:
     uint32_t seqhi[2]       # the highest end that the other side's window lets it send
     uint8_t state[2]        # a TcpState or UdpState each
     uint8_t kind            # native.packet Kind of the packet that made it
-    uint8_t live
+    uint8_t live            # 0, or the mark of the table that it is in
     uint32_t revision       # of the configuration that last admitted it
     # cold
     uint64_t deadline       # the tick it is linked under, never after `expires`
@@ -110,6 +111,9 @@ ctypedef struct Table:
     uint32_t capacity
     uint32_t count
     uint32_t top            # sessions never used yet start here
+    uint32_t end            # of several workers: those up to here are this one's
+    uint32_t *claimed       # likewise: how many are somebody's; NULL: this one is alone
+    uint8_t mark            # Session.live of those in this table: workers have tables of their own over one array
     uint32_t free           # list through Session.next
     uint32_t half_open
     uint64_t tick
@@ -247,11 +251,22 @@ cdef inline void key_reversed(const Key *key, uint8_t side, Key *out) noexcept n
     out.dst_hi = key.src_hi
 
 
+cdef inline uint32_t numbers_used(const Table *table) noexcept nogil:
+    # Sessions of this table have lower numbers; where there are several workers, so may others.
+    return table.top if likely(table.claimed == NULL) else table.claimed[0]
+
+
+cdef inline bint is_in(const Table *table, uint32_t number) noexcept nogil:
+    # Is there a session with this number that belongs to this table?
+    return table.sessions[number].live == table.mark
+
+
 cdef int table_init(Table *table, uint64_t seed) noexcept nogil
 cdef int table_reserve(Table *table, uint32_t capacity) noexcept nogil
 cdef void table_free(Table *table) noexcept nogil
 cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noexcept nogil
 cdef void table_remove(Table *table, uint32_t session) noexcept nogil
+cdef bint table_pass_on(Table *giver, Table *taker, uint32_t session) noexcept nogil
 cdef void wheel_link(Table *table, uint32_t session) noexcept nogil
 cdef uint32_t wheel_due(Table *table, uint64_t now) noexcept nogil
 

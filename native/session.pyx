@@ -6,10 +6,16 @@ from libc.string cimport memset
 from native.memory cimport PAGE, enlarge, release, reserve_huge
 from native.packet cimport Key
 from native.session cimport (
-    NONE, REPLY, TICK_SHIFT, Bucket, Flow, Session, Table,
+    CLAIM, NONE, REPLY, TICK_SHIFT, Bucket, Flow, Session, Table,
     flow_at, hash_key, lowest, matching_tags, tag_of,
 )
 from native.wire cimport prefetch, unlikely
+
+cdef extern from *:
+    """
+    static inline uint32_t t1_claim(uint32_t *p, uint32_t n) { return __atomic_add_fetch(p, n, __ATOMIC_RELAXED); }
+    """
+    uint32_t claim "t1_claim"(uint32_t *claimed, uint32_t count) noexcept nogil     # how many are then
 
 cdef enum:
     FIRST_BUCKETS = 512
@@ -26,6 +32,7 @@ cdef int table_init(Table *table, uint64_t seed) noexcept nogil:
     table.bucket_bytes = FIRST_BUCKETS * sizeof(Bucket)
     table.buckets = <Bucket *>reserve_huge(table.bucket_bytes)
     table.free = NONE
+    table.mark = 1
     memset(table.heads, 0xff, sizeof(table.heads))
     return 0 if table.buckets != NULL else -1
 
@@ -200,6 +207,16 @@ cdef inline void ask_for(const Session *session) noexcept nogil:
     prefetch(&session.deadline)
 
 
+cdef bint has_unused(Table *table) noexcept nogil:
+    # Is number `top` this table's, and has it never been used?
+    if table.claimed == NULL:
+        return table.top < table.capacity
+    if table.top == table.end:
+        table.end = claim(table.claimed, CLAIM)
+        table.top = table.end - CLAIM
+    return table.end <= table.capacity
+
+
 cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noexcept nogil:
     # A new live session with these keys (which the caller knows to be free), not yet linked into the wheel; NONE when
     # the table is full.
@@ -213,7 +230,7 @@ cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noe
         table.free = table.sessions[number].next
         if table.free != NONE:
             ask_for(&table.sessions[table.free])
-    elif table.top < table.capacity:
+    elif has_unused(table):
         number = table.top
         table.top += 1
     else:
@@ -222,7 +239,7 @@ cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noe
     memset(session, 0, sizeof(Session))
     session.flow[0].key = original[0]
     session.flow[1].key = reply[0]
-    session.live = 1
+    session.live = table.mark
     session.wheel_slot = NONE
     session.fw_slot = NONE
     session.admitted_slot = NONE
@@ -282,6 +299,31 @@ cdef void table_remove(Table *table, uint32_t number) noexcept nogil:
     session.next = table.free
     table.free = number
     table.count -= 1
+
+
+cdef bint table_pass_on(Table *giver, Table *taker, uint32_t number) noexcept nogil:
+    # A session becomes that of another worker, with its number, for which a free one comes back if there is one: so no
+    # worker ever has more numbers than it has had sessions at once.  Whoever calls this has both to himself.
+    # False, with nothing changed, where there is no memory for it.
+    cdef Session *session = &giver.sessions[number]
+    cdef uint32_t returned = taker.free
+    make_index_room(taker)
+    if not index_has_room(taker):
+        return False
+    wheel_unlink(giver, number)
+    index_remove(giver, &session.flow[0].key, number << 1)
+    index_remove(giver, &session.flow[1].key, number << 1 | REPLY)
+    giver.count -= 1
+    session.live = taker.mark
+    index_add(taker, &session.flow[0].key, number << 1)
+    index_add(taker, &session.flow[1].key, number << 1 | REPLY)
+    taker.count += 1
+    wheel_link(taker, number)
+    if returned != NONE:
+        taker.free = taker.sessions[returned].next
+        taker.sessions[returned].next = giver.free
+        giver.free = returned
+    return True
 
 
 cdef void cascade(Table *table, uint32_t slot) noexcept nogil:

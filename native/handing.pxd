@@ -1,0 +1,52 @@
+# Whose a packet is that has come in at a worker, and how it gets there.
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+
+from native.engine cimport State
+from native.owner cimport owner_of
+from native.packet cimport K_ICMP_ERROR, PARSED, Packet
+from native.ring cimport HANDED_FRAME, Handed, Hands, put_packet, ring_of, ring_put
+from native.session cimport NONE, flow_of, prefetch_bucket, prefetch_session
+from native.stats cimport R_FRAGMENT_HELD
+from native.steer cimport Steering
+from native.wire cimport likely, prefetch, unlikely
+
+
+cdef inline bint is_known(const State *state, const Packet *packet) noexcept nogil:
+    # Does it belong to a session of this worker's?
+    return (likely(packet.error == PARSED and packet.kind != K_ICMP_ERROR)
+            and flow_of(&state.table, packet) != NONE)
+
+
+cdef inline uint32_t owner_here(const State *state, const Packet *packet) noexcept nogil:
+    # The worker that a packet belongs to.  What a session of this worker has is its own: only for the rest the owner is
+    # worked out.  What is no packet anyone may refuse.
+    if likely(is_known(state, packet)):
+        return state.worker
+    if packet.error != PARSED and packet.error != R_FRAGMENT_HELD:
+        return state.worker
+    return owner_of(<const Steering *>state.shared.steering, packet)
+
+
+cdef inline Handed *hand_over(
+    Hands *hands, uint32_t owner, uint16_t port, const Packet *packet, const uint8_t *frame, uint32_t length
+) noexcept nogil:
+    # A parsed frame, as one that has just come in; NULL: there is no room.
+    cdef Handed *handed = ring_put(ring_of(hands, hands.worker, owner), length)
+    if unlikely(handed == NULL):
+        return NULL
+    handed.port = port
+    handed.kind = HANDED_FRAME
+    put_packet(handed, packet, frame)
+    hands.handed += 1
+    return handed
+
+
+cdef inline void look_at(const State *state, Handed **wave, uint32_t count) noexcept nogil:
+    # Asks for what a wave of handed frames will need.
+    cdef uint32_t i
+    for i in range(count):
+        prefetch_bucket(&state.table, &wave[i].packet)
+        prefetch(&wave[i][1])
+    for i in range(count):
+        prefetch_session(&state.table, &wave[i].packet)
