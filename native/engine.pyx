@@ -530,8 +530,8 @@ cdef class Engine:
             raise RuntimeError("a thread that has the turn cannot forward: it would wait for itself")
         if self.forwards:
             raise RuntimeError("this engine forwards already")
-        if not turn_working(self.turn):
-            self._idle()
+        if self.program is None:
+            raise RuntimeError("this engine has no program yet")
         self.forwards = True
         with nogil:
             turn_begin_work(self.turn)

@@ -96,8 +96,11 @@ class Space:
 class EdgeProcess:
     """The edge in its namespace; ``ask()`` what it knows."""
 
+    workers = 1
+
     def __init__(self, space: Space, *specs: str, mtu: int = 1500) -> None:
-        command = ["ip", "netns", "exec", space.name, sys.executable, "-m", "tests.netns.process", str(mtu), *specs]
+        command = ["ip", "netns", "exec", space.name, sys.executable, "-m", "tests.netns.process"]
+        command += [str(self.workers), str(mtu), *specs]
         self.process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )

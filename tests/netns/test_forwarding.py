@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.netns.lab import Lab, Space
+from tests.netns.lab import EdgeProcess, Lab, Space
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.needs("netns", "nft")
@@ -22,8 +22,15 @@ IP_MTU_DISCOVER, IP_PMTUDISC_DONT, IP_PMTUDISC_DO = 10, 0, 2
 PATTERN = bytes(range(251))  # its period divides no power of two: nothing can change places unseen
 
 
+@pytest.fixture(scope="module", autouse=True, params=[1, 2], ids=["1worker", "2workers"])
+def _workers(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(EdgeProcess, "workers", request.param)
+        yield
+
+
 @pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
+def lab(_workers: None) -> Iterator[Lab]:
     with Lab() as made:
         made.start()
         yield made
@@ -249,8 +256,10 @@ def test_fragments_pass_both_ways(lab: Lab) -> None:
             data = (PATTERN * 300)[:size]
             client.sendto(data, (INTERNET, 5354))
             came, peer = server.recvfrom(65536)
+            assert (len(came), came) == (size, data)
             server.sendto(came, peer)
-            assert client.recv(65536) == data
+            back = client.recv(65536)
+            assert (len(back), back) == (size, data)
 
 
 def test_the_host_of_the_edge_hears_nothing(lab: Lab) -> None:
