@@ -248,6 +248,25 @@ def test_pieces_and_errors_about_them_find_their_session(workers: int) -> None:
         assert edge.stats().datagrams_reassembled == 39
 
 
+@pytest.mark.parametrize("workers", [2, 3])
+def test_a_datagram_in_pieces_leaves_once(workers: int) -> None:
+    with forwarding(acme(), workers) as (edge, forwarder):
+        flows = opened(forwarder)
+        seen: Counter[bytes] = Counter()
+        for turn in range(10):
+            for flow in flows:
+                text = b"%d/%d" % (flow.number, turn)
+                whole = flow.out(text.ljust(400, b"."))[14:]
+                for frame in pieces(whole[12:], 17, LAN + CLIENT_MAC, turn):
+                    forwarder.feed("LAN", frame)
+            found = collect(forwarder, "INTERNET", 2 * FLOWS)
+            seen.update(frame[42:].rstrip(b".") for frame in found if not frame[20:22][-1] and not frame[20] & 31)
+        assert len(seen) == 10 * FLOWS
+        assert set(seen.values()) == {1}
+        assert edge.stats().datagrams_reassembled == 10 * FLOWS
+        assert edge.stats().fragments_held == 0
+
+
 def icmp_error(source: str, destination: str, quote: bytes) -> bytes:
     """Port unreachable, with its sums."""
     body = bytes([3, 3, 0, 0, 0, 0, 0, 0]) + quote
@@ -255,16 +274,21 @@ def icmp_error(source: str, destination: str, quote: bytes) -> bytes:
     return IPv4Address(source).packed + IPv4Address(destination).packed + body
 
 
-def pieces(packet: bytes) -> list[bytes]:
-    """Frames of a datagram in two pieces."""
+def pieces(packet: bytes, protocol: int = 1, macs: bytes = INTERNET + ROUTER_MAC, number: int = 7) -> list[bytes]:
+    """Frames of a datagram, addresses and what follows the header, in two pieces, the second one first."""
     addresses, body = packet[:8], packet[8:]
     first, second = body[:216], body[216:]
     found = []
     for part, flags in ((second, 216 // 8), (first, 0x2000)):
-        header = bytes([0x45, 0]) + (20 + len(part)).to_bytes(2, "big") + b"\0\7" + flags.to_bytes(2, "big")
-        header += bytes([64, 1, 0, 0]) + addresses
+        header = (
+            bytes([0x45, 0])
+            + (20 + len(part)).to_bytes(2, "big")
+            + number.to_bytes(2, "big")
+            + flags.to_bytes(2, "big")
+        )
+        header += bytes([64, protocol, 0, 0]) + addresses
         header = header[:10] + summed(header) + header[12:]
-        found.append(INTERNET + ROUTER_MAC + b"\x08\0" + header + part)
+        found.append(macs + b"\x08\0" + header + part)
     return found
 
 
