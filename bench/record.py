@@ -167,15 +167,19 @@ def hardness(document: dict[str, Any]) -> str:
 
 
 def environment(document: dict[str, Any]) -> str:
-    """Where it was measured."""
+    """Where and when it was measured: each case in a process of its own, some perhaps on another day."""
     env = document["env"]
+    around = [{**env, **case.get("env", {})} for case in document["cases"]] or [env]
+    dates = sorted(found["date"] for found in around)
+    loads = sorted(found["loadAverage"][0] for found in around)
+    load = f"load average before a case began {loads[0]:g} to {loads[-1]:g}"
     kind = "virtual, " if env.get("virtual") else ""
     ticks = f"{env['ticksPerSecond'] / 1e9:.3f} G a second"
     return "\n".join(
         (
             f"- {env['cpu']}, {kind}{env['cpus']} processors; clocks are those of a counter of {ticks}",
             f"- Linux {env['kernel']}, Python {env['python']}, {env['compiler']}",
-            f"- {env['date']}, load average {', '.join(map(str, env['loadAverage']))} before it began",
+            f"- measured from {dates[0]} to {dates[-1]}, {load}",
         )
     )
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge.collector import collector_paused
 from edge.firewall.compile import FirewallTables, compile_firewall
+from edge.firewall.config import FirewallConfig
 from edge.firewall.overlay import FirewallBase, FirewallOverlay, overlaid
 from edge.model import EdgeConfig, Options, SessionsOnChange, Timers
 from edge.nat.compile import NatTables, compile_nat
@@ -136,6 +137,10 @@ class Compiled:
         base = FirewallBase.of(config.firewall.rules, tables.firewall)
         return cls(config, tables, base, base.ids)
 
+    def over(self, base: FirewallBase) -> Compiled:
+        """What the next configuration's tables are made from where its rules are laid over another base."""
+        return replace(self, tables=replace(self.tables, firewall=base.tables, overlay=None), base=base)
+
 
 def compile_tables(config: EdgeConfig) -> Tables:
     """Flatten a configuration.  Pure; may be run anywhere, any number of times."""
@@ -158,16 +163,27 @@ def compile_change(config: EdgeConfig, before: Compiled | None) -> Compiled:
     with collector_paused():
         same_routing, same_nat = config.routing == was.routing, config.nat == was.nat
         same_port = config.options.snat_service_port is was.options.snat_service_port
-        laid = overlaid(before.base, config.firewall)
-        firewall = compile_firewall(config.firewall) if laid is None else old.firewall
+        base, overlay, ids = _firewall(before.base, config.firewall)
         tables = Tables(
             routing=old.routing if same_routing else compile_routing(config.routing),
             links=old.links if same_routing and same_nat else compile_links(config.routing, config.nat),
-            firewall=firewall,
+            firewall=base.tables,
             nat=old.nat if same_nat and same_port else compile_nat(config.nat, config.options.snat_service_port),
             options=old.options if config.options == was.options else compile_options(config.options),
-            overlay=None if laid is None else laid[0],
+            overlay=overlay,
         )
+    return Compiled(config, tables, base, ids)
+
+
+def _firewall(
+    before: FirewallBase, config: FirewallConfig
+) -> tuple[FirewallBase, FirewallOverlay | None, AbstractSet[str]]:
+    """The base of a firewall, what lies over it, and the ids of its rules."""
+    laid = overlaid(before, config)
     if laid is None:
-        return Compiled.of(config, tables)
-    return Compiled(config, tables, before.base, laid[1])
+        base = FirewallBase.of(config.rules, compile_firewall(config))
+        return base, None, base.ids
+    overlay, ids = laid
+    if overlay is None or overlay.may_lie:
+        return before, overlay, ids
+    return before.merged(overlay, config.rules, ids), None, ids

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from itertools import islice
+from operator import lt
 from typing import Any
 
 from edge.diff_objects import REFERENCES, Object, Side, Value
@@ -119,8 +121,19 @@ def compare(before: Sections, after: Sections, *, whole: bool = True) -> list[Ch
     changes: list[Change] = []
     renamed: dict[tuple[str, str], str] = {}
     for section in dict.fromkeys((*before, *after)):
-        changes += _section_changes(section, before.get(section, []), after.get(section, []), renamed, whole=whole)
+        old, new = (dict(enumerate(side.get(section, ()))) for side in (before, after))
+        changes += _section_changes(section, old, new, renamed, whole=whole)
     return changes
+
+
+def compare_few(
+    section: str, before: Few, after: Few, order: Callable[[Mapping[int, int]], Sequence[int]]
+) -> list[Change]:
+    """The changes of a section, not whole, of which only the objects that differ are given.  ``order`` makes of the
+    pairs among these, new position to old, the old positions of all that are on both sides, as they stand now."""
+    return _section_changes(
+        section, before.objects, after.objects, {}, whole=False, names=(before.names, after.names), order=order
+    )
 
 
 def render(changes: Iterable[Change]) -> str:
@@ -154,22 +167,42 @@ _ORDERED = frozenset(
 # Comparing
 
 
+@dataclass(frozen=True, slots=True)
+class Few:
+    """Some objects of a section by position, and the names of all."""
+
+    objects: Mapping[int, Object]
+    names: Sequence[str]
+
+
+def _names(objects: Mapping[int, Object]) -> Sequence[str]:
+    return [item.name for item in objects.values()]
+
+
+def _in_order(partner: Mapping[int, int]) -> Sequence[int]:
+    return [partner[new] for new in sorted(partner)]
+
+
 def _section_changes(
     section: str,
-    before: Sequence[Object],
-    after: Sequence[Object],
+    before: Mapping[int, Object],
+    after: Mapping[int, Object],
     renamed: dict[tuple[str, str], str],
     *,
     whole: bool,
+    names: tuple[Sequence[str], Sequence[str]] | None = None,
+    order: Callable[[Mapping[int, int]], Sequence[int]] = _in_order,
 ) -> list[Change]:
-    """The changes of one section.  ``renamed`` gathers (section, old name) → new name, so that what refers to an object
-    by its id is not said to have changed with its name."""
-    partner = {new: old for old, new in _paired(section, before, after)}
+    """The changes of one section, objects by position.  ``renamed`` gathers (section, old name) → new name, so that
+    what refers to an object by its id is not said to have changed with its name."""
+    if names is None:
+        names = _names(before), _names(after)
+    partner = {new: old for old, new in _paired(section, before, after, names)}
     for position, old in partner.items():
         if before[old].name != after[position].name:
             renamed[section, before[old].name] = after[position].name
-    gone = set(range(len(before))) - set(partner.values())
-    moved = _moved([partner[new] for new in sorted(partner)]) if _is_ordered(section) else set()
+    gone = before.keys() - partner.values()
+    places = moved(order(partner)) if _is_ordered(section) else set()
     changes: list[tuple[int, Change]] = []
     for old in gone:
         item = before[old]
@@ -177,7 +210,7 @@ def _section_changes(
             continue
         given = tuple(FieldChange(key, value.shown, None) for key, value in item.fields.items() if whole)
         changes.append((old, Change(ChangeKind.REMOVED, section, item.name, item.id, old + 1, None, given)))
-    for new, item in enumerate(after):
+    for new, item in after.items():
         if new not in partner:
             if not item.asks:
                 continue
@@ -187,7 +220,7 @@ def _section_changes(
             continue
         old = partner[new]
         different = _differences(before[old], item, renamed)
-        has_moved = old in moved
+        has_moved = old in places
         if different or has_moved:
             kind = ChangeKind.CHANGED if different else ChangeKind.MOVED
             change = Change(kind, section, item.name, item.id, old + 1, new + 1, different, has_moved)
@@ -224,9 +257,14 @@ def _current(key: str, value: Any, renamed: Mapping[tuple[str, str], str]) -> An
     return renamed.get((section, value), value)
 
 
-def _paired(section: str, before: Sequence[Object], after: Sequence[Object]) -> list[tuple[int, int]]:
+def _paired(
+    section: str,
+    before: Mapping[int, Object],
+    after: Mapping[int, Object],
+    names: tuple[Sequence[str], Sequence[str]],
+) -> list[tuple[int, int]]:
     """(old, new) positions of what is the same object: by id, by name and content, by name alone."""
-    old_left, new_left = dict.fromkeys(range(len(before))), dict.fromkeys(range(len(after)))
+    old_left, new_left = dict.fromkeys(before), dict.fromkeys(after)
     pairs: list[tuple[int, int]] = []
 
     def pair_by(key: Callable[[Object, int], object]) -> None:
@@ -245,7 +283,7 @@ def _paired(section: str, before: Sequence[Object], after: Sequence[Object]) -> 
     if section in ("edgeGateway", "options"):
         return [(0, 0)]
     pair_by(_sources)
-    own = [_own_ids(section, *side) for side in ((before, old_left), (after, new_left))]
+    own = [_own_ids(section, *side) for side in ((before, names[0], old_left), (after, names[1], new_left))]
     common = own[0] & own[1]
     pair_by(lambda item, position: item.id if item.id in common else (position, id(item)))
     # Content is looked at only among several of one name: what is the only one on both sides is paired by name alone.
@@ -264,21 +302,28 @@ def _sources(item: Object, position: int) -> object:
     return (position, id(item)) if item.source is None else (id(item.source[0]), id(item.source[1]))
 
 
-def _own_ids(section: str, objects: Sequence[Object], wanted: Container[int]) -> set[str]:
+def _own_ids(section: str, objects: Mapping[int, Object], names: Sequence[str], wanted: Collection[int]) -> set[str]:
     """Ids, of the wanted positions, that were given, not made of section, name and occurrence: those say no more than
     the name does."""
     seen: dict[str, int] = defaultdict(int)
-    own = set()
-    for position, item in enumerate(objects):
-        occurrence = seen[item.name]
-        seen[item.name] += 1
-        if position in wanted and item.id != generated_id(section, item.name, occurrence):
-            own.add(item.id)
+    own: set[str] = set()
+    if not wanted:
+        return own
+    bearing = {objects[position].name for position in wanted}
+    for position, name in enumerate(names):
+        if name not in bearing:
+            continue
+        occurrence = seen[name]
+        seen[name] += 1
+        if position in wanted and objects[position].id != generated_id(section, name, occurrence):
+            own.add(objects[position].id)
     return own
 
 
-def _moved(order: Sequence[int]) -> set[int]:
+def moved(order: Sequence[int]) -> set[int]:
     """Old positions, given in their new order, that have to move: all but a longest run that kept its order."""
+    if all(map(lt, order, islice(order, 1, None))):
+        return set()
     tails: list[int] = []
     ends: list[int] = []
     previous: dict[int, int | None] = {}

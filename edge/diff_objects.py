@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
-from functools import partial
+from functools import cached_property, partial
 from operator import attrgetter
 from typing import Any, Final
 
@@ -183,7 +183,6 @@ class Side:
     def __init__(self, config: EdgeConfig, loaded: LoadedDocument | None) -> None:
         self._config = config
         self._loaded = loaded
-        self._known = self._names_of_ids() if loaded else {}
 
     def sections(self) -> dict[str, list[Object]]:
         """Every section's objects, in order."""
@@ -208,6 +207,19 @@ class Side:
             for own in self._loaded.document:
                 found |= self._other_section(own)
         return found
+
+    def rules(self, section: str, items: Mapping[int, Any]) -> dict[int, Object]:
+        """Some rules of a section, by their places in it."""
+        raw = _unwrapped(self._raw(section)) or []
+        shape = _shape(_MODELS[section])
+
+        def made(index: int, item: Any) -> Object:
+            written = raw[index] if index < len(raw) else None
+            return Object(
+                item.id, item.name, partial(self._fields, section, _words, item, written, shape), (item, written)
+            )
+
+        return {index: made(index, item) for index, item in items.items()}
 
     def _modelled(self, section: str, items: Sequence[Any], describe: Callable[[Any], dict[str, Any]]) -> list[Object]:
         """The objects of a section that the model has."""
@@ -245,8 +257,11 @@ class Side:
         base = _PATHS.get(section, (section,))
         return self._loaded.raw(self._loaded.path(base[0], *base[1:]))
 
-    def _names_of_ids(self) -> dict[str, str]:
-        assert self._loaded is not None
+    @cached_property
+    def _known(self) -> dict[str, str]:
+        """Names by id, of all that a reference can mean."""
+        if self._loaded is None:
+            return {}
         config = self._config
         known = {config.id: config.name}
         known |= {uplink.id: uplink.name for uplink in config.routing.uplinks}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from edge.addresses import AddressRange, PortRange, merge_ranges
 
@@ -34,6 +35,8 @@ class FlatRanges:
     first_lo: array[int] = field(default_factory=longs)
     last_hi: array[int] = field(default_factory=longs)
     last_lo: array[int] = field(default_factory=longs)
+
+    COLUMNS: ClassVar = ("first_hi", "first_lo", "last_hi", "last_lo")
 
     def append(self, ranges: Iterable[AddressRange]) -> None:
         """Close one more set; ``ranges`` are sorted and disjoint."""

@@ -283,7 +283,8 @@ class _Section:
         return next((at for at, generated in self._generated() if generated == id), None)
 
     def _by_name(self, name: str, path: str) -> int | None:
-        found = [at for at, item in enumerate(self._items) if self._field(item, self._name_key) == name]
+        key = self._name_key
+        found = [at for at, item in enumerate(self._items) if isinstance(item, dict) and item.get(key) == name]
         if len(found) > 1:
             message = f"{len(found)} objects of {path_text(self._steps)} bear the name {quoted(name)}; name the id"
             raise DocumentError([Problem("AMBIGUOUS_REFERENCE", path, message)])
@@ -324,7 +325,9 @@ class _Section:
         objects that share a name with either, or the object's own if it is about to get another name."""
         old_name = self._field(edited, self._name_key)
         names = {name for name in (new_name, old_name) if isinstance(name, str)}
-        counts = Counter(self._field(item, self._name_key) for item in self._items)
+        key = self._name_key
+        written = (item.get(key) for item in self._items if isinstance(item, dict))
+        counts = Counter(name for name in written if isinstance(name, str) and name in names)
         renamed = edited is not None and new_name is not None and new_name != old_name
         shared = {name for name in names if counts[name] > 1 or (edited is None and counts[name])}
         if renamed:

@@ -27,7 +27,7 @@ from edge.reference_related import quoted_session, related
 from edge.reference_rules import rules, too_big
 from edge.reference_sessions import ORIGINAL, REPLY, Session
 from edge.reference_shift import challenge, understood
-from edge.reference_trip import Policy, SplitMix64, State, Trip
+from edge.reference_trip import Looks, Policy, SplitMix64, State, Trip
 from edge.reference_window import Fit, segment_of
 from edge.reference_wire import NO_NEXT_HEADER, RST, SYN, Kind, Packet, network_offset, parse
 from edge.routing.reference import Port
@@ -68,6 +68,7 @@ def established_session(trip: Trip) -> Ruling | None:
     packet, sessions = trip.packet, trip.state.sessions
     is_error = packet.kind is Kind.ICMP_ERROR
     found = quoted_session(trip) if is_error else sessions.find((packet.flow, trip.entered.side))
+    found = trip.state.living(found)
     if found is None:
         trip.note(Stage.SESSION, StepResult.MISS)
         return None
@@ -361,11 +362,11 @@ class ReferenceEdge:
 
     def sessions(self) -> list[SessionInfo]:
         """Every live session, the oldest first."""
-        return [listed(session) for session in self._state.sessions]
+        return [listed(session) for session in self._alive()]
 
     def sessions_page(self, *, after: int = 0, limit: int = 1000, match: SessionMatch | None = None) -> SessionsPage:
         """Up to ``limit`` sessions that match, the oldest first, from those behind number ``after`` on."""
-        behind = [session for session in self._state.sessions if session.id > after]
+        behind = [session for session in self._alive() if session.id > after]
         found = [listed(session) for session in behind]
         page = [info for info in found if match is None or matches(match, info)][:limit]
         more = page and page[-1].id < found[-1].id
@@ -373,7 +374,7 @@ class ReferenceEdge:
 
     def delete_sessions(self, match: SessionMatch) -> int:
         """End the sessions that match; how many those were."""
-        meant = [session for session in self._state.sessions if matches(match, session.info())]
+        meant = [session for session in self._alive() if matches(match, session.info())]
         for session in meant:
             self._state.end(session, SessionEndCause.DELETED)
         return len(meant)
@@ -411,6 +412,11 @@ class ReferenceEdge:
             {port: state.ports.get(port, PortCounters()) for port in self._policy.config.ports},
             {str(item): (sessions.holders(item), self._policy.port_limit) for item in addresses},
         )
+
+    def set_pace(self, each: int, most: int) -> None:
+        """Before a packet, look at ``each`` sessions whose time may be over, and what looks were not needed before, up
+        to ``most``."""
+        self._state.looks = Looks(each, most, most, self._state.clock_ns)
 
     @property
     def watch_sessions(self) -> bool:
@@ -454,6 +460,9 @@ class ReferenceEdge:
         state = self._state
         state.clock_ns = max(state.clock_ns, now_ns)
         state.expire(self._policy.options.fragment_timeout)
+
+    def _alive(self) -> list[Session]:
+        return [session for session in self._state.sessions if not self._state.is_over(session)]
 
     def _port(self, name: str) -> Port:
         port = self._policy.routing.port(name)

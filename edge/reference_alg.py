@@ -178,11 +178,11 @@ def candidates(trip: Trip, port: int) -> list[int]:
 
 def is_free(trip: Trip, expectation: Expectation, port: int) -> bool:
     """Is the port awaited by nobody else, and (active) no session of the server's usual port already there?"""
-    sessions, awaited = trip.state.sessions, expectation.awaited._replace(dport=port)
-    if sessions.expectations.find(awaited) is not None:
+    awaited = expectation.awaited._replace(dport=port)
+    if trip.state.sessions.expectations.find(awaited) is not None:
         return False
     usual = Flow(TCP, awaited.src, FTP_DATA, awaited.dst, port)
-    return not expectation.active or sessions.find((usual, awaited.side)) is None
+    return not expectation.active or trip.state.find_alive((usual, awaited.side)) is None
 
 
 def announce(trip: Trip, expectation: Expectation | None) -> None:
@@ -227,7 +227,9 @@ def expected_session(trip: Trip) -> Ruling | None:
     packet, flow = trip.packet, trip.packet.flow
     if packet.is_opening or packet.kind is Kind.UDP:
         awaited = Awaited(flow.protocol, trip.entered.side, flow.src, flow.dst, flow.dport)
-        trip.expected = trip.state.sessions.expectations.find(awaited)
+        expected = trip.state.sessions.expectations.find(awaited)
+        if expected is not None and trip.state.living((expected.control, ORIGINAL)) is not None:
+            trip.expected = expected
     return None
 
 

@@ -99,7 +99,7 @@ def as_sent(state: State, entered: Port, packet: Packet) -> tuple[Port, bytes] |
 def reply_as_sent(state: State, entered: Port, packet: Packet) -> tuple[Port, bytes] | None:
     """A packet that reverses a session's original tuple was the reply to its translated one, in numbers that no ALG had
     shifted yet."""
-    if state.sessions.find((packet.flow, entered.side)) is not None:
+    if state.find_alive((packet.flow, entered.side)) is not None:
         return None
     session = session_begun_as(state, packet.flow.reversed())
     if session is None:
@@ -113,7 +113,7 @@ def error_as_sent(state: State, entered: Port, packet: Packet) -> tuple[Port, by
     quote = quoted(packet)
     if quote is None or quote.flow.src != packet.flow.dst:
         return None
-    if state.sessions.find((quote.flow.reversed(), entered.side)) is not None:
+    if state.find_alive((quote.flow.reversed(), entered.side)) is not None:
         return None
     session = session_begun_as(state, quote.flow)
     if session is None:
@@ -126,7 +126,7 @@ def error_as_sent(state: State, entered: Port, packet: Packet) -> tuple[Port, by
 def session_begun_as(state: State, flow: Flow) -> Session | None:
     """The session whose first packet had this flow, whichever side it entered by."""
     for side in (0, 1):
-        session, direction = state.sessions.find((flow, side)) or (None, REPLY)
+        session, direction = state.find_alive((flow, side)) or (None, REPLY)
         if session is not None and direction == ORIGINAL:
             return session
     return None

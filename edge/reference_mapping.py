@@ -49,10 +49,17 @@ def addresses(trip: Trip, rule: NatRule) -> list[IPAddress]:
 def allocate(trip: Trip) -> Flow | None:
     """The flow as it leaves, with answers that can be told from those to every other session; None if there is none."""
     policy, state, flow = trip.policy, trip.state, trip.flow
+    draws = trip.snat is not None and trip.snat.type is NatType.SNAT and draws_port(trip.packet) and not mapped(trip)
 
     def usable(candidate: Flow) -> bool:
         original, reply = (trip.packet.flow, trip.entered.side), (candidate.reversed(), trip.out.side)
+        if not draws and state.sessions.can_tell(original, reply):
+            state.living(state.sessions.find(reply))  # one whose time is over makes way
         return state.sessions.can_hold(original, reply)
+
+    def makes_way(candidate: Flow) -> bool:
+        found = state.sessions.find((candidate.reversed(), trip.out.side))
+        return found is not None and state.living(found) is None
 
     def mappable(candidate: Flow) -> bool:
         external = External(candidate.protocol, candidate.src, candidate.sport)
@@ -72,6 +79,7 @@ def allocate(trip: Trip) -> Flow | None:
         ports=policy.options.snat_port_range,
         blocked=lambda port: policy.blocks(flow.protocol, port),
         usable=usable if mapping_key(trip) is None else mappable,
+        makes_way=makes_way,
         draw=state.draw,
         exhausted=state.exhaust,
     )

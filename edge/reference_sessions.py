@@ -90,6 +90,7 @@ class Session:
     created_ns: int
     admission: Admission
     expires_ns: int = 0
+    noted_ns: int = 0  # when it is to be looked at, never later than it expires
     id: int = 0  # given by the table
     windows: Windows | None = None
     mapping: MappingKey | None = None
@@ -177,7 +178,7 @@ class Session:
             self.states = [SINGLE, NO_TRAFFIC]
         else:
             seconds = timers.icmp_first if self.kind in ICMP_KINDS else timers.other
-        self.expires_ns = now_ns + seconds * SECOND
+        self.expires_ns = self.noted_ns = now_ns + seconds * SECOND
 
     def track(self, direction: int, packet: Packet, timers: Timers, now_ns: int) -> None:
         """One more packet, in either direction."""
@@ -192,6 +193,7 @@ class Session:
         else:
             seconds = timers.icmp_error_reply if self.kind in ICMP_KINDS else timers.other
         self.expires_ns = now_ns + seconds * SECOND
+        self.noted_ns = min(self.noted_ns, self.expires_ns)
 
     def _track_tcp(self, me: int, flags: int) -> None:
         states, peer = self.states, 1 - me
@@ -238,7 +240,10 @@ class Mapping:
 
 
 class SessionTable:
-    """Live sessions by both of their keys, the mappings that they make, and what they expect."""
+    """Sessions that have not ended by both of their keys, the mappings that they make, and what they expect.
+
+    The time of some may be over already: :class:`edge.reference_trip.State` says when those end.
+    """
 
     def __init__(self) -> None:
         self._by_key: dict[Key, tuple[Session, int]] = {}
@@ -258,11 +263,13 @@ class SessionTable:
         """The session with this key, and which direction the key is."""
         return self._by_key.get(key)
 
+    def can_tell(self, original: Key, reply: Key) -> bool:
+        """True when the keys of a session differ, and what leaves is not the answer to itself."""
+        return original != reply and reply[0] != reply[0].reversed()
+
     def can_hold(self, original: Key, reply: Key) -> bool:
-        """True when both keys are free and differ, and what leaves is not the answer to itself."""
-        answers_itself = reply[0] == reply[0].reversed()
-        taken = original in self._by_key or reply in self._by_key
-        return original != reply and not answers_itself and not taken
+        """True when besides both keys are free."""
+        return self.can_tell(original, reply) and original not in self._by_key and reply not in self._by_key
 
     def add(self, session: Session) -> None:
         """Take in a session whose keys are free."""
@@ -288,9 +295,10 @@ class SessionTable:
                 del self._mappings[session.mapping]
         self.expectations.end(session)
 
-    def overdue(self, now_ns: int) -> list[Session]:
-        """The sessions whose time is over."""
-        return [session for session in self if session.expires_ns <= now_ns]
+    def next_look(self, now_ns: int) -> Session | None:
+        """The session that is to be looked at next, if one is due."""
+        due = (session for session in self._sessions.values() if session.noted_ns <= now_ns)
+        return min(due, key=lambda session: (session.noted_ns, session.id), default=None)
 
     def half_open(self) -> int:
         """How many sessions are in their handshake."""

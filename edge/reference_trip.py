@@ -16,7 +16,7 @@ from edge.reference_expect import Expectation
 from edge.reference_fragments import Fragments
 from edge.reference_limits import Limits
 from edge.reference_quote import Quote, quoted
-from edge.reference_sessions import SECOND, Session, SessionTable
+from edge.reference_sessions import SECOND, Key, Session, SessionTable
 from edge.reference_wire import Flow, Packet, endpoints
 from edge.routing.reference import Port, PortKind, Route, Routing
 from edge.state import (
@@ -32,6 +32,10 @@ from edge.verdicts import Endpoints, Fragmentation, Output, Reason, Stage, Step,
 
 LONGEST_PACKET = 40 + 65_535
 """Bytes of IP: a header of IPv6, and as much as it can announce."""
+
+
+LOOK_NS = 8_000
+"""In which there is another look at a session, packets or not."""
 
 
 class SplitMix64:
@@ -125,6 +129,26 @@ class Bucket:
 
 
 @dataclass(slots=True)
+class Looks:
+    """How many sessions may be looked at before a packet, each of which may end: so many with ``each`` packet, another
+    in every 8 µs, and as long as none has to wait for that, ``most`` at once."""
+
+    each: int = 2
+    most: int = 128
+    left: int = 128
+    looked_ns: int = 0
+
+    def add(self, now_ns: int) -> None:
+        """Those of another packet, and of the time before it."""
+        self.left = min(self.left + self.each + (now_ns - self.looked_ns) // LOOK_NS, self.most)
+        self.looked_ns = now_ns
+
+    def save_up(self) -> None:
+        """No session has to wait."""
+        self.left = self.most
+
+
+@dataclass(slots=True)
 class State:
     """What outlives a configuration."""
 
@@ -132,6 +156,7 @@ class State:
     sessions: SessionTable = field(default_factory=SessionTable)
     fragments: Fragments = field(default_factory=Fragments)
     clock_ns: int = 0
+    looks: Looks = field(default_factory=Looks)
     counters: dict[str, RuleCounters] = field(default_factory=dict)
     events: list[RuntimeEvent] = field(default_factory=list)
     watch_sessions: bool = False
@@ -151,8 +176,26 @@ class State:
             self.events.append(SessionStarted(self.clock_ns, session.info()))
         self.look_at_limits()
 
+    def is_over(self, session: Session) -> bool:
+        """Is its time over?  Then it is as good as ended."""
+        return session.expires_ns <= self.clock_ns
+
+    def living(self, found: tuple[Session, int] | None) -> tuple[Session, int] | None:
+        """What a packet's lookup has found, with the direction; a session whose time is over ends instead."""
+        if found is None or not self.is_over(found[0]):
+            return found
+        self.end(found[0], SessionEndCause.EXPIRED)
+        return None
+
+    def find_alive(self, key: Key) -> tuple[Session, int] | None:
+        """The session with this key, and which direction that is, if its time is not over."""
+        found = self.sessions.find(key)
+        return None if found is None or self.is_over(found[0]) else found
+
     def end(self, session: Session, cause: SessionEndCause) -> None:
-        """It is over."""
+        """It is over, for this cause if its time is not."""
+        if self.is_over(session):
+            cause = SessionEndCause.EXPIRED
         if self.watch_sessions:
             self.events.append(SessionEnded(self.clock_ns, session.info(), cause))
         self.sessions.end(session)
@@ -161,9 +204,17 @@ class State:
         self.look_at_limits()
 
     def expire(self, fragment_timeout_s: int) -> None:
-        """End what has lived long enough: sessions, expectations, datagrams in pieces."""
-        for session in self.sessions.overdue(self.clock_ns):
-            self.end(session, SessionEndCause.EXPIRED)
+        """End what has lived long enough: expectations, datagrams in pieces, and of the sessions as many as there may
+        be looked at."""
+        self.looks.add(self.clock_ns)
+        while self.looks.left and (session := self.sessions.next_look(self.clock_ns)) is not None:
+            self.looks.left -= 1
+            if session.expires_ns == session.noted_ns:
+                self.end(session, SessionEndCause.EXPIRED)
+            else:
+                session.noted_ns = session.expires_ns
+        if self.sessions.next_look(self.clock_ns) is None:
+            self.looks.save_up()
         self.sessions.expectations.expire(self.clock_ns)
         self.fragments.expire(self.clock_ns, fragment_timeout_s)
         self.look_at_limits()

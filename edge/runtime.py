@@ -7,18 +7,19 @@ and is the specification of what they return.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from edge.bindings import Address, Bindings
+from edge.bindings import Bindings
 from edge.compiler import Compiled, Tables, compile_change
+from edge.counters import Counted, PortCount, rule_counters, stats_of
 from edge.errors import FrameTooLongError, NoPortError, ResourceError, UnknownPortError
+from edge.merging import Merge
 from edge.model import DEFAULT_SEED, EdgeConfig, SessionsOnChange
 from edge.raw import (
-    DROPPED_AT,
     RawEndpoints,
     RawEvent,
     RawMatch,
@@ -29,7 +30,7 @@ from edge.raw import (
     session_info,
     wanted,
 )
-from edge.state import PortCounters, RuleCounters, RuntimeEvent, SessionInfo, SessionMatch, SessionsPage, Stats
+from edge.state import RuleCounters, RuntimeEvent, SessionInfo, SessionMatch, SessionsPage, Stats
 from edge.verdicts import Fragmentation, Outcome, Output, Processed, Reason, Stage, Step, StepResult, Verdict
 from native import control
 from native.capture import CaptureReader
@@ -55,21 +56,10 @@ CALLS_A_TAKE = EVENTS_KEPT // EVENTS_A_TURN
 
 VERDICTS, REASONS = tuple(Verdict), tuple(Reason)  # by number
 
-PortCount = tuple[int, int, int, int]
 RawOutput = tuple[int, bytes, bool, tuple[bytes, ...], tuple[int, int, int] | None]
 RawStep = tuple[
     int, int, int | None, int | None, RawEndpoints | None, RawEndpoints | None, bool, int | None, int | None
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """Every counter at one moment; ``rules`` by rule id, empty if they were not asked for."""
-
-    config: EdgeConfig
-    revision: int
-    stats: Stats
-    rules: dict[str, RuleCounters]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +114,7 @@ class Edge:
         self._running = running
         self._program: Program | None = None
         self._compiled: Compiled | None = None  # what the program was made from, if this edge has one
+        self._merge: Merge | None = None  # of that, for the next configuration
         self._prepared: WeakSet[Prepared] = WeakSet()
         self._turn = engine
         self._waiting: list[tuple[Running, bytes]] = []
@@ -212,7 +203,9 @@ class Edge:
         if not config.ports:
             raise NoPortError(f"the edge {config.name!r} has neither uplinks nor networks: no packet can enter it")
         with self._turn:
-            before, like = self._compiled, self._program
+            before, like, merge = self._compiled, self._program, self._merge
+        if before is not None and merge is not None and merge.base is not None:
+            before = before.over(merge.base)
         compiled = compile_change(config, before) if tables is None else Compiled.of(config, tables)
         tables = compiled.tables
         kinds = dict(zip(config.ports, tables.routing.port_kinds, strict=True))
@@ -224,7 +217,8 @@ class Edge:
             pass
         bindings = prepared.bindings
         try:
-            prepared.program = Program(tables, bindings.slots, bindings.usage, running.revision, like)
+            part = None if merge is None else merge.part
+            prepared.program = Program(tables, bindings.slots, bindings.usage, running.revision, like, part)
             with self._turn:
                 self._engine.reserve_links(prepared.program)
         except MemoryError as error:
@@ -282,6 +276,8 @@ class Edge:
                 counted = zip(old.ports, control.port_counters(self._engine), strict=True)
                 self._port_counters = {**self._port_counters, **dict(counted)}
             prepared.replaced = old, self._compiled, self._swap(prepared, port_map, flush, limited)
+            if self._compiled is None or prepared.compiled.base is not self._compiled.base:
+                self._merge = None
             self._program, self._compiled = prepared.program, prepared.compiled
             self._running = new
             control.set_port_counters(self._engine, [self._port_counters.get(name, (0, 0, 0, 0)) for name in new.ports])
@@ -298,6 +294,27 @@ class Edge:
             for slot in slots:
                 control.has_room_again(self._engine, slot, *address_at[slot])
 
+    def merging(self) -> Merge | None:
+        """Work to do beside all else where so many rules have changed that what lies over the firewall's table should
+        become part of one: to be built, in any thread, and given to :meth:`merged`.  None where there is none.
+
+        Changes need not wait for it, and nothing that packets meet depends on whether it is done."""
+        with self._turn:
+            compiled, slots = self._compiled, self._bindings.slots
+            due = compiled is not None and self._merge is None
+        if compiled is None or not due or compiled.tables.overlay is None or not compiled.tables.overlay.should_merge:
+            return None
+        return Merge(compiled, slots)
+
+    def merged(self, merge: Merge) -> bool:
+        """Lay the configurations to come over what was built; one that could not be built is not tried again.  False,
+        and all is as it was, if a change has brought a table of its own meanwhile."""
+        with self._turn:
+            if self._compiled is None or not merge.is_of(self._compiled):
+                return False
+            self._merge = merge
+            return True
+
     def snapshot(self) -> Edge:
         """An edge of its own that would do with the next packets what this one would do: sessions, ports in use,
         fragments, counters, clock and randomness are those of this one, and it has heard of no events.  Raises
@@ -313,6 +330,12 @@ class Edge:
         return copy
 
     # ------------------------------------------------------------------ packets
+
+    def set_pace(self, each: int, most: int) -> None:
+        """Before a packet, look at ``each`` sessions whose time may be over, and what looks were not needed before, up
+        to ``most``; a session that is looked at ends, or is found to live on.  Few make a backlog likely: for tests."""
+        with self._turn:
+            self._whole.set_pace(each, most)
 
     def process(
         self,
@@ -402,11 +425,12 @@ class Edge:
         trials: int,
         bursts: int,
         step_ns: int = 50_000,
+        aside: bytes | None = None,
     ) -> list[int]:
         """Clocks of each trial of so many bursts of 256 packets, between which the edge's clock moves; ``order`` says
-        which frame each packet is."""
+        which frame each packet is, ``aside`` which are not counted, so that each is timed by itself."""
         numbers = array("H", [self.port_number(port) for port in ports])
-        return self._engine.time_bursts(list(frames), numbers, array("I", order), trials, bursts, step_ns)
+        return self._engine.time_bursts(list(frames), numbers, array("I", order), trials, bursts, step_ns, aside)
 
     # ------------------------------------------------------------------ what is known
 
@@ -581,63 +605,3 @@ def chosen_seed(config: EdgeConfig, seed: int | None) -> int:
 def no_memory(error: MemoryError) -> ResourceError:
     """What a caller hears of it."""
     return ResourceError(f"no memory for this configuration: {str(error) or 'its tables'}")
-
-
-def rule_counters(known: Iterable[str], slots: Mapping[str, int], raw: bytes) -> dict[str, RuleCounters]:
-    """What :meth:`native.engine.Engine.counters` told, by rule."""
-    counters = memoryview(raw).cast("Q")
-    found = {}
-    for rule_id in known:
-        slot = slots.get(rule_id)
-        found[rule_id] = RuleCounters() if slot is None else RuleCounters(*counters[3 * slot : 3 * slot + 3])
-    return found
-
-
-def stats_of(
-    totals: tuple[Any, ...],
-    ports: Sequence[PortCount],
-    usages: Sequence[int],
-    now: Running,
-    slots: Mapping[Address, int],
-) -> Stats:
-    """What the engine counted, but for rules; ``usages`` are the sessions that hold an address, by its slot."""
-    (
-        verdicts,
-        reasons,
-        drops,
-        drops_of_sessions,
-        created,
-        peak,
-        live,
-        half_open,
-        limited,
-        reassembled,
-        timed_out,
-        held,
-    ) = totals
-    limit = now.port_limit if now.addresses else 0
-    return Stats(
-        verdicts={Verdict(number): count for number, count in enumerate(verdicts) if count},
-        reasons={Reason(number): count for number, count in enumerate(reasons) if count},
-        drops=drops_by_stage(drops, drops_of_sessions),
-        sessions_created=created,
-        sessions_peak=peak,
-        sessions_open=live,
-        half_open=half_open,
-        sessions_limit=now.config.options.max_sessions,
-        answers_limited=limited,
-        datagrams_reassembled=reassembled,
-        datagrams_timed_out=timed_out,
-        fragments_held=held,
-        ports={name: PortCounters(*counted) for name, counted in zip(now.ports, ports, strict=True)},
-        nat_addresses={text: (usages[slots[key]], limit) for text, key in now.address_texts},
-    )
-
-
-def drops_by_stage(drops: list[int], of_sessions: int) -> dict[tuple[Stage, Reason], int]:
-    """Drops by reason as drops by stage and reason; ``of_sessions``: how many with TCP_STATE were a session's."""
-    found = {(DROPPED_AT[Reason(number)], Reason(number)): count for number, count in enumerate(drops) if count}
-    if of_sessions:
-        found[Stage.SESSION, Reason.TCP_STATE] = of_sessions
-        found[Stage.FIREWALL, Reason.TCP_STATE] -= of_sessions
-    return {key: count for key, count in found.items() if count}

@@ -18,13 +18,20 @@ from native.port_blocks cimport note_left
 from native.program cimport ProgramData
 from native.record cimport NO_SLOT
 from native.session cimport (
-    NONE, ORIGINAL, REPLY, RW_ALG, RW_MAPPED, Session, is_half_open, table_remove, wheel_due,
+    FIRST_DUE, NONE, ORIGINAL, REPLY, RW_ALG, RW_MAPPED, Session, Table, is_half_open, look_at_next, next_look, sooner,
+    table_remove,
 )
+from native.shared cimport Shared
 from native.stats cimport (
     R_ALG, S_FIREWALL, S_NAT, T_ALG, T_ALLOW, T_DNAT, T_DROP, T_NO_DNAT, T_NO_SNAT, T_REFLEXIVE, T_REJECT, T_SNAT,
     V_ALLOW, V_DROP, V_REJECT,
 )
-from native.wire cimport likely
+from native.wire cimport likely, unlikely
+
+
+cdef enum:
+    LOOK_NS = 8_000             # in which there is another look at a session
+    MANY_LOOKS = 1 << 20
 
 
 cdef inline void count_rule(State *state, uint32_t slot, uint64_t hits, uint64_t packets, uint64_t size) noexcept nogil:
@@ -70,8 +77,11 @@ cdef inline void discount_source(State *state, const Key *original) noexcept nog
 
 
 cdef inline void end_session(State *state, uint32_t number, uint8_t cause) noexcept nogil:
+    # For this cause, or because its time is over if that is so.
     cdef Session *session = &state.table.sessions[number]
-    tell_session(&state.events, state.now, E_ENDED, cause, state.session_ids[number], session)
+    if session.expires <= state.now:
+        cause = END_EXPIRED
+    tell_session(&state.events, state.now, E_ENDED, cause, session)
     fold_session(state, session)
     if session.usage_slot != NONE:
         give_back(state, session.usage_slot, &session.flow[REPLY].key)
@@ -95,17 +105,73 @@ cdef inline void watch_fragments(State *state) noexcept nogil:
     state.table.next_check = min(state.table.next_check, state.fragments.due)
 
 
-cdef inline void expire(State *state) noexcept nogil:
+cdef inline bint is_behind(const State *state) noexcept nogil:
+    # Is there a session to be looked at?
+    return next_look(&state.table) <= state.now
+
+
+cdef inline void look_at_one(State *state) noexcept nogil:
+    # At the session that has been due longest: it ends, or is found to live longer than was known.
     cdef uint32_t number
+    if look_at_next(&state.table, state.now, &number):
+        end_session(state, number, END_EXPIRED)
+
+
+cdef inline void clear_up(State *state, uint32_t looks) noexcept nogil:
+    # With so many looks more: ends sessions whose time is over, the earliest deadline first.  Once there is none left,
+    # as many are saved up as may be.
+    state.looks = <uint32_t>min(<uint64_t>state.looks + looks, <uint64_t>state.looks_most)
+    while state.looks and is_behind(state):
+        state.looks -= 1
+        look_at_one(state)
+    if not is_behind(state):
+        state.looks = state.looks_most
+
+
+cdef inline uint32_t looks_in(uint64_t since, uint64_t now) noexcept nogil:
+    # What time brings: a worker without frames would have made at least as many.
+    return <uint32_t>min((now - since) // LOOK_NS, <uint64_t>MANY_LOOKS)
+
+
+cdef inline State *next_due(const Shared *shared) noexcept nogil:
+    # The worker with the session that is to be looked at first.
+    cdef State **states = <State **>shared.states
+    cdef State *found = states[0]
+    cdef const Table *table
+    cdef uint32_t worker
+    for worker in range(1, shared.workers):
+        table = &states[worker].table
+        if table.last_due >= FIRST_DUE and (
+                found.table.last_due < FIRST_DUE or sooner(&table.due[FIRST_DUE], &found.table.due[FIRST_DUE])):
+            found = states[worker]
+    return found
+
+
+cdef inline void clear_up_together(State *first) noexcept nogil:
+    # Where one thread runs all workers: what a single one would, in that order.  `first` is their first.
+    cdef State *due = next_due(first.shared)
+    first.looks = <uint32_t>min(
+        <uint64_t>first.looks + first.looks_each + looks_in(first.looked, first.now), <uint64_t>first.looks_most)
+    first.looked = first.now
+    while first.looks and is_behind(due):
+        first.looks -= 1
+        look_at_one(due)
+        due = next_due(first.shared)
+    if not is_behind(due):
+        first.looks = first.looks_most
+
+
+cdef inline void expire(State *state) noexcept nogil:
+    # What time brings before a packet.
     if likely(state.now < state.table.next_check):
         return
-    while True:
-        number = wheel_due(&state.table, state.now)
-        if number == NONE:
-            break
-        end_session(state, number, END_EXPIRED)
-    drop_overdue(&state.fragments, state.now)
-    note_fragments(state)
+    if likely(not state.paced_together):
+        clear_up(state, state.looks_each + looks_in(state.looked, state.now))
+        state.looked = state.now
+    if unlikely(state.now >= state.fragments.due):
+        drop_overdue(&state.fragments, state.now)
+        note_fragments(state)
+    state.table.next_check = next_look(&state.table)
     watch_fragments(state)
 
 

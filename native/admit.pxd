@@ -17,7 +17,7 @@ from native.limits cimport count_created, count_holder, not_half_open, note_exha
 from native.mapping cimport draws_port, external_of, hold_mapping
 from native.nat cimport NatRule, place_in_pool
 from native.packet cimport (
-    ACK, FIN, K_ICMP_OTHER, K_ICMP_QUERY, K_ICMP_REPLY, K_TCP, K_UDP, PARSED, RST, SYN,
+    ACK, FIN, K_ICMP_OTHER, K_ICMP_QUERY, K_ICMP_REPLY, K_TCP, K_UDP, NOT_ASKED, PARSED, RST, SYN,
     Key, Packet, key_dport, key_family, key_proto, key_sport, set_ports,
 )
 from native.pool cimport next_address
@@ -27,7 +27,7 @@ from native.rewrite cimport plan_rewrite
 from native.session cimport (
     NONE, ORIGINAL, REPLY, RW_HAIRPIN, RW_MAPPED, TCP_CLOSING, TCP_ESTABLISHED, TCP_FIN_WAIT_2, TCP_SYN_SENT,
     TCP_TIME_WAIT, UDP_MULTIPLE, UDP_SINGLE, Flow, Session, is_half_open, key_reversed,
-    table_add, table_remove, wheel_link,
+    due_add, table_add, table_remove,
 )
 from native.stats cimport R_NAT_COLLISION, R_NAT_PORTS_EXHAUSTED, V_ALLOW
 from native.window cimport open_windows
@@ -75,10 +75,9 @@ cdef inline uint8_t reuse_mapping(
     cdef uint16_t port = key_dport(external_of(&state.mappings, decision.source.mapping))
     set_ports(key, port, key_dport(key))
     key_reversed(key, side, reply)
-    if not is_free(state, &packet.key, reply):
-        return R_NAT_COLLISION
     usage_slot[0] = state.mappings.table.sessions[decision.source.mapping].usage_slot
-    return PARSED
+    # What makes way may be the last that has the mapping; it is made again then.
+    return PARSED if is_free(state, &packet.key, reply) else R_NAT_COLLISION
 
 
 cdef inline uint8_t allocate(
@@ -88,6 +87,7 @@ cdef inline uint8_t allocate(
     # Completes decision.key and makes the reply key; PARSED, or the reason why there is none.
     cdef const NatRule *rule
     cdef bint ports = draws_port(packet.kind)
+    cdef uint32_t asked = 0
     cdef bint found
     usage_slot[0] = NONE
     if decision.snat == NO_RULE or has_source(decision) or program.nat.rules[decision.snat].type != NAT_SNAT:
@@ -98,7 +98,7 @@ cdef inline uint8_t allocate(
     rule = &program.nat.rules[decision.snat]
     while True:
         if ports:
-            found = allocate_port(state, program, packet, &decision.key, side, reply)
+            found = allocate_port(state, program, packet, &decision.key, side, reply, &asked)
         else:
             key_reversed(&decision.key, side, reply)
             found = is_free(state, &packet.key, reply)
@@ -199,11 +199,11 @@ cdef inline void open_session(
     elif packet.kind == K_TCP:
         not_half_open(state)
     session.expires = state.now + timeout(program, session, True)
-    wheel_link(&state.table, number)
-    state.session_ids[number] = count_created(state)
+    session.id = count_created(state)
+    due_add(&state.table, number)
     open_control(state, program, number, decision)
     note_sessions(state)
-    tell_session(&state.events, state.now, E_STARTED, 0, state.session_ids[number], session)
+    tell_session(&state.events, state.now, E_STARTED, 0, session)
 
 
 cdef inline bint still_admitted(State *state, const ProgramData *program, uint32_t number) noexcept nogil:
@@ -218,6 +218,7 @@ cdef inline bint still_admitted(State *state, const ProgramData *program, uint32
     first.kind = session.kind
     first.ttl = 64
     first.unsegmented = True
+    first.asked = NOT_ASKED
     first.span = 0
     first.ip_len = 0
     first.tcp_flags = SYN

@@ -19,7 +19,8 @@ from native.packet cimport (
 )
 from native.program cimport FirewallRule, ProgramData, is_blocked
 from native.session cimport (
-    NONE, ORIGINAL, REPLY, RW_ALG, RW_DST, RW_SPORT, RW_SRC, TCP_ESTABLISHED, TCP_TIME_WAIT, Session, hash_key, lookup,
+    NONE, ORIGINAL, REPLY, RW_ALG, RW_DST, RW_SPORT, RW_SRC, TCP_ESTABLISHED, TCP_TIME_WAIT, Session, hash_key,
+    lookup_alive,
 )
 from native.shift cimport convert_sequence, note_rewriting
 from native.wire cimport be16, be32, change16, fold, put16, sum_bytes, updated
@@ -109,7 +110,7 @@ cdef inline bint is_taken(const State *state, const Expectation *wanted) noexcep
     if wanted.mode != EXPECT_ACTIVE:
         return False
     key.meta |= <uint64_t>DATA_PORT << 48
-    return lookup(&state.table, &key, hash_key(&state.table, &key)) != NONE
+    return lookup_alive(&state.table, &key, state.now) != NONE
 
 
 cdef inline bint choose_port(const State *state, const ProgramData *program, Expectation *wanted) noexcept nogil:

@@ -2,14 +2,20 @@
 
 from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 
+from native.account cimport end_session, is_behind
 from native.engine cimport State
+from native.events cimport END_EXPIRED
 from native.mapping cimport external_key, find_mapping
 from native.packet cimport K_UDP, Key, Packet, key_dport, key_side, key_sport, set_ports
 from native.port_blocks cimport (
     BLOCK_PORTS, BLOCK_WORDS, NO_PORT, PortBlock, find_block, first_bit, met_taken,
 )
-from native.program cimport ProgramData, open_ports
-from native.session cimport NONE, hash_key, key_reversed, lookup, same_key
+from native.program cimport ProgramData, is_blocked, open_ports
+from native.session cimport NONE, hash_key, is_over, key_reversed, lookup, same_key
+from native.wire cimport unlikely
+
+cdef enum:
+    ASKED_MOST = 256            # sessions, by a packet for which no port is left
 
 
 cdef inline uint64_t next_random(State *state) noexcept nogil:
@@ -41,8 +47,16 @@ cdef inline bint is_of_one(const Key *original, const Key *reply) noexcept nogil
     return same_key(original, reply) or answers_itself(reply)
 
 
-cdef inline bint is_free(const State *state, const Key *original, const Key *reply) noexcept nogil:
-    return not is_of_one(original, reply) and is_open(state, reply)
+cdef inline bint is_free(State *state, const Key *original, const Key *reply) noexcept nogil:
+    # Likewise; a session whose time is over makes way.
+    cdef uint32_t found
+    if is_of_one(original, reply):
+        return False
+    found = lookup(&state.table, reply, hash_key(&state.table, reply))
+    if found != NONE and is_over(&state.table, found, state.now):
+        end_session(state, found >> 1, END_EXPIRED)
+        return True
+    return found == NONE
 
 
 cdef inline uint64_t candidates(
@@ -133,11 +147,52 @@ cdef inline bint allocate_between(
     return False
 
 
-cdef inline bint allocate_port(
-    State *state, const ProgramData *program, const Packet *packet, Key *key, uint8_t side, Key *reply
+cdef inline bint is_mappable(
+    const State *state, const ProgramData *program, const Packet *packet, const Key *reply
 ) noexcept nogil:
-    # A source port (or ICMP identifier) for `key` with which `reply` is free; False: there is none.
+    # May the endpoint inside be called this outside?
+    cdef Key external
+    if not program.endpoint_independent:
+        return True
+    if packet.kind == K_UDP and (key_sport(&packet.key) ^ key_dport(reply)) & 1:                # RFC 4787, REQ-4
+        return False
+    external_key(reply, &external)
+    return find_mapping(&state.mappings, &external) == NONE                                     # RFC 4787, REQ-3
+
+
+cdef inline bint allocate_again(
+    State *state, const ProgramData *program, const Packet *packet, Key *key, uint8_t side, uint32_t start, Key *reply,
+    uint32_t *asked
+) noexcept nogil:
+    # Where every port is taken: one of a session whose time is over, of the first ones from `start` on.
+    cdef uint32_t found
+    cdef uint32_t port
+    cdef uint32_t i
+    for i in range(program.snat_count):
+        if asked[0] == ASKED_MOST:
+            return False
+        port = program.snat_first + (start + i) % program.snat_count
+        if is_blocked(program, packet.proto, <uint16_t>port):
+            continue
+        asked[0] += 1
+        set_ports(key, <uint16_t>port, key_dport(key))
+        key_reversed(key, side, reply)
+        found = lookup(&state.table, reply, hash_key(&state.table, reply))
+        if found != NONE and is_over(&state.table, found, state.now):
+            end_session(state, found >> 1, END_EXPIRED)
+            if is_mappable(state, program, packet, reply) and not is_of_one(&packet.key, reply):
+                return True
+    return False
+
+
+cdef inline bint allocate_port(
+    State *state, const ProgramData *program, const Packet *packet, Key *key, uint8_t side, Key *reply, uint32_t *asked
+) noexcept nogil:
+    # A source port (or ICMP identifier) for `key` with which `reply` is free; False: there is none.  `asked` are the
+    # sessions that were asked to make way.
     cdef uint32_t first = program.snat_first
     cdef uint32_t start = first + <uint32_t>(next_random(state) % program.snat_count)
     return (allocate_between(state, program, packet, key, side, start, first + program.snat_count, reply)
-            or allocate_between(state, program, packet, key, side, first, start, reply))
+            or allocate_between(state, program, packet, key, side, first, start, reply)
+            or (unlikely(is_behind(state))
+                and allocate_again(state, program, packet, key, side, start - first, reply, asked)))

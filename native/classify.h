@@ -8,6 +8,7 @@
 #define T1_NONE 0xffffffffu
 #define T1_VERIFY 0x80000000u   /* in an entry's position: what the entry says is necessary, not sufficient */
 #define T1_BLOCK 16u            /* entries that are compared at once */
+#define T1_STEP 16u             /* words of wide bits at once: a thousand rules without a branch that is hard to predict */
 #define T1_TOP 32u              /* bounds that are compared without looking into memory */
 #define T1_LEVELS 7             /* of 16 bounds each: 16^7 are as many as the rules of a table can have */
 #define T1_RANK 4               /* positions are counted in groups of 1 << T1_RANK */
@@ -19,6 +20,16 @@ typedef struct {                /* what an interval of one side's addresses lead
     uint32_t member;            /* row of Side.member */
 } t1_place;
 
+typedef struct {                /* up to 64 words of a row of bits */
+    uint64_t present;           /* which of them are not zero */
+    uint64_t start;             /* where these are, one behind the other */
+} t1_words;
+
+typedef struct {                /* what a class of destination ports leads to */
+    uint32_t bucket;            /* of t1_family.at_ports, in units of 16 words */
+    uint32_t count;
+} t1_bucket;
+
 typedef struct {                /* the sources or the destinations of one family */
     uint32_t starts;            /* where intervals begin; the first, which begins at 0, is not among them */
     uint64_t *start_hi;         /* IPv6 */
@@ -28,11 +39,12 @@ typedef struct {                /* the sources or the destinations of one family
     uint32_t below_top;
     uint32_t levels;            /* how often 16 are compared */
     uint32_t *level[T1_LEVELS]; /* the bounds, every 16th of them, every 256th, ... */
-    t1_place *places;           /* by interval */
+    t1_place *places;           /* by interval, or by number of what many intervals lead to alike */
+    uint16_t *place_of;         /* by interval: that number; NULL: the interval's own */
     uint32_t *entries;          /* blocks: n first intervals of the other side, n last ones, n columns, n positions */
     uint32_t buckets;           /* is there any entry? */
-    uint64_t *wide;             /* rows of Family.wide_words: the wide rules that an interval is in */
-    uint64_t *summary;          /* by row, where Family.summed: which of its words are not zero */
+    uint64_t *wide;             /* the wide rules that an interval is in: rows of T1_STEP words, or those that are not zero */
+    t1_words *packed;           /* rows of t1_family.groups */
     uint64_t *member;           /* rows of member_words: the sets of several ranges that it is in */
     uint32_t member_words;
 } t1_side;
@@ -45,10 +57,12 @@ typedef struct {                /* of one rule, to verify what an entry cannot s
 
 typedef struct {
     t1_side side[2];            /* source, destination */
-    uint32_t wide_words;        /* a multiple of 16 */
+    t1_bucket *ports;           /* by class of destination ports; NULL: no rule stands there */
+    uint32_t *at_ports;         /* blocks: as t1_side.entries, with intervals of sources, then with such of destinations */
+    uint32_t wide_words;        /* 0: there is no wide rule */
+    uint32_t groups;            /* of 64 words; 0: up to T1_STEP words, which are all there */
     uint32_t *wide_position;    /* by bit */
-    uint32_t *wide_before;      /* by position >> T1_RANK: in how many words are the wide rules up to that group */
-    uint32_t summed;            /* more than 16 and up to 64 words: those that are zero in one of three rows are left out */
+    uint32_t *wide_before;      /* by position >> T1_RANK: behind how many words there is none of the wide rules up to it */
     t1_detail *details;         /* by position */
     uint16_t protocol[256];     /* class of services */
 } t1_family;
@@ -93,9 +107,10 @@ struct t1_rules {
     t1_strides *strides;        /* by class of protocol */
     uint32_t *cells;            /* row of what is asked for, in units of four rows if there are directions */
     uint32_t column_words;      /* of 32 bits */
+    uint32_t by_port;           /* rules stand in buckets of destination ports */
     uint32_t *columns;          /* rows: which columns (a list of services and a direction) admit it */
     uint64_t *wide_columns[2];  /* the same, of the wide rules of a family */
-    uint64_t *column_summary[2]; /* like t1_side.summary */
+    t1_words *packed_columns[2];
     uint32_t direction_bits;    /* 3 where rules have directions, else 0 */
     uint32_t direction_shift;   /* 2, else 0 */
     uint32_t inexact;           /* columns are necessary, not sufficient */

@@ -7,8 +7,10 @@
 #   - in the buckets of its sources or in those of its destinations, wherever fewer rules are with it: an interval has a
 #     bucket of rules in order, 16 of which are compared with the other side's interval at once; or
 #   - if it covers much on both sides, among the wide ones: source, destination and row have a bit for each of them, and
-#     the first bit that all three have is the first wide rule that matches.
-# The least of three answers is the first match.  A rule whose other side is a set of several ranges is verified by that
+#     the bits that all three have are the wide rules that match; or
+#   - if it meets many others on both sides but few at its destination ports, in the buckets of these, with intervals of
+#     both sides.
+# The least of all answers is the first match.  A rule whose other side is a set of several ranges is verified by that
 # set's bit; where service lists are too many for columns of their own, they share columns and are verified one by one.
 
 from libc.stddef cimport size_t
@@ -26,6 +28,7 @@ cdef extern from "classify.h":
     enum:
         VERIFY "T1_VERIFY"
         BLOCK "T1_BLOCK"
+        STEP "T1_STEP"
         TOP "T1_TOP"
         RANK "T1_RANK"
 
@@ -34,6 +37,14 @@ cdef extern from "classify.h":
         uint32_t count
         uint32_t wide
         uint32_t member
+
+    ctypedef struct PackedWords "t1_words":
+        uint64_t present
+        uint64_t start
+
+    ctypedef struct Bucket "t1_bucket":
+        uint32_t bucket
+        uint32_t count
 
     ctypedef struct Side "t1_side":
         uint32_t starts
@@ -45,10 +56,11 @@ cdef extern from "classify.h":
         uint32_t levels
         uint32_t *level[7]
         Place *places
+        uint16_t *place_of
         uint32_t *entries
         uint32_t buckets
         uint64_t *wide
-        uint64_t *summary
+        PackedWords *packed
         uint64_t *member
         uint32_t member_words
 
@@ -59,10 +71,12 @@ cdef extern from "classify.h":
 
     ctypedef struct Family "t1_family":
         Side side[2]
+        Bucket *ports
+        uint32_t *at_ports
         uint32_t wide_words
+        uint32_t groups
         uint32_t *wide_position
         uint32_t *wide_before
-        uint32_t summed
         Detail *details
         uint16_t protocol[256]
 
@@ -101,9 +115,10 @@ cdef extern from "classify.h":
         Strides *strides
         uint32_t *cells
         uint32_t column_words
+        uint32_t by_port
         uint32_t *columns
         uint64_t *wide_columns[2]
-        uint64_t *column_summary[2]
+        PackedWords *packed_columns[2]
         uint32_t direction_bits
         uint32_t direction_shift
         uint32_t inexact

@@ -6,9 +6,9 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.classify cimport NO_RULE, Rules, ask, first_match
-from native.classify_family cimport Placing
-from native.classify_services cimport Columns
-from native.memory cimport block
+from native.classify_family cimport AT_PORT, NOWHERE, WIDE, Placing
+from native.classify_services cimport AT_PORTS_ONLY, IN_BUCKET, Columns, PortSets
+from native.memory cimport block, rest
 from native.packet cimport Key
 
 cdef enum:
@@ -116,6 +116,15 @@ def widths() -> tuple[int, ...]:
     return tuple(width for width in (0, 3, 4) if width <= widest())
 
 
+cdef uint8_t homes_of(Placing one, Placing other, size_t rule) noexcept:
+    # Where a rule stands in the families that it is of.
+    cdef uint8_t home = one.home[rule]
+    cdef uint8_t second = other.home[rule]
+    if (home == AT_PORT or second == AT_PORT) and (home == NOWHERE or second == NOWHERE or home == second):
+        return AT_PORTS_ONLY
+    return IN_BUCKET if home < WIDE or second < WIDE else 0
+
+
 cdef class RuleTable:
     """An immutable first-match table.
 
@@ -125,11 +134,15 @@ cdef class RuleTable:
     """
 
     def __cinit__(self, flat, int width=-1, uint32_t small=SMALL, uint32_t cell_words=CELL_WORDS):
+        cdef size_t count = len(flat.rule)
         cdef Columns columns = Columns()
         cdef Placing placing
+        cdef PortSets ports = None
+        cdef list placings = []
+        cdef list temporary = []
+        cdef uint8_t *homes = <uint8_t *>block(temporary, count + 1)
         cdef const uint32_t[::1] numbers
         cdef size_t i
-        cdef size_t count = len(flat.rule)
         if width >= 0 and width not in widths():
             raise ValueError(f"this processor, or this build, has no kernel of width {width}")
         self.blocks = []
@@ -138,8 +151,15 @@ cdef class RuleTable:
         self.rules.wide_vectors = width == 4
         self.rules.empty = count == 0
         self.count = <uint32_t>count
-        columns.number(flat)
-        columns.fill(&self.rules, flat, self.blocks, cell_words)
+        if count > small:
+            ports = PortSets(flat)
+        for which in range(2 if count else 0):
+            # Each list of services begins and ends at a bound, so that there are about twice as many rows.
+            placings.append(Placing(flat, which, small, 2 * <uint32_t>len(flat.service_offset), ports))
+        for i in range(count):
+            homes[i] = homes_of(placings[0], placings[1], i)
+        columns.number(flat, ports, homes)
+        columns.fill(&self.rules, flat, [] if ports is None else ports.rests, self.blocks, cell_words)
         if count == 0:
             return
         numbers = flat.rule
@@ -148,7 +168,8 @@ cdef class RuleTable:
             for i in range(count):
                 self.rules.number[i] = numbers[i]
         for which in range(2):
-            placing = Placing(flat, which, small, columns.rows)
+            rest()
+            placing = placings[which]
             placing.fill(&self.rules.family[which], &self.rules, columns, flat, which, self.blocks)
 
     cdef Rules without(self, const uint64_t *dead):

@@ -1,23 +1,24 @@
 """The part of the builder of :mod:`native.classify` that places the rules of one family."""
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport qsort
 from libc.string cimport memcpy, memset
 
-from native.classify cimport ANY, BLOCK, RANK, TOP, VERIFY, Detail, Family, Place, Rules, Side
-from native.classify_parts cimport NOTHING, Axis, Classes, Words
-from native.classify_services cimport Columns
-from native.memory cimport block
+from native.classify cimport ANY, BLOCK, RANK, STEP, TOP, VERIFY, Bucket, Detail, Family, Place, Ports, Rules, Side
+from native.classify_parts cimport NOTHING, Axis, Classes, Rows, Words
+from native.classify_services cimport Columns, PortSets
+from native.memory cimport block, rest
 
 cdef enum:
     ROUNDS = 4                  # of moving rules to the side with less company
-    SUMMED = 64                 # words of wide bits that a summary has bits for
     LAST_INTERVAL = 0x7fffffff
+    ALIKE = 13                  # wide rules have like positions if these differ in no higher bits
     MOST_WIDE = 4096            # of those that are wide only because they meet many others
     COMPANY = 2                 # which is more than this
     CROWD = 12                  # many more: a bucket of them is lines of memory, and so are bits
     MOST_CROWDED = 10240        # of these
     ROOM = 1 << 28              # bits of all rows of one kind for those
+    MANY_ALIKE = 8              # intervals for each place, and places have numbers
 
 ctypedef struct Crowded:
     double score
@@ -30,12 +31,29 @@ cdef int compare_crowded(const void *one, const void *other) noexcept nogil:
     return -1 if a > b else a < b
 
 
-cdef uint64_t summary_of(const uint64_t *row, uint32_t words) noexcept:
-    cdef uint64_t summary = 0
-    cdef uint32_t i
-    for i in range(words):
-        summary |= <uint64_t>(row[i] != 0) << i
-    return summary
+ctypedef struct Wide:
+    uint32_t kind
+    uint64_t corner
+    uint32_t rule
+
+
+cdef int compare_wide(const void *one, const void *other) noexcept nogil:
+    cdef const Wide *a = <const Wide *>one
+    cdef const Wide *b = <const Wide *>other
+    if a.kind != b.kind:
+        return -1 if a.kind < b.kind else 1
+    if a.corner != b.corner:
+        return -1 if a.corner < b.corner else 1
+    return -1 if a.rule < b.rule else a.rule > b.rule
+
+
+cdef uint64_t spread(uint64_t number) noexcept:
+    # Its 32 bits, with a zero before each.
+    number = (number | number << 16) & 0x0000ffff0000ffff
+    number = (number | number << 8) & 0x00ff00ff00ff00ff
+    number = (number | number << 4) & 0x0f0f0f0f0f0f0f0f
+    number = (number | number << 2) & 0x3333333333333333
+    return (number | number << 1) & 0x5555555555555555
 
 
 cdef int compare_words(const void *one, const void *other) noexcept nogil:
@@ -45,11 +63,12 @@ cdef int compare_words(const void *one, const void *other) noexcept nogil:
 
 
 cdef class Placing:
-    def __cinit__(self, flat, int which, uint32_t small, uint32_t rows):
+    def __cinit__(self, flat, int which, uint32_t small, uint32_t rows, PortSets ports):
         cdef const uint8_t[::1] families = flat.families if len(flat.families) else None
         cdef const uint32_t[::1] sources = flat.source_set if len(flat.families) else None
         cdef const uint32_t[::1] destinations = flat.destination_set if len(flat.families) else None
         cdef const uint32_t[::1] offset = flat.ranges[which].offset
+        cdef const uint32_t[::1] lists = flat.service_list if len(flat.families) else None
         cdef uint32_t sets = <uint32_t>(offset.shape[0] - 1)
         cdef uint8_t *used[2]
         cdef uint32_t i
@@ -64,6 +83,8 @@ cdef class Placing:
             self.score[side] = <double *>block(self.keep, 8 * <size_t>sets + 8)
             used[side] = <uint8_t *>block(self.keep, sets + 1)
         for i in range(self.count):
+            if i & 65535 == 65535:
+                rest()
             self.set[0][i] = sources[i]
             self.set[1][i] = destinations[i]
             self.home[i] = WIDE
@@ -81,6 +102,12 @@ cdef class Placing:
         if self.live == 0:
             return
         self.axes = [Axis(), Axis()]
+        if self.live > small:
+            self.axes.append(ports.axis)
+            self.set[<int>AT_PORT] = <uint32_t *>block(self.keep, 4 * <size_t>self.count + 4)
+            self.score[<int>AT_PORT] = <double *>block(self.keep, 8 * <size_t>ports.axis.sets + 8)
+            for i in range(self.count):
+                self.set[<int>AT_PORT][i] = ANY if lists[i] == ANY else ports.of[lists[i]]
         for side in range(2):
             (<Axis>self.axes[side]).cut(flat.ranges[which], used[side], sets)
         self.choose()
@@ -104,6 +131,7 @@ cdef class Placing:
         cdef int64_t total = 0
         cdef size_t i
         cdef uint32_t which
+        rest()
         for i in range(self.count):
             which = self.set[side][i]
             if self.home[i] != NOWHERE and which != ANY and (
@@ -145,21 +173,49 @@ cdef class Placing:
                             or self.score[1][self.set[1][i]] < self.score[0][self.set[0][i]]):
                         self.home[i] = <uint8_t>side
         for round in range(ROUNDS):
+            rest()
             for side in range(2):
                 self.weigh(side, False)
             if round == 1:
+                self.place_at_ports()
                 self.place_wide()
                 for side in range(2):
                     self.weigh(side, False)
             for i in range(self.count):
                 # Only every other rule moves at a time, lest they all meet again on the other side.
                 side = self.home[i]
-                if side >= WIDE or (i * 0x9e3779b1u >> 16 ^ round) & 1:
+                if side >= AT_PORT or (i * 0x9e3779b1u >> 16 ^ round) & 1:
                     continue
                 other = 1 - side
                 if self.is_listable(other, self.set[other][i]) and (
                         self.score[other][self.set[other][i]] + 1 < self.score[side][self.set[side][i]]):
                     self.home[i] = <uint8_t>other
+        return 0
+
+    cdef int place_at_ports(self) except -1:
+        # Those that meet many others wherever they stand, but have destination ports nearly for themselves; a third
+        # bucket is looked into only if they are many.
+        cdef list temporary = []
+        cdef uint8_t *chosen = <uint8_t *>block(temporary, self.count)
+        cdef uint32_t moved = 0
+        cdef uint32_t i
+        cdef uint32_t which
+        self.weigh(AT_PORT, True)
+        for i in range(self.count):
+            which = self.set[<int>AT_PORT][i]
+            if self.home[i] == NOWHERE or not self.is_listable(AT_PORT, which):
+                continue
+            if self.score[<int>AT_PORT][which] > CROWD:
+                continue
+            chosen[i] = self.home[i] == WIDE or self.score[self.home[i]][self.set[self.home[i]][i]] > CROWD
+            moved += chosen[i]
+        if moved < self.live // 8:
+            return 0
+        for i in range(self.count):
+            if chosen[i]:
+                self.home[i] = AT_PORT
+        self.weigh(AT_SOURCE, False)
+        self.weigh(AT_DESTINATION, False)
         return 0
 
     cdef int place_wide(self) except -1:
@@ -174,7 +230,7 @@ cdef class Placing:
         cdef uint32_t i
         for i in range(self.count):
             wide += self.home[i] == WIDE
-            if self.home[i] >= WIDE:
+            if self.home[i] >= AT_PORT:
                 continue
             crowded[size].score = self.score[self.home[i]][self.set[self.home[i]][i]]
             crowded[size].rule = i
@@ -192,6 +248,7 @@ cdef class Placing:
         cdef Axis axis = <Axis>self.axes[side]
         cdef uint32_t i
         cdef uint32_t which
+        rest()
         offset[0] = <uint32_t *>block(keep, 4 * <size_t>axis.sets + 16)
         rules[0] = <uint32_t *>block(keep, 4 * <size_t>self.count + 4)
         for i in range(self.count):
@@ -227,28 +284,70 @@ cdef class Placing:
             return self.fill_nothing(family, rules, which, blocks)
         for i in range(self.count):
             self.wide += self.home[i] == WIDE
-        family.wide_words = (self.wide + 1023) // 1024 * 16
+        family.wide_words = (self.wide + 63) >> 6
+        family.groups = 0 if family.wide_words <= STEP else (family.wide_words + 63) >> 6
         family.wide_position = <uint32_t *>block(blocks, 4 * <size_t>self.wide + 4)
         family.details = <Detail *>block(blocks, sizeof(Detail) * (<size_t>self.count + 1))
         family.wide_before = <uint32_t *>block(blocks, 4 * (<size_t>self.count >> RANK) + 4)
-        family.summed = rules.wide_vectors and 16 < family.wide_words <= SUMMED
-        self.wide = 0
         for i in range(self.count):
             family.details[i].source = NOTHING
             family.details[i].destination = NOTHING
             family.details[i].service_list = lists[i]
-            if self.home[i] == WIDE:
-                family.wide_position[self.wide] = i
-                self.wide += 1
-            family.wide_before[i >> RANK] = (self.wide + 63) >> 6
+        self.order_wide(family)
         for i in range(2):
+            rest()
             self.fill_side(family, rules, columns, i, blocks)
+        self.fill_ports(family, rules, columns, blocks)
         for i in range(2):
+            rest()
             if which == 0:
                 take_bounds(&family.side[i], <Axis>self.axes[i], blocks)
             else:
                 take_starts(&family.side[i], <Axis>self.axes[i], blocks)
         return self.fill_wide_columns(family, rules, columns, which, blocks)
+
+    cdef int order_wide(self, Family *family) except -1:
+        # Which bit is which rule's.  Where zero words are left out, rules that cover like addresses share words: first
+        # those of like positions, of these the ones that cover much of a side apart from others, of these neighbours in
+        # the plane of both sides.  Positions rise within a word in any case.
+        cdef list temporary = []
+        cdef Wide *wide = <Wide *>block(temporary, sizeof(Wide) * <size_t>self.wide + 8)
+        cdef uint32_t count = 0
+        cdef uint32_t i
+        cdef uint32_t first
+        cdef uint32_t span
+        cdef uint32_t which
+        cdef int side
+        cdef Axis axis
+        for i in range(self.count):
+            if self.home[i] != WIDE:
+                continue
+            wide[count].rule = i
+            if family.groups:
+                wide[count].kind = i >> ALIKE << 2
+                for side in range(2):
+                    axis = <Axis>self.axes[side]
+                    which = self.set[side][i]
+                    first = 0
+                    span = axis.intervals
+                    if which != ANY:
+                        first = axis.first[axis.offset[which]]
+                        span = axis.last[axis.offset[which + 1] - 1] - first + 1
+                    wide[count].kind |= <uint32_t>(span > axis.intervals >> 3) << side
+                    wide[count].corner |= spread(first) << side
+            count += 1
+        if family.groups:
+            qsort(wide, count, sizeof(Wide), compare_wide)
+            for i in range(count):
+                wide[i].kind = i >> 6
+                wide[i].corner = 0
+            qsort(wide, count, sizeof(Wide), compare_wide)
+        for i in range(count):
+            family.wide_position[i] = wide[i].rule
+            family.wide_before[wide[i].rule >> RANK] = max((i >> 6) + 1, family.wide_before[wide[i].rule >> RANK])
+        for i in range(1, (self.count >> RANK) + 1):
+            family.wide_before[i] = max(family.wide_before[i], family.wide_before[i - 1])
+        return 0
 
     cdef int fill_nothing(self, Family *family, Rules *rules, int which, list blocks) except -1:
         # One interval on each side, an empty bucket, no wide rule: all that is read are these zeros.
@@ -268,21 +367,25 @@ cdef class Placing:
         cdef Axis axis = <Axis>self.axes[side]
         cdef Side *table = &family.side[side]
         cdef uint8_t *several = self.sets_of(side, 1 - side, True, temporary)
+        cdef uint8_t *at_ports = self.sets_of(side, AT_PORT, True, temporary)
         cdef uint32_t *bit = <uint32_t *>block(temporary, 4 * <size_t>axis.sets + 4)
         cdef uint32_t members = 0
         cdef uint32_t i
         cdef uint32_t which
         cdef Classes crowds = axis.sweep(self.sets_of(side, side, False, temporary))
         cdef Classes wides = axis.sweep(self.sets_of(side, WIDE, False, temporary))
-        cdef Classes belongings = axis.sweep(several)
+        cdef Classes belongings
         cdef Words entries
+        for which in range(axis.sets):
+            several[which] |= at_ports[which]
+        belongings = axis.sweep(several)
         for which in range(axis.sets):
             if several[which]:
                 bit[which] = members
                 members += 1
         for i in range(self.count):
             which = self.set[side][i]
-            if self.home[i] == 1 - side and which != ANY and several[which]:
+            if self.home[i] <= AT_PORT and self.home[i] != side and which != ANY and several[which]:
                 if side == 0:
                     family.details[i].source = bit[which]
                 else:
@@ -301,12 +404,36 @@ cdef class Placing:
         table.buckets = entries.size != 0
         if entries.size:
             memcpy(table.entries, entries.data, 4 * entries.size)
-        table.places = <Place *>block(blocks, sizeof(Place) * <size_t>axis.intervals)
-        for i in range(axis.intervals):
-            table.places[i].bucket = (<Words>starts).data[crowds.of[i]]
-            table.places[i].count = (<Words>counts).data[crowds.of[i]]
-            table.places[i].wide = wides.of[i]
-            table.places[i].member = belongings.of[i]
+        fill_places(table, axis.intervals, crowds, wides, belongings, starts, counts, blocks)
+        return 0
+
+    cdef int fill_ports(self, Family *family, Rules *rules, Columns columns, list blocks) except -1:
+        # The buckets of destination ports, if any rule stands there.
+        cdef const Ports *ports = &rules.dports
+        cdef Axis axis
+        cdef Classes crowds
+        cdef Words starts = Words()
+        cdef Words counts = Words()
+        cdef Words entries
+        cdef uint32_t i
+        cdef uint32_t found
+        cdef list temporary = []
+        for i in range(self.count):
+            if self.home[i] == AT_PORT:
+                break
+        else:
+            return 0
+        axis = <Axis>self.axes[<int>AT_PORT]
+        crowds = axis.sweep(self.sets_of(AT_PORT, AT_PORT, False, temporary))
+        entries = self.buckets(rules, columns, AT_PORT, crowds, starts, counts)
+        family.at_ports = <uint32_t *>block(blocks, 4 * entries.size + 64)
+        memcpy(family.at_ports, entries.data, 4 * entries.size)
+        family.ports = <Bucket *>block(blocks, sizeof(Bucket) * <size_t>ports.classes)
+        for i in range(ports.classes):
+            found = crowds.of[axis.interval_of(0, ports.bounds[i])]
+            family.ports[i].bucket = starts.data[found]
+            family.ports[i].count = counts.data[found]
+        rules.by_port = True
         return 0
 
     cdef int fill_wide(self, Family *family, int side, Classes classes, list blocks) except -1:
@@ -316,25 +443,27 @@ cdef class Placing:
         cdef uint32_t *offset
         cdef uint32_t *found
         cdef uint32_t *bit = <uint32_t *>block(temporary, 4 * <size_t>self.count + 4)
-        cdef size_t words = family.wide_words
-        cdef uint64_t *row = <uint64_t *>block(blocks, 8 * classes.count * words + 8)
+        cdef Rows rows = Rows(family.wide_words, classes.count)
+        cdef uint64_t *row
         cdef uint32_t i
         cdef uint32_t which
-        family.side[side].wide = row
         for i in range(self.wide):
             bit[family.wide_position[i]] = i
+        rest()
         self.by_set(side, WIDE, temporary, &offset, &found)
-        family.side[side].summary = <uint64_t *>block(blocks, 8 * <size_t>classes.count if family.summed else 0)
         for i in range(classes.count):
+            if i & 511 == 511:
+                rest()
+            row = rows.begin()
             for at in range(offset[axis.sets], offset[axis.sets + 1]):
                 row[bit[found[at]] >> 6] |= <uint64_t>1 << (bit[found[at]] & 63)
             for member in range(classes.offset.data[i], classes.offset.data[i + 1]):
                 which = classes.members.data[member]
                 for at in range(offset[which], offset[which + 1]):
                     row[bit[found[at]] >> 6] |= <uint64_t>1 << (bit[found[at]] & 63)
-            if family.summed:
-                family.side[side].summary[i] = summary_of(row, family.wide_words)
-            row += words
+            rows.end()
+        family.side[side].packed = rows.packed
+        family.side[side].wide = rows.finish(blocks)
         return 0
 
     cdef Words buckets(self, Rules *rules, Columns columns, int side, Classes classes, Words starts, Words counts):
@@ -351,6 +480,8 @@ cdef class Placing:
         cdef uint32_t some
         self.by_set(side, side, temporary, &offset, &found)
         for i in range(classes.count):
+            if i & 2047 == 2047:
+                rest()
             size = 0
             for member in range(classes.offset.data[i], classes.offset.data[i + 1]):
                 which = classes.members.data[member]
@@ -363,64 +494,77 @@ cdef class Placing:
             done = 0
             while done < size:
                 some = min(size - done, <uint32_t>BLOCK)
-                self.add_block(rules, columns, 1 - side, entries, crowd + done, some)
+                self.add_block(rules, columns, side, entries, crowd + done, some)
                 done += some
+            while entries.size & 15:
+                entries.push(0)
         return entries
 
     cdef int add_block(
-        self, Rules *rules, Columns columns, int other, Words entries, const uint32_t *crowd, uint32_t some
+        self, Rules *rules, Columns columns, int home, Words entries, const uint32_t *crowd, uint32_t some
     ) except -1:
         # Up to 16 entries, filled up to a multiple of four by such that contain nothing.
-        cdef Axis axis = <Axis>self.axes[other]
         cdef uint32_t padded = (some + 3) & ~<uint32_t>3
+        cdef uint32_t ranges = 2 if home == AT_PORT else 1
+        cdef uint32_t size = (2 * ranges + 2) * padded
         cdef uint32_t *block_
+        cdef uint32_t *tail
         cdef uint32_t lane
         cdef uint32_t rule
-        cdef uint32_t which
-        entries.reserve(4 * padded)
+        cdef uint32_t side
+        entries.reserve(size)
         block_ = entries.data + entries.size
-        entries.size += 4 * padded
-        for lane in range(padded):
+        tail = block_ + 2 * ranges * padded
+        entries.size += size
+        memset(block_, 0, 4 * size)
+        for lane in range(some, padded):
             block_[lane] = LAST_INTERVAL
-            block_[padded + lane] = 0
-            block_[2 * padded + lane] = 0
-            block_[3 * padded + lane] = 0
         for lane in range(some):
             rule = crowd[lane]
-            which = self.set[other][rule]
-            block_[lane] = 0
-            block_[padded + lane] = LAST_INTERVAL
-            block_[2 * padded + lane] = columns.column(rules, columns.of[rule])
-            block_[3 * padded + lane] = rule
+            tail[lane] = columns.column(columns.of[rule])
+            tail[padded + lane] = rule
             if rules.inexact and columns.of[rule] != 0:
-                block_[3 * padded + lane] |= <uint32_t>VERIFY
-            if which != ANY:
-                block_[lane] = axis.first[axis.offset[which]]
-                block_[padded + lane] = axis.last[axis.offset[which + 1] - 1]
-                if axis.offset[which + 1] - axis.offset[which] > 1:
-                    block_[3 * padded + lane] |= <uint32_t>VERIFY
+                tail[padded + lane] |= <uint32_t>VERIFY
+            for side in range(2):
+                if side != home and self.take_range(side, rule, block_ + lane, padded):
+                    tail[padded + lane] |= <uint32_t>VERIFY
+                if home == AT_PORT:
+                    block_ += 2 * padded
+            block_ = tail - 2 * ranges * padded
         return 0
+
+    cdef bint take_range(self, int side, uint32_t rule, uint32_t *entry, uint32_t padded) noexcept:
+        # The intervals of a rule on one side, the first and the last; is that more than its set has?
+        cdef Axis axis = <Axis>self.axes[side]
+        cdef uint32_t which = self.set[side][rule]
+        if which == ANY:
+            entry[padded] = LAST_INTERVAL
+            return False
+        entry[0] = axis.first[axis.offset[which]]
+        entry[padded] = axis.last[axis.offset[which + 1] - 1]
+        return axis.offset[which + 1] - axis.offset[which] > 1
 
     cdef int fill_wide_columns(self, Family *family, Rules *rules, Columns columns, int which, list blocks) except -1:
         # Which wide rules the columns of each row admit.
-        cdef size_t words = family.wide_words
-        cdef uint64_t *row = <uint64_t *>block(blocks, 8 * words * columns.rows + 8)
-        cdef const uint32_t *bits = rules.columns
+        cdef Rows rows = Rows(family.wide_words, columns.rows)
+        cdef uint64_t *row
+        cdef const uint32_t *bits = columns.matrix
         cdef list temporary = []
         cdef uint32_t *column = <uint32_t *>block(temporary, 4 * <size_t>self.wide + 4)
         cdef uint32_t i
         cdef uint32_t at
-        rules.wide_columns[which] = row
-        rules.column_summary[which] = <uint64_t *>block(blocks, 8 * <size_t>columns.rows if family.summed else 0)
         for at in range(self.wide):
-            column[at] = columns.column(rules, columns.of[family.wide_position[at]])
+            column[at] = columns.column(columns.of[family.wide_position[at]])
         for i in range(columns.rows):
+            if i & 63 == 63:
+                rest()
+            row = rows.begin()
             for at in range(self.wide):
                 row[at >> 6] |= <uint64_t>(bits[column[at] >> 5] >> (column[at] & 31) & 1) << (at & 63)
-            if family.summed:
-                rules.column_summary[which][i] = summary_of(row, family.wide_words)
-            row += words
-            bits += rules.column_words
+            rows.end()
+            bits += columns.words
+        rules.packed_columns[which] = rows.packed
+        rules.wide_columns[which] = rows.finish(blocks)
         return 0
 
 
@@ -461,4 +605,29 @@ cdef int take_bounds(Side *side, Axis axis, list blocks) except -1:
         for i in range(count):
             side.level[side.levels][i] = side.level[side.levels - 1][16 * i]
         side.levels += 1
+    return 0
+
+
+cdef int fill_places(
+    Side *table, uint32_t intervals, Classes crowds, Classes wides, Classes belongings, Words starts, Words counts,
+    list blocks
+) except -1:
+    # What each interval leads to: where many lead to the same, as those of a set of many addresses do, a place for each
+    # combination of what there is, and two bytes for each interval.
+    cdef size_t combined = <size_t>crowds.count * wides.count * belongings.count
+    cdef bint shared = combined * MANY_ALIKE <= intervals and combined <= 0xffff
+    cdef size_t number
+    cdef uint32_t i
+    table.places = <Place *>block(blocks, sizeof(Place) * (combined if shared else intervals))
+    if shared:
+        table.place_of = <uint16_t *>block(blocks, 2 * <size_t>intervals)
+    for i in range(intervals):
+        number = i
+        if shared:
+            number = (<size_t>belongings.of[i] * wides.count + wides.of[i]) * crowds.count + crowds.of[i]
+            table.place_of[i] = <uint16_t>number
+        table.places[number].bucket = starts.data[crowds.of[i]]
+        table.places[number].count = counts.data[crowds.of[i]]
+        table.places[number].wide = wides.of[i]
+        table.places[number].member = belongings.of[i]
     return 0

@@ -2,6 +2,8 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from native.classify cimport PackedWords
+
 cdef enum:
     NOTHING = 0xffffffff
 
@@ -43,3 +45,20 @@ cdef class Classes:
 
     cdef bint is_made_of(self, uint32_t number, const uint32_t *place, uint32_t count) noexcept
     cdef uint32_t add(self, const uint32_t *active, uint32_t count) except 0
+
+
+cdef class Rows:
+    # Rows of bits of the wide rules, made one after the other.  Where they have more than STEP words, only those are
+    # kept that are not zero, and a summary of each group of 64 tells which these are.
+    cdef uint32_t words
+    cdef uint32_t groups
+    cdef uint32_t count
+    cdef uint64_t *row
+    cdef PackedWords *packed
+    cdef Words kept             # words of 64 bits, in halves
+    cdef list keep
+    cdef list temporary
+
+    cdef uint64_t *begin(self) noexcept     # of zeros, for bits to be set in
+    cdef int end(self) except -1
+    cdef uint64_t *finish(self, list blocks) except NULL

@@ -1,3 +1,5 @@
+from typing import Self
+
 from typing_extensions import disjoint_base
 
 @disjoint_base
@@ -8,3 +10,7 @@ class Axis: ...
 
 @disjoint_base
 class Classes: ...
+
+@disjoint_base
+class Rows:
+    def __new__(cls, words: int, count: int) -> Self: ...

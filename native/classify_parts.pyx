@@ -2,8 +2,10 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, qsort, realloc
+from libc.string cimport memcpy, memset
 
-from native.memory cimport block
+from native.classify cimport STEP, PackedWords
+from native.memory cimport block, rest
 
 ctypedef struct Bound:
     uint64_t hi
@@ -86,7 +88,9 @@ cdef class Axis:
                 bounds[count].lo = last_lo[at] + 1
                 bounds[count].hi = last_hi[at] + (bounds[count].lo == 0)
                 count += bounds[count].hi != 0 or bounds[count].lo != 0
-        qsort(bounds, count, sizeof(Bound), compare_bounds)
+        with nogil:
+            qsort(bounds, count, sizeof(Bound), compare_bounds)
+        rest()
         self.start_hi = <uint64_t *>block(self.keep, 8 * count + 8)
         self.start_lo = <uint64_t *>block(self.keep, 8 * count + 8)
         self.intervals = 1
@@ -97,6 +101,8 @@ cdef class Axis:
             self.start_lo[self.intervals - 1] = bounds[i].lo
             self.intervals += 1
         for i in range(sets):
+            if i & 8191 == 0:
+                rest()
             if not used[i]:
                 continue
             for at in range(offset[i], offset[i + 1]):
@@ -140,6 +146,7 @@ cdef class Axis:
         cdef size_t i
         cdef size_t at
         cdef bint changed
+        rest()
         for which in range(self.sets):
             if not chosen[which]:
                 continue
@@ -160,6 +167,7 @@ cdef class Axis:
                 entered_at[self.first[at] + 1] += 1
                 left[left_at[self.last[at] + 2]] = which
                 left_at[self.last[at] + 2] += 1
+        rest()
         while room < 4 * pieces + 4:
             room *= 2
         table = <uint32_t *>block(temporary, 4 * room)      # number of class plus one
@@ -167,6 +175,8 @@ cdef class Axis:
         classes.of = <uint32_t *>block(classes.keep, 4 * intervals)
         found = 0
         for i in range(intervals):
+            if i & 16383 == 16383:
+                rest()
             changed = i == 0
             for at in range(left_at[i], left_at[i + 1]):
                 which = left[at]
@@ -224,3 +234,49 @@ cdef class Classes:
         self.offset.push(<uint32_t>self.members.size)
         self.count += 1
         return self.count
+
+
+cdef class Rows:
+    def __cinit__(self, uint32_t words, uint32_t count):
+        self.words = words
+        self.groups = 0 if words <= STEP else (words + 63) >> 6
+        self.keep = []
+        self.temporary = []
+        self.kept = Words()
+        if self.groups == 0:
+            self.row = <uint64_t *>block(self.keep, 8 * <size_t>STEP * count)
+        else:
+            self.row = <uint64_t *>block(self.temporary, 8 * <size_t>words)
+            self.packed = <PackedWords *>block(self.keep, sizeof(PackedWords) * <size_t>self.groups * count)
+
+    cdef uint64_t *begin(self) noexcept:
+        if self.groups == 0:
+            return self.row + <size_t>STEP * self.count
+        memset(self.row, 0, 8 * <size_t>self.words)
+        return self.row
+
+    cdef int end(self) except -1:
+        cdef PackedWords *packed = self.packed + <size_t>self.groups * self.count
+        cdef uint32_t i
+        self.count += 1
+        if self.groups == 0:
+            return 0
+        self.kept.reserve(2 * <size_t>self.words)
+        for i in range(self.words):
+            if i & 63 == 0:
+                packed[i >> 6].start = self.kept.size >> 1
+            if self.row[i]:
+                packed[i >> 6].present |= <uint64_t>1 << (i & 63)
+                memcpy(self.kept.data + self.kept.size, &self.row[i], 8)
+                self.kept.size += 2
+        return 0
+
+    cdef uint64_t *finish(self, list blocks) except NULL:
+        cdef void *words
+        blocks.extend(self.keep)
+        if self.groups == 0:
+            return self.row
+        words = block(blocks, 4 * self.kept.size + 8)
+        if self.kept.size:
+            memcpy(words, self.kept.data, 4 * self.kept.size)
+        return <uint64_t *>words

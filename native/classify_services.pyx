@@ -1,10 +1,14 @@
 """The part of the builder of :mod:`native.classify` that knows services."""
 
+from array import array
+from types import SimpleNamespace
+
 from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from native.classify cimport ANY, Ports, Rules, Service, Strides
-from native.memory cimport block
+from native.classify_parts cimport Axis
+from native.memory cimport block, rest
 
 cdef enum:
     SEARCHED = 1024     # a single packet's class among so many is found by two comparisons with 32 bounds
@@ -16,20 +20,92 @@ cdef extern from *:
     int trailing_zeros "__builtin_ctzll"(unsigned long long) nogil
 
 
-cdef int take_services(Rules *rules, flat, list blocks) except -1:
+cdef class PortSets:
+    def __cinit__(self, flat):
+        cdef const uint32_t[::1] offset = flat.service_offset
+        cdef const int[::1] services = flat.services if len(flat.services) else None
+        cdef uint32_t lists = <uint32_t>(offset.shape[0] - 1)
+        cdef uint32_t i
+        cdef uint32_t at
+        cdef dict known = {}
+        self.keep = []
+        self.axis = Axis()
+        self.of = <uint32_t *>block(self.keep, 4 * <size_t>lists + 4)
+        self.rest_of = <uint32_t *>block(self.keep, 4 * <size_t>lists + 4)
+        sets = SimpleNamespace(
+            offset=array("I", [0]), first_hi=array("Q"), first_lo=array("Q"), last_hi=array("Q"), last_lo=array("Q"))
+        for i in range(lists):
+            self.of[i] = ANY
+            ranges = []
+            for at in range(offset[i], offset[i + 1]):
+                if not same_but_for_dport(&services[7 * offset[i]], &services[7 * at]):
+                    break
+                ranges.append((services[7 * at + 5], services[7 * at + 6]))
+            else:
+                if not add_ports(sets, ranges):
+                    continue
+                others = tuple(services[7 * offset[i]:7 * offset[i] + 5])
+                self.rest_of[i] = known.setdefault(others, len(known))
+                self.of[i] = len(sets.offset) - 2
+        self.rests = list(known)
+        used = b"\1" * len(sets.offset)
+        self.axis.cut(sets, <const uint8_t *><const char *>used, <uint32_t>(len(sets.offset) - 1))
+
+
+cdef bint same_but_for_dport(const int *one, const int *other) noexcept:
+    # Two services of a protocol with ports.
+    cdef int i
+    if one[0] == 1 or one[0] == 58:
+        return False
+    for i in range(5):
+        if one[i] != other[i]:
+            return False
+    return True
+
+
+cdef int add_ports(sets, list ranges) except -1:
+    # One more set, of ranges that may overlap; 0: they are none or all, which is no set.
+    cdef int low
+    cdef int high
+    cdef int end = -2
+    cdef list firsts = []
+    cdef list lasts = []
+    for low, high in sorted(ranges):
+        if low > end + 1:
+            if firsts:
+                lasts.append(end)
+            firsts.append(low)
+        end = max(end, high)
+    lasts.append(end)
+    if not firsts or (firsts[0] == 0 and lasts[0] == 65535):
+        return 0
+    sets.first_lo.extend(firsts)
+    sets.last_lo.extend(lasts)
+    sets.first_hi.extend([0] * len(firsts))
+    sets.last_hi.extend([0] * len(firsts))
+    sets.offset.append(len(sets.first_lo))
+    return 1
+
+
+cdef int take_services(Rules *rules, flat, list rests, list blocks) except -1:
     cdef const int[::1] numbers
     cdef const uint32_t[::1] offset = flat.service_offset
     cdef Service *service
     cdef Py_ssize_t i
     cdef Py_ssize_t count = len(flat.services) // 7
-    rules.service_offset = <uint32_t *>block(blocks, 4 * (offset.shape[0] + 1))
+    cdef Py_ssize_t more = len(rests)
+    rules.service_offset = <uint32_t *>block(blocks, 4 * (offset.shape[0] + more + 1))
     for i in range(offset.shape[0]):
         rules.service_offset[i] = offset[i]
-    rules.services = <Service *>block(blocks, sizeof(Service) * (count + 1))
+    for i in range(more):
+        rules.service_offset[offset.shape[0] + i] = <uint32_t>(count + i + 1)
+    rules.services = <Service *>block(blocks, sizeof(Service) * (count + more + 1))
     if count == 0:
         return 0
     numbers = flat.services
-    for i in range(count):
+    if more:
+        numbers = flat.services + array("i", [number for rest in rests for number in (*rest, 0, 65535)])
+    for i in range(count + more):
         service = &rules.services[i]
         service.protocol = <uint8_t>numbers[7 * i]
         service.families = 1 if service.protocol == 1 else 2 if service.protocol == 58 else 3
@@ -103,15 +179,16 @@ cdef class Columns:
     def __cinit__(self):
         self.keep = []
 
-    cdef int number(self, flat) except -1:
-        # Gives every rule its column.
+    cdef int number(self, flat, PortSets ports, const uint8_t *homes) except -1:
+        # Gives every rule its column, first those in buckets.  One that stands at its ports needs one for the rest of
+        # its services.
         cdef const uint32_t[::1] lists
         cdef const uint8_t[::1] directions
         cdef dict known = {}
         cdef size_t i
         cdef size_t rules = len(flat.rule)
         cdef uint64_t pair
-        cdef uint64_t before = 0
+        cdef uint64_t beyond = len(flat.service_offset) - 1
         self.of = <uint32_t *>block(self.keep, 4 * rules + 4)
         self.count = 1
         known[<uint64_t>ANY << 2] = 0
@@ -120,29 +197,35 @@ cdef class Columns:
             return 0
         lists = flat.service_list
         directions = flat.direction
-        for i in range(rules):
-            pair = <uint64_t>lists[i] << 2 | directions[i] & 3
-            if i and pair == before:
-                self.of[i] = self.of[i - 1]
-                continue
-            before = pair
-            found = known.get(pair)
-            if found is None:
-                found = known[pair] = self.count
-                self.count += 1
-            self.of[i] = found
+        for turn in range(2):
+            for i in range(rules):
+                if i & 8191 == 8191:
+                    rest()
+                if (homes[i] & IN_BUCKET != 0) == turn:
+                    continue
+                pair = lists[i]
+                if homes[i] == AT_PORTS_ONLY:
+                    pair = beyond + ports.rest_of[lists[i]]
+                pair = pair << 2 | directions[i] & 3
+                found = known.get(pair)
+                if found is None:
+                    found = known[pair] = self.count
+                    self.count += 1
+                self.of[i] = found
+            if turn == 0:
+                self.in_buckets = self.count
         self.pairs = list(known)
         return 0
 
-    cdef uint32_t column(self, const Rules *rules, uint32_t number) except? 0:
+    cdef uint32_t column(self, uint32_t number) noexcept:
         # Shared columns are shared by lists of one direction, and never with what admits everything: only lists have to
         # be verified.
-        cdef uint32_t width = rules.column_words * 32
+        cdef uint32_t width = self.words * 32
         if self.count <= width or number == 0:
             return number
         return 1 + <uint32_t>(self.pairs[number] & 3) + 4 * (number % ((width - 1) // 4))
 
-    cdef int fill(self, Rules *rules, flat, list blocks, uint32_t most_words) except -1:
+    cdef int fill(self, Rules *rules, flat, list rests, list blocks, uint32_t most_words) except -1:
         # Protocols, ports, ICMP types and codes -> cells -> rows.  `most_words` is how much the rows of all cells may
         # take, in words of 32 bits: if that is too little, source ports are left out, then columns are shared.
         cdef uint64_t port_begins[2][PORT_WORDS]
@@ -158,7 +241,7 @@ cdef class Columns:
         cdef Strides *strides
         cdef uint32_t i
         cdef bint sports = True
-        take_services(rules, flat, blocks)
+        take_services(rules, flat, rests, blocks)
         memset(port_begins, 0, sizeof(port_begins))
         memset(octet_begins, 0, sizeof(octet_begins))
         memset(asks, 0, sizeof(asks))
@@ -190,7 +273,7 @@ cdef class Columns:
             rules.family[0].protocol[i] = protocol_class[i] if i != 58 else 0
             rules.family[1].protocol[i] = protocol_class[i] if i != 1 else 0
         rules.strides = <Strides *>block(blocks, sizeof(Strides) * (protocols + 1))
-        rules.column_words = (self.count + 31) >> 5
+        self.words = (self.count + 31) >> 5
         while True:
             cells = 1
             for i in range(256):
@@ -208,23 +291,23 @@ cdef class Columns:
                 strides.by_sport = <uint32_t>size if asks[i][0] and sports else 0
                 size *= classes[0] if asks[i][0] and sports else 1
                 cells += size
-            if cells * rules.column_words <= most_words:
+            if cells * self.words <= most_words:
                 break
             if sports:
                 sports = False
-            elif rules.column_words > 1:
-                rules.column_words >>= 1
+            elif self.words > 1:
+                self.words >>= 1
             else:
                 break
             rules.inexact = True
-        self._fill_cells(rules, blocks, protocol_class, classes, <uint32_t>cells)
+        self._fill_cells(rules, blocks, protocol_class, <uint32_t>cells)
         return 0
 
     cdef int _fill_cells(
-        self, Rules *rules, list blocks, const uint16_t *protocol_class, const uint32_t *classes, uint32_t cells
+        self, Rules *rules, list blocks, const uint16_t *protocol_class, uint32_t cells
     ) except -1:
         cdef list temporary = []
-        cdef size_t words = rules.column_words
+        cdef size_t words = self.words
         cdef uint32_t *bits = <uint32_t *>block(temporary, 4 * words * cells)
         cdef uint32_t column
         cdef uint32_t i
@@ -236,8 +319,10 @@ cdef class Columns:
         for i in range(4):
             admitted[i] = <uint32_t *>block(temporary, 4 * words)
         for i in range(self.count):
+            if i & 63 == 63:
+                rest()
             pair = self.pairs[i]
-            column = self.column(rules, i)
+            column = self.column(i)
             which = <uint32_t>(pair >> 2)
             if pair & 3:
                 directed = True
@@ -259,8 +344,9 @@ cdef class Columns:
     cdef int _intern(
         self, Rules *rules, list blocks, const uint32_t *bits, uint32_t cells, uint32_t **admitted, uint32_t directions
     ) except -1:
-        # Equal rows are stored once, for each direction.
-        cdef size_t words = rules.column_words
+        # Equal rows are stored once, for each direction.  Lookups only read the columns of rules in buckets.
+        cdef size_t words = self.words
+        cdef size_t read = words if self.count > 32 * words else (self.in_buckets + 31) >> 5
         cdef dict known = {}
         cdef uint32_t i
         cdef uint32_t j
@@ -270,6 +356,8 @@ cdef class Columns:
         rules.cells = <uint32_t *>block(blocks, 4 * <size_t>cells)
         firsts = []
         for i in range(cells):
+            if i & 1023 == 1023:
+                rest()
             content = (<const char *>(bits + words * i))[:4 * words]
             found = known.get(content)
             if found is None:
@@ -277,8 +365,8 @@ cdef class Columns:
                 firsts.append(i)
             rules.cells[i] = found
         self.rows = len(firsts) * directions
-        rules.columns = <uint32_t *>block(blocks, 4 * words * self.rows)
-        row = rules.columns
+        self.matrix = <uint32_t *>block(self.keep, 4 * words * self.rows)
+        row = self.matrix
         for i in firsts:
             cell = bits + words * i
             for j in range(directions):
@@ -286,6 +374,10 @@ cdef class Columns:
                     # Nothing has a direction where rows have none.
                     row[at] = cell[at] & admitted[j][at] if directions == 4 else cell[at]
                 row += words
+        rules.column_words = <uint32_t>read
+        rules.columns = <uint32_t *>block(blocks, 4 * read * self.rows)
+        for i in range(self.rows):
+            memcpy(rules.columns + read * i, self.matrix + words * i, 4 * read)
         return 0
 
 

@@ -16,14 +16,14 @@ from native.kinds cimport (
 from native.nat cimport NatRule, dnat_port, to_external, to_internal
 from native.overlay cimport overlaid_match
 from native.packet cimport (
-    ACK, FIN, K_ICMP_ERROR, K_ICMP_REPLY, K_TCP, RST, SYN,
+    ACK, FIN, K_ICMP_ERROR, K_ICMP_REPLY, K_TCP, NOT_ASKED, RST, SYN,
     Key, Packet, is_odd, key_dport, key_family, key_proto, key_sport, sent_size, set_ports,
 )
 from native.pool cimport PoolChoice, choose_address
 from native.program cimport FirewallRule, ProgramData, is_blocked, rule_in_force
 from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord, note, note_after
 from native.route cimport NOWHERE, Route, is_multicast, map_lookup
-from native.session cimport Session, key_reversed
+from native.session cimport Session, key_reversed, same_key
 from native.stats cimport *
 from native.wire cimport likely
 
@@ -375,6 +375,13 @@ cdef inline void reject(const ProgramData *program, const Packet *packet, Decisi
         decision.answer_code = program.reject_code if packet.family == 4 else 1
 
 
+cdef inline bint is_asked(
+    const ProgramData *program, const Packet *packet, uint8_t direction, const Key *saw
+) noexcept nogil:
+    # Is it what native.ahead has asked about?
+    return same_key(saw, &packet.key) and (program.firewall.direction_bits == 0 or direction == DIRECTION_OUT)
+
+
 cdef inline bint firewall(
     const ProgramData *program, const Packet *packet, uint8_t direction, Decision *decision, Recorder *recorder
 ) noexcept nogil:
@@ -398,8 +405,11 @@ cdef inline bint firewall(
         decision.reason = R_NAT_BYPASS
         return True
     firewall_view(packet, dnat, snat, decision)
-    decision.fw_rule = overlaid_match(
-        &program.firewall, &program.overlay, &decision.saw, packet.icmp_type, packet.icmp_code, direction)
+    if packet.asked != NOT_ASKED and is_asked(program, packet, direction, &decision.saw):
+        decision.fw_rule = packet.asked
+    else:
+        decision.fw_rule = overlaid_match(
+            &program.firewall, &program.overlay, &decision.saw, packet.icmp_type, packet.icmp_code, direction)
     if decision.fw_rule == NO_RULE:
         step = note(recorder, S_FIREWALL, T_DROP, NO_SLOT, NO_PORT)
         drop(decision, R_FW_DEFAULT)

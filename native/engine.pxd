@@ -21,6 +21,7 @@ from native.turn cimport Turn
 
 cdef enum:
     BURST = 256
+    ARENA = 1 << 20             # bytes of frames in one burst
 
 ctypedef struct PortCounter:
     uint64_t received_packets
@@ -42,8 +43,11 @@ ctypedef struct State:
     uint32_t *usage         # sessions that hold an external address, by usage slot
     uint32_t *exhausted     # likewise: how many did when it had no port to give, 0 unless that is so
     uint32_t *pool_order    # room for the addresses of a pool, see native.pool
-    uint64_t *session_ids   # by session number; of the first session 1, one more with each
-    uint64_t session_ids_reserved   # bytes
+    uint32_t looks          # at sessions whose time may be over, before the next packet: saved up
+    uint32_t looks_each     # more with each packet
+    uint32_t looks_most     # and as many at once when none has been needed
+    uint64_t looked         # when there were some last, ns
+    bint paced_together     # one thread runs all workers: they have the first one's looks
     PortCounter *port_counters      # by port
     uint32_t slot_count
     uint32_t usage_count
@@ -112,10 +116,9 @@ cdef class Engine:
     cdef int _enter_alone(self) except -1
     cdef Program _swap(self, Program program, list port_map, bint flush, bint sources)
     cdef uint16_t[:] _begin_swap(self, Program program, list port_map)
-    cdef void _rebind(self, Program program, const uint16_t *numbers, bint flush) noexcept nogil
+    cdef bint _stands_alike(self, Program program, list port_map)
+    cdef void _rebind(self, Program program, const uint16_t *numbers, bint flush, bint alike) noexcept nogil
     cdef void _settle(self, Program program, bint sources)
-    cdef list _time_bursts(self, list frames, const uint16_t[::1] ports, const uint32_t[::1] order, int trials,
-                           int bursts, uint64_t step_ns)
     cdef int _no_worker(self) except -1
     cdef int _came_in(self, Packet *packet, tuple fragmentation) except -1
     cdef uint32_t _batch_burst(self, list frames, Py_ssize_t first, bint outputs, list done) except 0

@@ -20,6 +20,7 @@ AT_WORK: str
 @disjoint_base
 class Engine:
     def __new__(cls, seed: int) -> Self: ...
+    def set_pace(self, each: int, most: int) -> None: ...
     def reserve(
         self,
         slots: int,
@@ -73,4 +74,5 @@ class Engine:
         trials: int,
         bursts: int,
         step_ns: int = 50_000,
+        aside: bytes | None = None,
     ) -> list[int]: ...

@@ -8,8 +8,9 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from native.capture cimport CaptureReader
-from native.account cimport expire, watch_fragments
+from native.account cimport clear_up_together, expire, watch_fragments
 from native.addresses cimport addresses_free
+from native.ahead cimport ask_ahead
 from native.answer cimport ANSWER_ROOM, FRAME_MAX
 from native.cut cimport is_cuttable, next_piece
 from native.engine cimport BURST, Result, State, Work
@@ -21,7 +22,7 @@ from native.fragment cimport Pieces, fragments_free, fragments_init, set_limits,
 from native.limits cimport limits_of, watch_limits
 from native.link cimport MAX_FRAME
 from native.mapped cimport turn_into_reply
-from native.measure cimport Traffic, run_trial
+from native.measure cimport time_trials
 from native.memory cimport release, reserve
 from native.owner cimport owner_of
 from native.packet cimport PARSED, Key, Packet, parse, set_side
@@ -46,7 +47,8 @@ from native.view cimport step_tuple
 from native.wire cimport unlikely
 
 cdef enum:
-    ARENA = 1 << 20             # bytes of frames in one burst
+    LOOKS_EACH = 2
+    LOOKS_MOST = 128
 
 assert sizeof(Key) == 40
 
@@ -63,6 +65,7 @@ cdef class Engine:
             raise MemoryError("no memory for an engine")
         self.turn = &self.own_turn
         self.state.random = start
+        self.set_pace(LOOKS_EACH, LOOKS_MOST)
         self.state.events.ring = <Event *>reserve(EVENT_ENTRIES * sizeof(Event))
         self.arena = <uint8_t *>malloc(ARENA + FRAME_MAX)
         self.answers = <uint8_t *>malloc(2 * ANSWER_ROOM)
@@ -93,7 +96,6 @@ cdef class Engine:
             free(self.state.exhausted)
         free(self.state.pool_order)
         free(self.state.port_counters)
-        release(self.state.session_ids, self.state.session_ids_reserved)
         release(self.state.events.ring, EVENT_ENTRIES * sizeof(Event))
         free(self.arena)
         free(self.answers)
@@ -104,6 +106,13 @@ cdef class Engine:
         free(self.times)
 
     # -------------------------------------------------------------- programs
+
+    def set_pace(self, uint32_t each, uint32_t most) -> None:
+        """Before a packet, look at ``each`` sessions whose time may be over, and what looks were not needed before, up
+        to ``most``.  A session that is looked at ends, or is found to live on."""
+        self.state.looks_each = each
+        self.state.looks_most = most
+        self.state.looks = most
 
     def reserve(self, uint32_t slots, uint32_t usage, uint32_t sessions, uint32_t fragments, uint32_t mappings=0,
                 bint sources=False, uint32_t ports=0) -> None:
@@ -138,10 +147,12 @@ cdef class Engine:
     cdef Program _swap(self, Program program, list port_map, bint flush, bint sources):
         cdef Program old = self.program
         cdef uint16_t[:] numbers
+        cdef bint alike
         if old is not None:
             numbers = self._begin_swap(program, port_map)
+            alike = self._stands_alike(program, port_map)
             with nogil:
-                self._rebind(program, &numbers[0], flush)
+                self._rebind(program, &numbers[0], flush, alike)
         self._settle(program, sources)
         if old is not None and self.links is not None:
             self.links.swap(old, program, port_map, self.state.now)
@@ -156,10 +167,16 @@ cdef class Engine:
             raise ValueError("port_map has to name every port of the program that runs")
         return array("H", [NO_PORT if port is None else port for port in port_map] + [NO_PORT])
 
-    cdef void _rebind(self, Program program, const uint16_t *numbers, bint flush) noexcept nogil:
+    cdef bint _stands_alike(self, Program program, list port_map):
+        # Sessions stand on ports, routes and NAT alone: where these are the same objects there is none to look at.
+        return (program.routing_parts is self.program.routing_parts and program.nat_parts is self.program.nat_parts
+                and port_map == list(range(len(port_map))))
+
+    cdef void _rebind(self, Program program, const uint16_t *numbers, bint flush, bint alike) noexcept nogil:
         # Sessions and datagrams become the new program's, or end; nobody hears of limits meanwhile.
         watch_nothing(limits_of(&self.state))
-        rebind_sessions(&self.state, &self.program.data, &program.data, numbers, flush)
+        if flush or not alike:
+            rebind_sessions(&self.state, &self.program.data, &program.data, numbers, flush)
         renumber_fragments(&self.state.fragments, numbers)
 
     cdef void _settle(self, Program program, bint sources):
@@ -236,6 +253,7 @@ cdef class Engine:
             count += 1
         for i in range(count):
             prefetch_session(&self.state.table, &self.packets[i])
+        ask_ahead(&self.state, program, self.packets, count)
         for i in range(count):
             self._pass_through(&self.packets[i], self.lengths[i], self.in_ports[i], False, &result)
             done.append((result.verdict, result.reason, self._output(&result) if outputs else None))
@@ -408,6 +426,7 @@ cdef class Engine:
         packets[0] += count
         for i in range(count):
             prefetch_session(&self.state.table, &self.packets[i])
+        ask_ahead(&self.state, program, self.packets, count)
         for i in range(count):
             if self.times[i] > self.state.now:
                 self.state.now = self.times[i]
@@ -445,6 +464,8 @@ cdef class Engine:
             if result.sized and result.pieces.size:
                 set_pieces(&state.fragments, packet, &result.pieces)
             count_received(state, port, packet, result.length)
+            if unlikely(state.paced_together):
+                clear_up_together(<State *>state.shared.states[0])
             pipeline(state, program, packet, port, False, buffer, result, NULL)
             count_sent(state, result, self._room(result))
         if unlikely(answered):
@@ -553,57 +574,19 @@ cdef class Engine:
     # -------------------------------------------------------------- measuring
 
     def time_bursts(self, list frames, const uint16_t[::1] ports, const uint32_t[::1] order, int trials, int bursts,
-                    uint64_t step_ns=50_000):
+                    uint64_t step_ns=50_000, const uint8_t[::1] aside=None):
         """Clocks of each of ``trials`` runs of ``bursts`` bursts of 256 frames.
 
         ``order`` names the frame (and port) of each packet and is walked round and round; copying frames into the
-        burst is not timed.  Raises ValueError when a packet is neither allowed nor held.  The clock moves ``step_ns``
-        a burst.
+        burst is not timed.  The clock moves ``step_ns`` a burst.  With ``aside``, 1 for some packets of ``order``, each
+        packet is timed by itself, the reading of the clock included, and clocks of the others are told.  Raises
+        ValueError when a packet is neither allowed nor held.
         """
         self._enter_alone()
         try:
-            return self._time_bursts(frames, ports, order, trials, bursts, step_ns)
+            return time_trials(self, frames, ports, order, trials, bursts, step_ns, aside)
         finally:
             self.busy = False
-
-    cdef list _time_bursts(self, list frames, const uint16_t[::1] ports, const uint32_t[::1] order, int trials,
-                           int bursts, uint64_t step_ns):
-        cdef Traffic traffic
-        cdef uint32_t count = len(frames)
-        cdef uint32_t i
-        cdef uint64_t spent
-        cdef uint64_t refused
-        cdef uint32_t *begin
-        if len(ports) != len(frames) or order.shape[0] == 0 or max(order) >= len(frames):
-            raise ValueError("every frame needs a port, and order has to name frames")
-        if max(map(len, frames)) > ARENA // BURST:
-            raise ValueError(f"a burst has room for frames of at most {ARENA // BURST} bytes")
-        for port in ports:
-            self._port(port)
-        joined = b"".join(frames)
-        begin = <uint32_t *>malloc(4 * (<size_t>count + 1))
-        if begin == NULL:
-            raise MemoryError
-        begin[0] = 0
-        for i in range(count):
-            begin[i + 1] = begin[i] + <uint32_t>len(frames[i])
-        traffic.frames = joined
-        traffic.begin = begin
-        traffic.ports = &ports[0]
-        traffic.order = &order[0]
-        traffic.packets = order.shape[0]
-        traffic.at = 0
-        clocks = []
-        try:
-            for _ in range(trials):
-                with nogil:
-                    spent = run_trial(self, &traffic, bursts, step_ns, &refused)
-                if refused:
-                    raise ValueError(f"{refused} packets of a trial were not allowed")
-                clocks.append(spent)
-        finally:
-            free(begin)
-        return clocks
 
 
 cdef inline State *take_over(State *state, Packet *packet) noexcept nogil:

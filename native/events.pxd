@@ -99,14 +99,14 @@ cdef inline Event *new_event(Events *events, uint64_t now, uint8_t kind) noexcep
 
 
 cdef inline void tell_session(
-    Events *events, uint64_t now, uint8_t kind, uint8_t cause, uint64_t session_id, const Session *session
+    Events *events, uint64_t now, uint8_t kind, uint8_t cause, const Session *session
 ) noexcept nogil:
     cdef Event *event
     if likely(not events.sessions):
         return
     event = new_event(events, now, kind)
     if event != NULL:
-        event.id = session_id
+        event.id = session.id
         event.cause = cause
         event.body.session = session[0]
 

@@ -4,7 +4,8 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from native.account cimport expire
+from native.account cimport clear_up, expire, is_behind
+from native.ahead cimport ask_ahead
 from native.answer cimport ANSWER_ROOM
 from native.cut cimport next_piece
 from native.engine cimport BURST, Result, Work
@@ -29,7 +30,7 @@ from native.ring cimport (
 )
 from native.segment cimport Segments, begin_segments, next_segment
 from native.session cimport (
-    NONE, RW_ALG, RW_HAIRPIN, WAVE, Session, flow_of, prefetch_bucket, prefetch_session, set_hash,
+    NONE, RW_ALG, RW_HAIRPIN, WAVE, Session, flow_of, is_over, prefetch_bucket, prefetch_session, set_hash,
 )
 from native.stats cimport R_NOT_IP
 from native.traffic cimport count_received, count_sent
@@ -38,6 +39,7 @@ from native.wire cimport be16, likely, unlikely
 
 cdef enum:
     ARENA_SIZE = (1 << 20) + 131072     # of what the rings have no room for
+    IDLE_LOOKS = 128                    # at sessions that may be over, in a round without frames
     EACH_TICK = 10_000_000              # ns between two looks at the neighbours' timers
     NOT_CUT = 0x7fff                    # of IPv4's flags and offset: not to be cut, or a piece already
     SMALLEST_MTU = 68                   # RFC 791 3.2
@@ -285,7 +287,7 @@ cdef inline bint passes_whole(Work *work, const Packet *packet, const Vnet *vnet
     if packet.ttl <= 1 or segment_span(packet, vnet) > work.program.mtu:
         return False
     found = flow_of(&work.state.table, packet)
-    if found == NONE:
+    if found == NONE or is_over(&work.state.table, found, work.state.now):
         return False
     session = &work.state.table.sessions[found >> 1]
     return (not session.flow[found & 1].rewrite & (RW_ALG | RW_HAIRPIN)
@@ -359,27 +361,40 @@ cdef inline uint32_t serve_port(Work *work, IoPort *port) noexcept nogil:
     return count
 
 
-cdef inline void serve_wave(Work *work, IoPort *port, uint32_t first, uint32_t end) noexcept nogil:
+cdef inline void give_away(Work *work, IoPort *port, uint32_t first, uint32_t end) noexcept nogil:
+    # What of a wave is another worker's, which goes no further here.
     cdef Arrival *arrival
     cdef HandedWith extra
     cdef uint32_t owner
+    cdef uint32_t i
+    for i in range(first, end):
+        arrival = &work.arrivals[i]
+        if unlikely(arrival.length == 0):
+            continue
+        owner = owner_here(work.state, &work.packets[i])
+        if owner != work.hands.worker:
+            extra.vnet = arrival.vnet
+            give(work, owner, &work.packets[i], port.number, arrival.frame, arrival.length,
+                 HANDED_LARGE if arrival.vnet.gso_type else HANDED_FRAME, &extra)
+            arrival.length = 0
+            work.packets[i].error = R_NOT_IP
+
+
+cdef inline void serve_wave(Work *work, IoPort *port, uint32_t first, uint32_t end) noexcept nogil:
+    cdef Arrival *arrival
     cdef uint32_t i
     for i in range(first, end):
         admit_frame(work, port.number, port, &work.arrivals[i], &work.packets[i])
     for i in range(first, end):
         if likely(work.packets[i].error == PARSED):
             prefetch_session(&work.state.table, &work.packets[i])
+    if unlikely(work.hands != NULL):
+        give_away(work, port, first, end)
+    ask_ahead(work.state, work.program, work.packets + first, end - first)
     for i in range(first, end):
         arrival = &work.arrivals[i]
         if unlikely(arrival.length == 0):
             continue
-        if unlikely(work.hands != NULL):
-            owner = owner_here(work.state, &work.packets[i])
-            if owner != work.hands.worker:
-                extra.vnet = arrival.vnet
-                give(work, owner, &work.packets[i], port.number, arrival.frame, arrival.length,
-                     HANDED_LARGE if arrival.vnet.gso_type else HANDED_FRAME, &extra)
-                continue
         if unlikely(arrival.vnet.gso_type):
             judge_large(work, &work.packets[i], port.number, arrival.frame, arrival.length, &arrival.vnet)
         else:
@@ -418,7 +433,7 @@ cdef inline uint32_t serve_ring(Work *work, Ring *ring) noexcept nogil:
             if wave[count] == NULL:
                 break
             count += 1
-        look_at(work.state, wave, count)
+        look_at(work.state, work.program, wave, count)
         for i in range(count):
             serve_handed(work, wave[i])
         ring_done(ring)
@@ -451,6 +466,8 @@ cdef inline uint32_t forward_round(Work *work) noexcept nogil:
     if unlikely(work.outbox.count):
         empty_outbox(work)
     flush_all(work)
+    if frames == 0 and is_behind(work.state):
+        clear_up(work.state, IDLE_LOOKS)
     return frames
 
 

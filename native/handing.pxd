@@ -2,11 +2,13 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
+from native.ahead cimport WORTHWHILE, ask_together
 from native.engine cimport State
 from native.owner cimport owner_of
 from native.packet cimport K_ICMP_ERROR, PARSED, Packet
+from native.program cimport ProgramData
 from native.ring cimport HANDED_FRAME, Handed, Hands, put_packet, ring_of, ring_put
-from native.session cimport NONE, flow_of, prefetch_bucket, prefetch_session
+from native.session cimport NONE, WAVE, flow_of, is_over, prefetch_bucket, prefetch_session
 from native.stats cimport R_FRAGMENT_HELD
 from native.steer cimport Steering
 from native.wire cimport likely, prefetch, unlikely
@@ -14,8 +16,11 @@ from native.wire cimport likely, prefetch, unlikely
 
 cdef inline bint is_known(const State *state, const Packet *packet) noexcept nogil:
     # Does it belong to a session of this worker's?
-    return (likely(packet.error == PARSED and packet.kind != K_ICMP_ERROR)
-            and flow_of(&state.table, packet) != NONE)
+    cdef uint32_t found
+    if unlikely(packet.error != PARSED or packet.kind == K_ICMP_ERROR):
+        return False
+    found = flow_of(&state.table, packet)
+    return likely(found != NONE) and not is_over(&state.table, found, state.now)
 
 
 cdef inline uint32_t owner_here(const State *state, const Packet *packet) noexcept nogil:
@@ -42,11 +47,17 @@ cdef inline Handed *hand_over(
     return handed
 
 
-cdef inline void look_at(const State *state, Handed **wave, uint32_t count) noexcept nogil:
-    # Asks for what a wave of handed frames will need.
+cdef inline void look_at(State *state, const ProgramData *program, Handed **wave, uint32_t count) noexcept nogil:
+    # Asks for what a wave of handed frames will need, and the firewall about those that belong to no session.
+    cdef Packet *new[WAVE]
+    cdef uint32_t found = 0
     cdef uint32_t i
     for i in range(count):
         prefetch_bucket(&state.table, &wave[i].packet)
         prefetch(&wave[i][1])
     for i in range(count):
         prefetch_session(&state.table, &wave[i].packet)
+        new[found] = &wave[i].packet
+        found += wave[i].packet.guess == NONE
+    if unlikely(found >= WORTHWHILE):
+        ask_together(state, program, new, found)

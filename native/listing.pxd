@@ -69,8 +69,10 @@ cdef inline bint matches(const Match *match, const Session *session) noexcept no
 
 cdef inline uint32_t next_match(const State *state, const Match *match, uint32_t number, uint32_t end) noexcept nogil:
     # The first live session from `number` on that matches, whichever worker's; `end` if there is none before that.
+    cdef const Session *session
     while number < end:
-        if state.table.sessions[number].live and matches(match, &state.table.sessions[number]):
+        session = &state.table.sessions[number]
+        if session.live and session.expires > state.now and matches(match, session):
             return number
         number += 1
     return end
@@ -88,7 +90,7 @@ cdef inline void note_next(const State *state, const Session *session, int side,
 
 cdef inline void note_session(const State *state, uint32_t number, SessionRecord *record) noexcept nogil:
     # All that is told of a live session.
-    record.id = state.session_ids[number]
+    record.id = state.table.sessions[number].id
     record.session = state.table.sessions[number]
     note_next(state, &state.table.sessions[number], ORIGINAL, &record.next[ORIGINAL])
     note_next(state, &state.table.sessions[number], REPLY, &record.next[REPLY])

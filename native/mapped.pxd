@@ -7,13 +7,13 @@ from native.icmp cimport parse_quote, quote_sequence, rewrite_error
 from native.packet cimport K_ICMP_ERROR, K_TCP, Key, Packet, key_side, set_side
 from native.program cimport ProgramData, side_of
 from native.rewrite cimport rewrite_as
-from native.session cimport NONE, ORIGINAL, REPLY, Session, hash_key, key_reversed, lookup, set_hash
+from native.session cimport NONE, ORIGINAL, REPLY, Session, key_reversed, lookup_alive, set_hash
 from native.shift cimport before_shifts, told_by
 from native.wire cimport be32
 
 
 cdef inline bint is_known(const State *state, const Key *key) noexcept nogil:
-    return lookup(&state.table, key, hash_key(&state.table, key)) != NONE
+    return lookup_alive(&state.table, key, state.now) != NONE
 
 
 cdef inline Session *session_of(const State *state, const Key *original) noexcept nogil:
@@ -23,7 +23,7 @@ cdef inline Session *session_of(const State *state, const Key *original) noexcep
     cdef uint8_t side
     for side in range(2):
         key.meta = key.meta & 0xffffffffffffff00ULL | side
-        found = lookup(&state.table, &key, hash_key(&state.table, &key))
+        found = lookup_alive(&state.table, &key, state.now)
         if found != NONE and found & 1 == ORIGINAL:
             return &state.table.sessions[found >> 1]
     return NULL

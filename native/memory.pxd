@@ -95,6 +95,12 @@ cdef inline int enlarge_to(void **memory, uint64_t *size, uint64_t wanted) noexc
 cdef inline int breathe(size_t number) except -1:
     # In a loop over Python objects, with its count: other threads have the interpreter now and then.
     if number & 255 == 255:
-        with nogil:
-            pass
+        rest()
+    return 0
+
+
+cdef inline int rest() except -1:
+    # Between steps of a few milliseconds: whoever waits for the interpreter for longer than that has it now.
+    with nogil:
+        pass
     return 0

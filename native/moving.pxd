@@ -62,7 +62,7 @@ cdef inline void pass_control(State *giver, State *taker, uint32_t number) noexc
 
 
 cdef inline void pass_session(State *giver, State *taker, uint32_t number) noexcept nogil:
-    # It keeps its number, identifier, timer and counters.  Without memory for it there it ends.
+    # It keeps its number, identifier, deadline and counters.  Without memory for it there it ends.
     cdef Session *session = &giver.table.sessions[number]
     cdef bint counted = taker.sources.entries != NULL
     if counted and not count_source(taker, &session.flow[ORIGINAL].key):
@@ -77,7 +77,6 @@ cdef inline void pass_session(State *giver, State *taker, uint32_t number) noexc
         discount_source(giver, &session.flow[ORIGINAL].key)
     note_left(&giver.taken, &giver.table, &session.flow[ORIGINAL].key)
     note_left(&giver.taken, &giver.table, &session.flow[REPLY].key)
-    taker.session_ids[number] = giver.session_ids[number]
     if is_half_open(session):
         giver.table.half_open -= 1
         taker.table.half_open += 1

@@ -7,6 +7,7 @@ from native.wire cimport be16, be32, be64, change16, fold, header_sum, mask_if, 
 
 cdef enum:
     PARSED = 255        # Packet.error of a good packet (no Reason has this number)
+    NOT_ASKED = 0xfffffffe      # of Packet.asked (no rule has this number)
     EXTENSIONS_MAX = 8  # IPv6 extension headers that are walked
     IN_PIECES = 1 << 30         # in Packet.span
 
@@ -56,6 +57,7 @@ ctypedef struct Packet:
     uint8_t icmp_code
     uint8_t error       # PARSED, or the Reason it was refused for; FRAGMENT_HELD: l4 is the fragment's data or header
     uint8_t unsegmented     # captured before a network card cut it up: the MTU is not its limit
+    uint32_t asked          # the firewall rule that the key found ahead; NOT_ASKED
     uint32_t guess          # the number of the flow that it probably belongs to, NONE: nothing is known
 
 

@@ -14,7 +14,7 @@ from native.decide cimport (
     route_to,
 )
 from native.engine cimport Result, State
-from native.events cimport END_CONFIG, END_REUSED
+from native.events cimport END_CONFIG, END_EXPIRED, END_REUSED
 from native.expect cimport drop_expectation
 from native.hairpin cimport Journey, begin_journey, end_journey, enter_again, mark_hairpin
 from native.icmp cimport forward_error, parse_quote, related_flow, take_back_quote
@@ -31,7 +31,7 @@ from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord, note, note_af
 from native.rewrite cimport forward, plan_rewrite
 from native.session cimport (
     NONE, RW_ALG, RW_HAIRPIN, RW_SRC, RW_TUPLE, TCP_FIN_WAIT_2, UDP_MULTIPLE, UDP_NO_TRAFFIC, UDP_SINGLE, Flow, Session,
-    flow_of, is_half_open, keep_alive, key_reversed, stays_established, track,
+    flow_of, is_half_open, is_over, keep_alive, key_reversed, stays_established, track,
 )
 from native.shared cimport shared_load, swap_if
 from native.shift cimport take_back, told_by
@@ -356,7 +356,7 @@ cdef inline void on_miss(
 ) noexcept nogil:
     cdef Decision decision
     cdef Flow flow
-    cdef uint16_t awaited = awaiting(state, packet)
+    cdef uint16_t awaited = awaiting_alive(state, packet)
     decision.expected = NULL
     if unlikely(awaited):
         decision.expected = &state.expectations.pool[awaited]
@@ -393,6 +393,22 @@ cdef inline bint is_reused(const Session *session, const Packet *packet) noexcep
             and packet.tcp_flags & (SYN | ACK | RST | FIN) == SYN)
 
 
+cdef inline uint32_t living(State *state, uint32_t found) noexcept nogil:
+    # The flow that a packet has found; NONE if there is none, or the time of its session is over, which ends it.
+    if likely(found == NONE or not is_over(&state.table, found, state.now)):
+        return found
+    end_session(state, found >> 1, END_EXPIRED)
+    return NONE
+
+
+cdef inline uint16_t awaiting_alive(State *state, const Packet *packet) noexcept nogil:
+    # What a packet without a session fulfils, or 0.  The time of the control session may be over, which ends it.
+    cdef uint16_t awaited = awaiting(state, packet)
+    if unlikely(awaited) and living(state, state.expectations.pool[awaited].control << 1) == NONE:
+        return 0
+    return awaited
+
+
 cdef inline bint still_stands(State *state, const ProgramData *program, uint32_t found) noexcept nogil:
     # Under RECHECK the present rules have the last word on older sessions.
     return (not program.recheck or state.table.sessions[found >> 1].revision == program.revision
@@ -407,7 +423,7 @@ cdef inline void on_icmp_error(
     cdef bint readable = parse_quote(packet, &quote)
     cdef uint32_t found = NONE
     if readable and not is_martian(&packet.key) and not is_group(&packet.key, route_to(program, &packet.key)):
-        found = related_flow(&state.table, &state.expectations, packet, &quote)
+        found = living(state, related_flow(&state.table, &state.expectations, packet, &quote))
     if found == NONE:
         note(recorder, S_SESSION, T_MISS, NO_SLOT, NO_PORT)
     elif still_stands(state, program, found):
@@ -439,7 +455,7 @@ cdef inline void judge_packet(
     if unlikely(packet.kind == K_ICMP_ERROR):
         on_icmp_error(state, program, packet, in_port, buffer, result, recorder)
         return
-    found = flow_of(&state.table, packet)
+    found = living(state, flow_of(&state.table, packet))
     if likely(found != NONE and not is_reused(&state.table.sessions[found >> 1], packet)
               and still_stands(state, program, found)):
         on_session(state, program, packet, in_port, found, buffer, result, recorder)

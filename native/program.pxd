@@ -108,6 +108,7 @@ cdef inline uint64_t open_ports(const ProgramData *program, uint8_t proto, uint3
 
 cdef class FirewallPart:
     # The firewall's rules as they were when all of them were last compiled; programs share it.
+    cdef object firewall    # edge.firewall.compile.FirewallTables
     cdef RuleTable table
     cdef FirewallRule *rule
     cdef RuleAt at

@@ -19,4 +19,5 @@ class Program:
         usage: Mapping[tuple[int, int], int],
         revision: int,
         like: Program | None = None,
+        part: FirewallPart | None = None,
     ) -> Self: ...

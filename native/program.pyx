@@ -8,7 +8,7 @@ from libc.string cimport memcpy, memset
 from native.classify cimport NO_RULE, RuleTable
 from native.hop cimport Link, LinkSubnet, NextHop, Reach
 from native.kinds cimport TIMERS
-from native.memory cimport block, breathe, unset
+from native.memory cimport block, breathe, rest, unset
 from native.nat cimport NatRule
 from native.overlay cimport OverlaidTable, Overlay
 from native.program cimport FirewallRule, OwnAddress, Port, RuleAt
@@ -25,7 +25,8 @@ cdef object slots_of(list ids, slots):
     found = array("I", bytes(4 * (len(ids) + 1)))
     cdef uint32_t[::1] numbers = found
     for i in range(len(ids)):
-        breathe(i)
+        if i & 4095 == 4095:
+            rest()
         numbers[i] = slots[ids[i]]
     return found
 
@@ -56,6 +57,7 @@ cdef class FirewallPart:
         cdef const uint32_t[::1] tftp
         cdef const uint32_t[::1] slot = slots_of(firewall.ids, slots)
         self.blocks = []
+        self.firewall = firewall
         self.table = RuleTable(firewall.rules)
         self.rule = <FirewallRule *>block(self.blocks, sizeof(FirewallRule) * (len(firewall.ids) + 1))
         take_slots(&self.at, slot, self.blocks)
@@ -78,10 +80,12 @@ cdef class Program:
 
     ``tables`` is :class:`edge.compiler.Tables`; ``slots`` maps rule ids to counter slots and ``usage`` external SNAT
     addresses (integers with their family) to usage slots, both bound by the engine that will run the program.  Tables
-    that are ``like``'s own, a program of the same engine, are shared with it.
+    that are ``like``'s own, a program of the same engine, are shared with it.  ``part`` is taken where it was made of
+    these very rules, with slots of the same engine.
     """
 
-    def __cinit__(self, tables, dict slots not None, dict usage not None, uint32_t revision, Program like=None):
+    def __cinit__(self, tables, dict slots not None, dict usage not None, uint32_t revision, Program like=None,
+                  FirewallPart part=None):
         cdef bint same_ports = like is not None and tables.routing is like.tables.routing
         if like is not None:
             self.data = like.data
@@ -101,6 +105,8 @@ cdef class Program:
             self._take_links(tables.links)
         if like is not None and tables.firewall is like.tables.firewall:
             self.firewall = like.firewall
+        elif part is not None and part.firewall is tables.firewall:
+            self.firewall = part
         else:
             self.firewall = FirewallPart(tables.firewall, slots)
         self._take_firewall(tables.overlay, slots)

@@ -7,6 +7,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
+from native.account cimport is_behind
 from native.engine cimport Work
 from native.forward cimport monotonic
 from native.port cimport IO_CLOSED, IO_LINK, IO_MEMORY, TICK_MS, IoPort
@@ -56,7 +57,7 @@ cdef inline void between_rounds(Work *work, Turn *turn, uint32_t frames, uint64_
         if frames < ENOUGH and now - heard[0] < CLOSE_NS:
             gather(now + GATHER_NS)
         heard[0] = now
-    elif now - heard[0] >= LINGER_NS:
+    elif now - heard[0] >= LINGER_NS and not is_behind(work.state):
         rest(work, turn)
 
 

@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from native.fragment cimport Pieces
-from native.packet cimport Packet
+from native.packet cimport NOT_ASKED, Packet
 from native.session cimport NONE
 from native.vnet cimport Vnet
 from native.wire cimport prefetch
@@ -149,6 +149,7 @@ cdef inline void put_packet(Handed *handed, const Packet *packet, const uint8_t 
     memcpy(copy, frame, handed.length)
     handed.packet = packet[0]
     handed.packet.guess = NONE
+    handed.packet.asked = NOT_ASKED
     handed.packet.l3 = copy + (packet.l3 - frame)
     handed.packet.l4 = copy + (packet.l4 - frame)
 

@@ -9,9 +9,8 @@ from native.addresses cimport addresses_free, addresses_init
 from native.engine cimport PortCounter, State
 from native.expect cimport expectations_reserve
 from native.fragment cimport fragments_reserve
-from native.memory cimport enlarge_to
 from native.port_blocks cimport port_blocks_reserve
-from native.session cimport ORIGINAL, Session, is_in, numbers_used, table_init, table_reserve
+from native.session cimport ORIGINAL, Session, due_reserve, is_in, numbers_used, table_init, table_reserve
 from native.stats cimport RuleCounter
 
 
@@ -76,7 +75,7 @@ cdef inline int make_room(
     if ((state.worker == 0 and table_reserve(&state.table, numbers) != 0)
             or port_blocks_reserve(&state.taken, &state.table, sessions) != 0
             or expectations_reserve(&state.expectations, numbers) != 0
-            or enlarge_to(<void **>&state.session_ids, &state.session_ids_reserved, <uint64_t>numbers * 8) != 0):
+            or due_reserve(&state.table, sessions, numbers) != 0):
         raise MemoryError(f"no address space for {sessions} sessions")
     if fragments_reserve(&state.fragments, fragments) != 0:
         raise MemoryError(f"no address space for {fragments} held fragments")

@@ -1,24 +1,25 @@
-# The session table: two keys a session (original and reply direction), one index over both, a timer wheel.
+# The session table: two keys a session (original and reply direction), one index over both, a heap by deadline.
 #
 # Index: open addressing over 64-byte buckets of eight 16-bit tags and eight flow numbers.  A bucket that had to pass
 # entries on counts them, so that a lookup stops at the first bucket that passed none on and a removal leaves no
 # tombstone.  A flow number is session << 1 | direction.  An index that fills up is moved into one of twice the size, a
 # bucket with each session made, so that no packet waits for more; until that is over a key stands in one of the two.
 #
-# Wheel: four levels of 256 slots, one tick = 2^12 ns.  A session's deadline may move later without touching the wheel
-# (it is looked at again when its slot comes up); one that moves before the tick it is linked under is linked anew.
+# Heap: who is to be looked at next, by the deadline that was noted and then the session's identifier, four children
+# each.  A deadline may move later without touching the heap, it is noted when the session is looked at; one that moves
+# before the noted one is noted at once.  Nothing here takes longer for one session than the depth of the heap.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from native.packet cimport ACK, FIN, K_TCP, ROLE_ANSWERS, ROLE_ASKS, RST, SYN, Key, Packet
+from native.packet cimport ACK, FIN, K_TCP, NOT_ASKED, ROLE_ANSWERS, ROLE_ASKS, RST, SYN, Key, Packet
 from native.wire cimport likely, prefetch, unlikely
 
 cdef enum:
     NONE = 0xffffffff
     WAVE = 32               # packets whose sessions are asked for together: what the processor can wait for at once
-    WHEEL_SLOTS = 1024
     CLAIM = 1024            # numbers that a worker takes at a time
-    TICK_SHIFT = 12
+    NUMBER_BITS = 31        # of a session's number: 64 workers have no more than 64 (2^24 + CLAIM)
+    FIRST_DUE = 3           # the top of the heap: the four below any place then share a cache line
     ORIGINAL = 0
     REPLY = 1
 
@@ -77,13 +78,13 @@ ctypedef struct Session:
     uint8_t live            # 0, or the mark of the table that it is in
     uint32_t revision       # of the configuration that last admitted it
     # cold
-    uint64_t deadline       # the tick it is linked under, never after `expires`
+    uint64_t id             # of the edge's first session 1, one more with each
     uint64_t created
     uint64_t folded_packets     # already counted on its rules
     uint64_t folded_bytes
     uint32_t next
     uint32_t previous
-    uint32_t wheel_slot
+    uint32_t unused
     uint32_t fw_slot        # counter slots of the rules that admitted it, NONE where there is none
     uint32_t dnat_slot
     uint32_t snat_slot
@@ -95,6 +96,27 @@ ctypedef struct Bucket:
     uint32_t flow[8]
     uint16_t passed_on
     uint16_t unused[7]
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    typedef struct { uint64_t who, when; } t1_due;
+    static inline unsigned __int128 t1_due_key(const t1_due *due) {
+        return (unsigned __int128)due->when << 64 | due->who;
+    }
+    static inline int t1_sooner(const t1_due *a, const t1_due *b) { return t1_due_key(a) < t1_due_key(b); }
+    /* Which of four. */
+    static inline uint32_t t1_soonest(const t1_due *four) {
+        uint32_t left = t1_sooner(&four[1], &four[0]), right = 2 + t1_sooner(&four[3], &four[2]);
+        return t1_sooner(&four[right], &four[left]) ? right : left;
+    }
+    """
+    # When a session is looked at, in ns, and who: the low bits of its identifier << NUMBER_BITS | its number.
+    ctypedef struct Due "t1_due":
+        uint64_t who
+        uint64_t when
+    bint sooner "t1_sooner"(const Due *a, const Due *b) noexcept nogil
+    uint32_t soonest_of_four "t1_soonest"(const Due *four) noexcept nogil
 
 ctypedef struct Table:
     Session *sessions       # a reservation of `capacity`; memory is touched as sessions are made
@@ -116,14 +138,12 @@ ctypedef struct Table:
     uint8_t mark            # Session.live of those in this table: workers have tables of their own over one array
     uint32_t free           # list through Session.next
     uint32_t half_open
-    uint64_t tick
     uint64_t next_check     # ns before which nothing can expire
-    uint64_t soonest        # expiry of what the walk through the present slot has passed
-    uint32_t cursor         # where that walk goes on
-    bint walking
-    bint in_a_row           # it has found another that has ended just before
-    uint32_t heads[WHEEL_SLOTS]
-    uint32_t linked[4]
+    Due *due                # the heap, from place FIRST_DUE to `last_due`; NULL: this table has none
+    uint32_t *places        # by session number: its place there, 0: it has none
+    uint64_t due_reserved   # bytes
+    uint64_t places_reserved
+    uint32_t last_due
 
 
 cdef extern from *:
@@ -206,6 +226,7 @@ cdef inline void set_hash(const Table *table, Packet *packet) noexcept nogil:
     # Of a packet that has another key now.
     packet.hash = hash_key(table, &packet.key)
     packet.guess = NONE
+    packet.asked = NOT_ASKED
 
 
 cdef inline void prefetch_bucket(const Table *table, const Packet *packet) noexcept nogil:
@@ -267,8 +288,26 @@ cdef void table_free(Table *table) noexcept nogil
 cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noexcept nogil
 cdef void table_remove(Table *table, uint32_t session) noexcept nogil
 cdef bint table_pass_on(Table *giver, Table *taker, uint32_t session) noexcept nogil
-cdef void wheel_link(Table *table, uint32_t session) noexcept nogil
-cdef uint32_t wheel_due(Table *table, uint64_t now) noexcept nogil
+cdef int due_reserve(Table *table, uint32_t capacity, uint32_t numbers) noexcept nogil
+cdef void due_add(Table *table, uint32_t session) noexcept nogil
+cdef void due_sooner(Table *table, uint32_t session) noexcept nogil
+cdef bint look_at_next(Table *table, uint64_t now, uint32_t *session) noexcept nogil
+
+
+cdef inline bint is_over(const Table *table, uint32_t flow, uint64_t now) noexcept nogil:
+    # Is the time over of the session that has this flow?  It may still be in the table.
+    return table.sessions[flow >> 1].expires <= now
+
+
+cdef inline uint32_t lookup_alive(const Table *table, const Key *key, uint64_t now) noexcept nogil:
+    # The flow number with this key of a session whose time is not over, or NONE.
+    cdef uint32_t found = lookup(table, key, hash_key(table, key))
+    return NONE if found == NONE or is_over(table, found, now) else found
+
+
+cdef inline uint64_t next_look(const Table *table) noexcept nogil:
+    # When the next session is to be looked at, ns.
+    return table.due[FIRST_DUE].when if table.last_due >= FIRST_DUE else <uint64_t>0xffffffffffffffffULL
 
 
 cdef inline void keep_alive(Table *table, uint32_t number, uint64_t expires) noexcept nogil:
@@ -278,10 +317,7 @@ cdef inline void keep_alive(Table *table, uint32_t number, uint64_t expires) noe
     session.expires = expires
     if likely(expires >= before):
         return
-    if expires >> TICK_SHIFT < session.deadline:
-        wheel_link(table, number)
-    elif expires < table.next_check:
-        table.next_check = expires
+    due_sooner(table, number)
 
 
 cdef inline void track(Session *session, int me, uint8_t flags) noexcept nogil:

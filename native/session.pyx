@@ -1,4 +1,4 @@
-"""The parts of the session table that are not on the hit path: memory, growth, the timer wheel."""
+"""The parts of the session table that are not on the hit path: memory, growth, who ends next."""
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
@@ -6,8 +6,8 @@ from libc.string cimport memset
 from native.memory cimport PAGE, enlarge, release, reserve_huge
 from native.packet cimport Key
 from native.session cimport (
-    CLAIM, NONE, REPLY, TICK_SHIFT, Bucket, Flow, Session, Table,
-    flow_at, hash_key, lowest, matching_tags, tag_of,
+    CLAIM, FIRST_DUE, NONE, NUMBER_BITS, REPLY, Bucket, Due, Flow, Session, Table,
+    flow_at, hash_key, lowest, matching_tags, soonest_of_four, sooner, tag_of,
 )
 from native.wire cimport prefetch, unlikely
 
@@ -19,6 +19,9 @@ cdef extern from *:
 
 cdef enum:
     FIRST_BUCKETS = 512
+    NUMBER_MASK = 0x7fffffff
+    NEVER = 0xffffffffffffffffULL
+    SECOND_DUES = 4             # where the four below the top are
 
 assert sizeof(Flow) == 64 and sizeof(Session) == 256 and sizeof(Bucket) == 64, "cache lines"
 
@@ -33,26 +36,37 @@ cdef int table_init(Table *table, uint64_t seed) noexcept nogil:
     table.buckets = <Bucket *>reserve_huge(table.bucket_bytes)
     table.free = NONE
     table.mark = 1
-    memset(table.heads, 0xff, sizeof(table.heads))
+    table.last_due = FIRST_DUE - 1
     return 0 if table.buckets != NULL else -1
+
+
+cdef int make_huge(void **memory, uint64_t *reserved, uint64_t wanted) noexcept nogil:
+    # Room for so many bytes; 0, or -1 with nothing changed.
+    cdef void *larger
+    if wanted <= reserved[0]:
+        return 0
+    larger = reserve_huge(wanted) if memory[0] == NULL else enlarge(memory[0], reserved[0], wanted)
+    if larger == NULL:
+        return -1
+    memory[0] = larger
+    reserved[0] = wanted
+    return 0
 
 
 cdef int table_reserve(Table *table, uint32_t capacity) noexcept nogil:
     # Address space for at least so many sessions (memory is taken as they are made); 0, or -1 with nothing changed.
-    cdef uint64_t wanted = <uint64_t>capacity * sizeof(Session)
-    cdef void *memory
-    if capacity <= table.capacity:
-        return 0
-    if table.sessions == NULL:
-        memory = reserve_huge(wanted)
-    else:
-        memory = enlarge(table.sessions, table.reserved, wanted)
-    if memory == NULL:
+    if make_huge(<void **>&table.sessions, &table.reserved, <uint64_t>capacity * sizeof(Session)) != 0:
         return -1
-    table.sessions = <Session *>memory
-    table.reserved = wanted
-    table.capacity = capacity
+    table.capacity = max(table.capacity, capacity)
     return 0
+
+
+cdef int due_reserve(Table *table, uint32_t capacity, uint32_t numbers) noexcept nogil:
+    # Address space for so many sessions in the heap, which have numbers below that; 0, or -1 with no less than before.
+    cdef uint64_t places = (<uint64_t>capacity + FIRST_DUE + 4) * sizeof(Due)
+    if make_huge(<void **>&table.places, &table.places_reserved, <uint64_t>numbers * 4) != 0:
+        return -1
+    return make_huge(<void **>&table.due, &table.due_reserved, places)
 
 
 cdef void table_free(Table *table) noexcept nogil:
@@ -60,6 +74,10 @@ cdef void table_free(Table *table) noexcept nogil:
     release(table.buckets, table.bucket_bytes)
     release(table.old, (table.old_mask + 1) * sizeof(Bucket))
     release(table.prepared, table.bucket_bytes * 2)
+    release(table.due, table.due_reserved)
+    release(table.places, table.places_reserved)
+    table.due = NULL
+    table.places = NULL
     table.sessions = NULL
     table.buckets = NULL
     table.old = NULL
@@ -204,7 +222,7 @@ cdef inline void ask_for(const Session *session) noexcept nogil:
     prefetch(&session.flow[0])
     prefetch(&session.flow[1])
     prefetch(&session.expires)
-    prefetch(&session.deadline)
+    prefetch(&session.id)
 
 
 cdef bint has_unused(Table *table) noexcept nogil:
@@ -218,7 +236,7 @@ cdef bint has_unused(Table *table) noexcept nogil:
 
 
 cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noexcept nogil:
-    # A new live session with these keys (which the caller knows to be free), not yet linked into the wheel; NONE when
+    # A new live session with these keys (which the caller knows to be free), not yet in the heap; NONE when
     # the table is full.
     cdef uint32_t number
     cdef Session *session
@@ -240,7 +258,6 @@ cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noe
     session.flow[0].key = original[0]
     session.flow[1].key = reply[0]
     session.live = table.mark
-    session.wheel_slot = NONE
     session.fw_slot = NONE
     session.admitted_slot = NONE
     session.dnat_slot = NONE
@@ -252,47 +269,143 @@ cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noe
     return number
 
 
-cdef void wheel_unlink(Table *table, uint32_t number) noexcept nogil:
-    cdef Session *session = &table.sessions[number]
-    if session.wheel_slot == NONE:
+cdef inline void put_due(Table *table, uint32_t place, const Due *due) noexcept nogil:
+    table.due[place] = due[0]
+    table.places[due.who & NUMBER_MASK] = place
+
+
+cdef void due_rise(Table *table, uint32_t place, Due due) noexcept nogil:
+    # Puts `due` into a place that is free, or above that: those that come later go down.
+    cdef uint32_t above
+    while place > FIRST_DUE:
+        above = (place >> 2) + 2
+        if not sooner(&due, &table.due[above]):
+            break
+        put_due(table, place, &table.due[above])
+        place = above
+    put_due(table, place, &due)
+
+
+cdef void due_sink(Table *table, uint32_t place, Due due) noexcept nogil:
+    # Likewise, or below: those that come sooner go up.  Behind the last one, places of the same four are NEVER.
+    cdef uint32_t below
+    while True:
+        below = (place - 2) << 2
+        if below > table.last_due:
+            break
+        below += soonest_of_four(&table.due[below])
+        if not sooner(&table.due[below], &due):
+            break
+        put_due(table, place, &table.due[below])
+        place = below
+    put_due(table, place, &due)
+
+
+cdef void due_enter(Table *table, Due due) noexcept nogil:
+    # Into the heap, of a session that is not there yet.
+    cdef uint32_t i
+    table.last_due += 1
+    if table.last_due & 3 == 0:
+        for i in range(table.last_due + 1, table.last_due + 4):
+            table.due[i].when = NEVER
+            table.due[i].who = NEVER
+    due_rise(table, table.last_due, due)
+    if due.when < table.next_check:
+        table.next_check = due.when
+
+
+cdef void due_add(Table *table, uint32_t number) noexcept nogil:
+    # A session that is in the table, with identifier and deadline.
+    cdef const Session *session = &table.sessions[number]
+    cdef Due due
+    due.when = session.expires
+    due.who = session.id << NUMBER_BITS | number
+    due_enter(table, due)
+
+
+cdef void due_leave(Table *table, uint32_t number) noexcept nogil:
+    # Out of the heap, if it is there: the last one gets its place.
+    cdef uint32_t place
+    cdef Due last
+    if table.due == NULL or table.places[number] == 0:
         return
-    if session.previous == NONE:
-        table.heads[session.wheel_slot] = session.next
+    place = table.places[number]
+    table.places[number] = 0
+    last = table.due[table.last_due]
+    table.due[table.last_due].when = NEVER
+    table.due[table.last_due].who = NEVER
+    table.last_due -= 1
+    if place > table.last_due:
+        return
+    if place > FIRST_DUE and sooner(&last, &table.due[(place >> 2) + 2]):
+        due_rise(table, place, last)
     else:
-        table.sessions[session.previous].next = session.next
-    if session.next != NONE:
-        table.sessions[session.next].previous = session.previous
-    table.linked[session.wheel_slot >> 8] -= 1
-    session.wheel_slot = NONE
+        due_sink(table, place, last)
 
 
-cdef void wheel_link(Table *table, uint32_t number) noexcept nogil:
-    # Links (or links anew) under the session's present deadline.
-    cdef Session *session = &table.sessions[number]
-    cdef uint64_t deadline = session.expires >> TICK_SHIFT
-    cdef uint64_t ahead
-    cdef uint32_t level = 0
-    wheel_unlink(table, number)
-    session.deadline = deadline
-    if deadline < table.tick:
-        deadline = table.tick
-    ahead = deadline - table.tick
-    while level < 3 and ahead >> (8 * (level + 1)):
-        level += 1
-    session.wheel_slot = level << 8 | <uint32_t>(deadline >> (8 * level)) & 255
-    session.previous = NONE
-    session.next = table.heads[session.wheel_slot]
-    if session.next != NONE:
-        table.sessions[session.next].previous = number
-    table.heads[session.wheel_slot] = number
-    table.linked[level] += 1
-    if session.expires < table.next_check:
-        table.next_check = session.expires
+cdef void due_sooner(Table *table, uint32_t number) noexcept nogil:
+    # A deadline has moved, and not later.
+    cdef uint32_t place = table.places[number]
+    cdef Due due = table.due[place]
+    cdef uint64_t expires = table.sessions[number].expires
+    if expires < due.when:
+        due.when = expires
+        due_rise(table, place, due)
+        if expires < table.next_check:
+            table.next_check = expires
+
+
+cdef inline uint32_t behind(const Table *table, uint32_t next) noexcept nogil:
+    # The place of the one that comes after `next`, which is the soonest of the four below the top.
+    cdef uint32_t below = (next - 2) << 2
+    cdef uint32_t found = next ^ 1
+    cdef uint32_t place
+    for place in range(SECOND_DUES, SECOND_DUES + 4):
+        if place != next and sooner(&table.due[place], &table.due[found]):
+            found = place
+    if below <= table.last_due:
+        below += soonest_of_four(&table.due[below])
+        if sooner(&table.due[below], &table.due[found]):
+            found = below
+    return found
+
+
+cdef inline void ask_ahead(const Table *table, uint64_t now) noexcept nogil:
+    # For what will be needed where the next sessions are over too: the places in the index of the one behind the top,
+    # which itself was asked for one earlier, and the one behind that.
+    cdef const Session *following
+    cdef uint32_t next
+    if table.last_due < SECOND_DUES:
+        return
+    next = SECOND_DUES + soonest_of_four(&table.due[SECOND_DUES])
+    if table.due[next].when > now:
+        return
+    following = &table.sessions[table.due[next].who & NUMBER_MASK]
+    prefetch(&table.buckets[hash_key(table, &following.flow[0].key) & table.mask])
+    prefetch(&table.buckets[hash_key(table, &following.flow[1].key) & table.mask])
+    next = behind(table, next)
+    if table.due[next].when <= now:
+        ask_for(&table.sessions[table.due[next].who & NUMBER_MASK])
+
+
+cdef bint look_at_next(Table *table, uint64_t now, uint32_t *number) noexcept nogil:
+    # The session at the top of the heap, if its time has come: is it over?  If so the caller removes it.  Otherwise its
+    # present deadline is noted.
+    cdef Due due = table.due[FIRST_DUE]
+    cdef const Session *session
+    number[0] = due.who & NUMBER_MASK
+    session = &table.sessions[number[0]]
+    if session.expires <= due.when:
+        ask_ahead(table, now)
+        return True
+    due.when = session.expires
+    due_sink(table, FIRST_DUE, due)
+    return False
 
 
 cdef void table_remove(Table *table, uint32_t number) noexcept nogil:
     cdef Session *session = &table.sessions[number]
-    wheel_unlink(table, number)
+    due_leave(table, number)
     index_remove(table, &session.flow[0].key, number << 1)
     index_remove(table, &session.flow[1].key, number << 1 | REPLY)
     session.live = 0
@@ -304,13 +417,15 @@ cdef void table_remove(Table *table, uint32_t number) noexcept nogil:
 cdef bint table_pass_on(Table *giver, Table *taker, uint32_t number) noexcept nogil:
     # A session becomes that of another worker, with its number, for which a free one comes back if there is one: so no
     # worker ever has more numbers than it has had sessions at once.  Whoever calls this has both to himself.
-    # False, with nothing changed, where there is no memory for it.
+    # It is looked at when it would have been.  False, with nothing changed, where there is no memory for it.
     cdef Session *session = &giver.sessions[number]
     cdef uint32_t returned = taker.free
+    cdef Due due
     make_index_room(taker)
     if not index_has_room(taker):
         return False
-    wheel_unlink(giver, number)
+    due = giver.due[giver.places[number]]
+    due_leave(giver, number)
     index_remove(giver, &session.flow[0].key, number << 1)
     index_remove(giver, &session.flow[1].key, number << 1 | REPLY)
     giver.count -= 1
@@ -318,99 +433,9 @@ cdef bint table_pass_on(Table *giver, Table *taker, uint32_t number) noexcept no
     index_add(taker, &session.flow[0].key, number << 1)
     index_add(taker, &session.flow[1].key, number << 1 | REPLY)
     taker.count += 1
-    wheel_link(taker, number)
+    due_enter(taker, due)
     if returned != NONE:
         taker.free = taker.sessions[returned].next
         taker.sessions[returned].next = giver.free
         giver.free = returned
     return True
-
-
-cdef void cascade(Table *table, uint32_t slot) noexcept nogil:
-    # Deals a slot of a higher level out anew.
-    cdef uint32_t number = table.heads[slot]
-    cdef uint32_t following
-    table.heads[slot] = NONE
-    while number != NONE:
-        following = table.sessions[number].next
-        table.sessions[number].wheel_slot = NONE
-        table.linked[slot >> 8] -= 1
-        wheel_link(table, number)
-        number = following
-
-
-cdef uint64_t next_tick(const Table *table, uint64_t last) noexcept nogil:
-    # The next tick, up to `last`, at which there is something to do: empty levels are stepped over.
-    cdef uint64_t following = table.tick + 1
-    if table.linked[0] == 0:
-        following = (table.tick | 0xff) + 1
-        if table.linked[1] == 0:
-            following = (table.tick | 0xffff) + 1
-            if table.linked[2] == 0:
-                following = (table.tick | 0xffffff) + 1
-    return following if following < last else last
-
-
-cdef void enter_tick(Table *table, uint64_t tick) noexcept nogil:
-    # Moves on; what the higher levels hold for the ticks from here on is dealt out.
-    table.tick = tick
-    if tick & 0xff == 0:
-        if tick & 0xffff == 0:
-            if tick & 0xffffff == 0:
-                cascade(table, 768 | <uint32_t>(tick >> 24) & 255)
-            cascade(table, 512 | <uint32_t>(tick >> 16) & 255)
-        cascade(table, 256 | <uint32_t>(tick >> 8) & 255)
-
-
-cdef void ask_ahead(Table *table) noexcept nogil:
-    # For what will be needed where the next sessions of a slot end too: the places in the index of the next one, which
-    # itself was asked for one earlier, and the one behind it.
-    cdef const Session *following
-    if table.cursor == NONE:
-        return
-    following = &table.sessions[table.cursor]
-    if not table.in_a_row:
-        table.in_a_row = True
-        ask_for(following)
-        return
-    prefetch(&table.buckets[hash_key(table, &following.flow[0].key) & table.mask])
-    prefetch(&table.buckets[hash_key(table, &following.flow[1].key) & table.mask])
-    if following.next != NONE:
-        ask_for(&table.sessions[following.next])
-
-
-cdef uint32_t wheel_due(Table *table, uint64_t now) noexcept nogil:
-    # A session whose time has come (expires <= now), or NONE once there is none.  The caller removes it, changes
-    # nothing else, and asks again with the same `now`: the walk through a slot goes on where it was.
-    cdef uint64_t last = now >> TICK_SHIFT
-    cdef uint32_t number
-    cdef Session *session
-    if now < table.next_check:
-        return NONE
-    while table.count:
-        if not table.walking:
-            table.walking = True
-            table.in_a_row = False
-            table.cursor = table.heads[<uint32_t>table.tick & 255]
-            table.soonest = 0xffffffffffffffffULL
-        while table.cursor != NONE:
-            number = table.cursor
-            session = &table.sessions[number]
-            table.cursor = session.next
-            if session.expires <= now:
-                ask_ahead(table)
-                return number
-            if session.expires >> TICK_SHIFT > table.tick:
-                wheel_link(table, number)       # it lived on since it was linked here
-            elif session.expires < table.soonest:
-                table.soonest = session.expires
-        table.walking = False
-        if table.tick >= last:
-            # What is left expires later in this tick, or in a later one.
-            table.next_check = min(table.soonest, (table.tick + 1) << TICK_SHIFT)
-            return NONE
-        enter_tick(table, next_tick(table, last))
-    table.walking = False
-    table.tick = last
-    table.next_check = 0        # so that the next call sets the tick again: nothing is linked by an old one
-    return NONE

@@ -12,7 +12,7 @@ from native.expect cimport (
 from native.fragment cimport CHUNK, Chunk, Datagram, Fragments
 from native.memory cimport PAGE, release, reserve, reserve_huge
 from native.port_blocks cimport PortBlock, PortBlocks
-from native.session cimport ORIGINAL, RW_ALG, Bucket, Session, Table, numbers_used, table_free
+from native.session cimport ORIGINAL, RW_ALG, Bucket, Due, Session, Table, numbers_used, table_free
 from native.shared cimport Shared
 from native.stats cimport RuleCounter
 from native.team cimport Team
@@ -82,6 +82,8 @@ cdef int copy_table(Table *to, const Table *source, Spare *buckets, Spare *sessi
     to.buckets = NULL
     to.old = NULL
     to.prepared = NULL
+    to.due = NULL
+    to.places = NULL
     if source.buckets != NULL:
         to.buckets = <Bucket *>duplicate(buckets, source.buckets, source.bucket_bytes, source.bucket_bytes)
         if to.buckets == NULL:
@@ -96,6 +98,20 @@ cdef int copy_table(Table *to, const Table *source, Spare *buckets, Spare *sessi
         if to.sessions == NULL:
             return -1
     return 0
+
+
+cdef size_t due_size(const Table *table) noexcept nogil:
+    # Bytes of the heap that are in use, with those behind the last one.
+    return min((<size_t>table.last_due + 4) * sizeof(Due), table.due_reserved)
+
+
+cdef int copy_due(Table *to, const Table *source, Spare *due, Spare *places) noexcept nogil:
+    # Who is to be looked at when.
+    if source.due == NULL:
+        return 0
+    to.due = <Due *>duplicate(due, source.due, due_size(source), source.due_reserved)
+    to.places = <uint32_t *>duplicate(places, source.places, <size_t>numbers_used(source) * 4, source.places_reserved)
+    return 0 if to.due != NULL and to.places != NULL else -1
 
 
 cdef int copy_port_blocks(PortBlocks *to, const PortBlocks *source) noexcept nogil:
@@ -203,7 +219,8 @@ cdef int copy_slots(State *to, const State *source) noexcept nogil:
 ctypedef struct Spares:
     Spare buckets
     Spare sessions
-    Spare session_ids
+    Spare due
+    Spare places
     Spare mapping_buckets
     Spare mappings
 
@@ -213,6 +230,7 @@ cdef int copy_state(State *to, const State *source, Spares *spares) noexcept nog
     # to the copy.
     table_free(&to.table)
     if (copy_table(&to.table, &source.table, &spares.buckets, &spares.sessions) != 0
+            or copy_due(&to.table, &source.table, &spares.due, &spares.places) != 0
             or copy_table(&to.mappings.table, &source.mappings.table, &spares.mapping_buckets, &spares.mappings) != 0
             or copy_port_blocks(&to.taken, &source.taken) != 0
             or copy_port_blocks(&to.mappings.taken, &source.mappings.taken) != 0
@@ -224,11 +242,10 @@ cdef int copy_state(State *to, const State *source, Spares *spares) noexcept nog
     if source.mappings.table.top:
         memcpy(to.mappings.table.sessions, source.mappings.table.sessions,
                <size_t>source.mappings.table.top * sizeof(Session))
-    to.session_ids = <uint64_t *>duplicate(
-        &spares.session_ids, source.session_ids, <size_t>numbers_used(&source.table) * 8, source.session_ids_reserved)
-    if to.session_ids == NULL:
-        return -1
-    to.session_ids_reserved = source.session_ids_reserved
+    to.looks = source.looks
+    to.looks_each = source.looks_each
+    to.looks_most = source.looks_most
+    to.looked = source.looked
     to.now = source.now
     to.random = source.random
     to.next_error = source.next_error
@@ -252,7 +269,9 @@ cdef class Blank:
         cdef uint64_t mapped
         cdef uint64_t mapping_bytes
         cdef uint64_t reserved
-        cdef uint64_t ids
+        cdef uint64_t due
+        cdef uint64_t due_reserved
+        cdef uint64_t places
         cdef uint64_t mappings
         cdef int problem = 0
         self.engine = Engine(0)
@@ -264,14 +283,17 @@ cdef class Blank:
             mapped = source.mappings.table.top
             mapping_bytes = source.mappings.table.bucket_bytes if source.mappings.table.buckets != NULL else 0
             reserved = source.table.reserved        # of further workers 0: they have none of their own
-            ids = source.session_ids_reserved
+            due = due_size(&source.table)
+            due_reserved = source.table.due_reserved
+            places = source.table.places_reserved
             mappings = source.mappings.table.reserved
         finally:
             engine.give_turn()
         with nogil:
             if (make_spare(&self.spares.buckets, bucket_bytes, bucket_bytes) != 0
                     or make_spare(&self.spares.sessions, min(top * sizeof(Session), reserved), reserved) != 0
-                    or make_spare(&self.spares.session_ids, top * 8, ids) != 0
+                    or make_spare(&self.spares.due, due, due_reserved) != 0
+                    or make_spare(&self.spares.places, top * 4, places) != 0
                     or make_spare(&self.spares.mapping_buckets, mapping_bytes, mapping_bytes) != 0
                     or make_spare(&self.spares.mappings, mapped * sizeof(Session), mappings) != 0):
                 problem = -1
@@ -281,7 +303,8 @@ cdef class Blank:
     def __dealloc__(self):
         release(self.spares.buckets.memory, self.spares.buckets.size)
         release(self.spares.sessions.memory, self.spares.sessions.size)
-        release(self.spares.session_ids.memory, self.spares.session_ids.size)
+        release(self.spares.due.memory, self.spares.due.size)
+        release(self.spares.places.memory, self.spares.places.size)
         release(self.spares.mapping_buckets.memory, self.spares.mapping_buckets.size)
         release(self.spares.mappings.memory, self.spares.mappings.size)
 

@@ -26,7 +26,7 @@ cdef class Team:
     cdef Engine first
     cdef Common common
     cdef uint32_t workers
-    cdef bint one_sequence      # what is drawn at random is drawn as one engine would draw it
+    cdef bint one_sequence      # draws at random, and ends sessions, as one engine would
     cdef uint64_t random
     cdef uint32_t arrived       # of lanes: workers that have begun, or ended
     cdef uint32_t left

@@ -24,14 +24,15 @@ class Team:
     """``engines``, new ones with one seed and without a program, as the workers that ``steerer`` knows.
 
     They share what limits are about, and hand over what belongs to another.  What they have room for and what they run
-    they are told by the team, all of them at once, and a turn of one is a turn of all.  ``one_sequence``: what is drawn
-    at random is drawn as the first engine alone would.  Raises ValueError for engines that cannot be workers,
-    MemoryError.
+    they are told by the team, all of them at once, and a turn of one is a turn of all.  ``one_sequence``, for one
+    thread that runs all: what is drawn at random, and which sessions end before a packet, is as with the first engine
+    alone.  Raises ValueError for engines that cannot be workers, MemoryError.
     """
 
     def __new__(cls, engines: list[Engine], steerer: Steerer, one_sequence: bool = False) -> Self: ...
     @property
     def engines(self) -> list[Engine]: ...
+    def set_pace(self, each: int, most: int) -> None: ...
     @property
     def steerer(self) -> Steerer:
         """What divides packets now."""

@@ -4,7 +4,8 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
-from native.account cimport expire
+from native.account cimport clear_up_together, expire
+from native.ahead cimport WORTHWHILE, ask_together
 from native.engine cimport BURST, Engine, Result, State
 from native.fragment cimport set_pieces
 from native.handing cimport hand_over, look_at, owner_here
@@ -20,7 +21,7 @@ from native.ring cimport (
     HANDED_NOTHING, Handed, Hands, Ring, Sleeper, handed_at, may_take_in, publish_all, ring_done, ring_next,
 )
 from native.room cimport make_room
-from native.session cimport CLAIM, WAVE, prefetch_bucket, prefetch_session, set_hash
+from native.session cimport CLAIM, NONE, WAVE, prefetch_bucket, prefetch_session, set_hash
 from native.shared cimport Shared, shared_add32
 from native.stats cimport V_ALLOW, V_HELD
 from native.steer cimport Steerer
@@ -86,9 +87,9 @@ cdef class Team:
     """``engines``, new ones with one seed and without a program, as the workers that ``steerer`` knows.
 
     They share what limits are about, and hand over what belongs to another.  What they have room for and what they run
-    they are told by the team, all of them at once, and a turn of one is a turn of all.  ``one_sequence``: what is drawn
-    at random is drawn as the first engine alone would.  Raises ValueError for engines that cannot be workers,
-    MemoryError.
+    they are told by the team, all of them at once, and a turn of one is a turn of all.  ``one_sequence``, for one
+    thread that runs all: what is drawn at random, and which sessions end before a packet, is as with the first engine
+    alone.  Raises ValueError for engines that cannot be workers, MemoryError.
     """
 
     def __cinit__(self, list engines not None, Steerer steerer not None, bint one_sequence=False):
@@ -123,6 +124,13 @@ cdef class Team:
             engine.state.fragments.all_units = &self.common.shared.fragments
             engine.state.expectations.all = &self.common.shared.expected
             engine.state.random += worker * 0xA0761D6478BD642FULL
+            engine.state.paced_together = one_sequence
+
+    def set_pace(self, uint32_t each, uint32_t most) -> None:
+        """As that of an engine."""
+        cdef Engine engine
+        for engine in self.engines:
+            engine.set_pace(each, most)
 
     @property
     def created(self) -> list:
@@ -179,6 +187,7 @@ cdef class Team:
         cdef Program old = self.first.program
         cdef Engine engine
         cdef uint16_t[:] numbers
+        cdef bint alike
         if program.data.port_count > self.first.state.port_count:
             raise ValueError("there is no room for the counters of the program's ports")
         if max(narrow.workers, wide.workers) > self.workers:
@@ -189,11 +198,12 @@ cdef class Team:
             self._one_time()
             if old is not None:
                 numbers = self.first._begin_swap(program, port_map)
+                alike = self.first._stands_alike(program, port_map)
                 with nogil:
                     self._renumber_rings(&numbers[0])
                 for engine in self.engines:
                     with nogil:
-                        engine._rebind(program, &numbers[0], flush)
+                        engine._rebind(program, &numbers[0], flush, alike)
                 self.steerer = narrow if self._fits(narrow) else wide
             else:
                 self.steerer = narrow
@@ -259,12 +269,15 @@ cdef class Team:
     # -------------------------------------------------------------- packets
 
     cdef Engine _come_to(self, uint32_t owner, uint64_t now_ns):
-        # A worker at a time, when all have let go of what is due.
+        # A worker at a time, when all have had a look at what is due.
         cdef Engine engine
         for engine in self.engines:
             engine._idle()
             if now_ns > engine.state.now:
                 engine.state.now = now_ns
+        if self.one_sequence:
+            clear_up_together(&self.first.state)
+        for engine in self.engines:
             expire(&engine.state)
         engine = self.engines[owner]
         if self.one_sequence:
@@ -461,7 +474,7 @@ cdef class Lane:
 
     cdef uint32_t _take(self) noexcept nogil:
         # What each other worker has handed over; how many frames that was.
-        cdef const State *state = &self.engine.state
+        cdef State *state = &self.engine.state
         cdef Handed *wave[WAVE]
         cdef Ring *ring
         cdef uint32_t taken = 0
@@ -478,7 +491,7 @@ cdef class Lane:
                     if wave[count] == NULL:
                         break
                     count += 1
-                look_at(state, wave, count)
+                look_at(state, &self.engine.program.data, wave, count)
                 for i in range(count):
                     self._judge(&wave[i].packet, wave[i].port)
                 ring_done(ring)
@@ -490,8 +503,13 @@ cdef class Lane:
         cdef State *state = &self.engine.state
         cdef const ProgramData *program = &self.engine.program.data
         cdef Packet *packets = self.engine.packets
+        cdef Packet *here[WAVE]
+        cdef Packet *new[WAVE]
+        cdef uint16_t ports_here[WAVE]
         cdef uint8_t *frame
         cdef uint32_t first = 0
+        cdef uint32_t mine
+        cdef uint32_t asking
         cdef uint32_t owner
         cdef uint32_t i
         while first < BURST:
@@ -502,12 +520,22 @@ cdef class Lane:
                 prefetch_bucket(&state.table, &packets[i])
             for i in range(first, first + WAVE):
                 prefetch_session(&state.table, &packets[i])
+            mine = 0
+            asking = 0
             for i in range(first, first + WAVE):
                 owner = owner_here(state, &packets[i])
                 if owner == self.hands.worker:
-                    self._judge(&packets[i], ports[i])
+                    ports_here[mine] = ports[i]
+                    here[mine] = &packets[i]
+                    mine += 1
+                    new[asking] = &packets[i]
+                    asking += packets[i].guess == NONE
                 else:       # has room: a burst is taken in only where there is
                     hand_over(self.hands, owner, ports[i], &packets[i], self.arena + i * FRAME_ROOM, lengths[i])
+            if asking >= WORTHWHILE:
+                ask_together(state, program, new, asking)
+            for i in range(mine):
+                self._judge(here[i], ports_here[i])
             first += WAVE
 
     cdef void _judge(self, Packet *packet, uint16_t port) noexcept nogil:

@@ -118,6 +118,12 @@ def _missing_dpdk() -> str | None:
     return rte_acl_missing() or None
 
 
+def _missing_postgres() -> str | None:
+    from tests.control.postgres import programs
+
+    return None if programs() else "there is no PostgreSQL server (package postgresql)"
+
+
 def _missing_drivers() -> str | None:
     return None if find_spec("tests.fuzz.native.rounds") else "the drivers in tests/fuzz/native are not built"
 
@@ -129,6 +135,7 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "matplotlib": functools.partial(_missing_module, "matplotlib"),
     "netns": _missing_netns,
     "nft": _missing_nft,
+    "postgres": _missing_postgres,
     "programs": _missing_programs,
     "prometheus": _missing_prometheus,
     "scapy": functools.partial(_missing_module, "scapy"),

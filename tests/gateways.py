@@ -43,7 +43,7 @@ class FailingStore(MemoryStore):
 async def served(text: str = SAMPLE, store: Any = None, **options: Any) -> AsyncIterator[Gateway]:
     """A gateway that has started; ``large`` lets its helper read whatever is longer."""
     large = options.pop("large", 1 << 20)
-    gateway = Gateway(store, seed=1, workshop=Workshop(large_text=large, large_packed=large), **options)
+    gateway = Gateway(store, seed=1, workshop=Workshop(large_text=large, large_stored=large), **options)
     try:
         await gateway.start(text)
         yield gateway

@@ -50,7 +50,7 @@ class CallError(ProblemsError):
         super().__init__(problems)
 
 
-def _open_channel(address: str, tls: TlsFiles | None = None) -> grpc.Channel:
+def open_channel(address: str, tls: TlsFiles | None = None) -> grpc.Channel:
     """A channel; nothing is connected before the first call."""
     target = address if address.startswith("unix:") else f"dns:///{address}"
     if tls is None:
@@ -60,8 +60,8 @@ def _open_channel(address: str, tls: TlsFiles | None = None) -> grpc.Channel:
     return grpc.secure_channel(target, credentials, options=_OPTIONS)
 
 
-def _translated(error: grpc.RpcError, address: str) -> EdgeError:
-    """A failed call as an error of ours."""
+def translated(error: grpc.RpcError, address: str) -> EdgeError:
+    """A failed call as an error of ours: UnreachableError or CallError."""
     call: Any = error  # what grpc raises is also a grpc.Call, which its types do not say
     code = call.code()
     status = rpc_status.from_call(call)
@@ -74,11 +74,14 @@ def _translated(error: grpc.RpcError, address: str) -> EdgeError:
     details: Sequence[Any] = status.details if status else ()
     for detail in details:
         info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        failure = error_details_pb2.PreconditionFailure()
         if detail.Unpack(info):
             reason = info.reason
             left_out = int(info.metadata.get("problems", 0)) - int(info.metadata.get("shown", 0))
         elif detail.Unpack(bad_request):
             problems = [Problem(item.reason, item.field, item.description) for item in bad_request.field_violations]
+        elif detail.Unpack(failure):
+            problems = [Problem(item.type, item.subject, item.description) for item in failure.violations]
     if left_out:
         problems.append(Problem(reason, "", f"and {left_out:,} more problems"))
     return CallError(reason, problems or [Problem(reason, "", text or code.name)])
@@ -128,7 +131,7 @@ class EdgeClient:
     def __init__(self, address: str, tls: TlsFiles | None = None, *, timeout_s: float = 30.0) -> None:
         self._address = address
         self._timeout_s = timeout_s
-        self._channel = _open_channel(address, tls)
+        self._channel = open_channel(address, tls)
         self._stub = edge_service_pb2_grpc.EdgeServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
     def __enter__(self) -> Self:
@@ -143,7 +146,7 @@ class EdgeClient:
         try:
             return call(request, timeout=self._timeout_s)
         except grpc.RpcError as error:
-            raise _translated(error, self._address) from None
+            raise translated(error, self._address) from None
 
     def apply(
         self, text: str, conditions: Conditions, *, allow_unsupported: bool = False, file: str | None = None
@@ -227,7 +230,7 @@ class EdgeClient:
                 if batch.events:
                     yield EventBatch(tuple(map(answers.event, batch.events)), batch.resume_token)
         except grpc.RpcError as error:
-            raise _translated(error, self._address) from None
+            raise translated(error, self._address) from None
 
 
 def tls_files(certificate: str | None, key: str | None, authorities: str | None) -> TlsFiles | None:

@@ -1,8 +1,4 @@
-"""Errors on the wire: every one carries ``google.rpc.ErrorInfo``, those about a request say which field.
-
-The details travel in a trailer, for which a client that was not told otherwise allows 8 KiB: what does not fit is
-counted instead of listed.
-"""
+"""Errors of an edge on the wire, as :mod:`edge.api.rich` writes them."""
 
 from __future__ import annotations
 
@@ -11,17 +7,11 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 import grpc
-from google.protobuf import any_pb2, message
-from google.rpc import code_pb2, error_details_pb2, status_pb2
+from google.rpc import code_pb2, status_pb2
 from grpc_status import rpc_status
 
+from edge.api.rich import Violation, rich_status
 from edge.errors import ArgumentError, DocumentError, EdgeError, Problem
-
-DOMAIN = "t1edge"
-"""``ErrorInfo.domain`` of everything that comes from here."""
-
-MAX_DETAILS = 6_000
-"""Bytes of details in one error."""
 
 _log = logging.getLogger(__name__)
 
@@ -95,39 +85,17 @@ class StoppingError(EdgeError):
 def status_of(error: EdgeError) -> status_pb2.Status:
     """The status that a call ends with because of ``error``."""
     text, violations = _told(error)
-    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
-    bad_request = error_details_pb2.BadRequest()
-    size = 0
-    for violation in violations:
-        size += violation.ByteSize() + 4
-        if size > MAX_DETAILS:
-            break
-        bad_request.field_violations.append(violation)
-    if len(bad_request.field_violations) < len(violations):
-        info.metadata["problems"] = str(len(violations))
-        info.metadata["shown"] = str(len(bad_request.field_violations))
-    details: list[message.Message] = [info]
-    if violations:
-        details.append(bad_request)
-    return status_pb2.Status(code=CODES[error.reason], message=_short(text), details=map(_packed, details))
+    return rich_status(CODES[error.reason], error.reason, text, violations)
 
 
-def _told(error: EdgeError) -> tuple[str, list[error_details_pb2.BadRequest.FieldViolation]]:
+def _told(error: EdgeError) -> tuple[str, list[Violation]]:
     """The one sentence of an error, and its field violations."""
     if isinstance(error, DocumentError):
         problems = [problem for problem in error.problems if problem.severity == "error"]
         head = f"the document cannot be used: {_counted(problems)}"
-        return head, [
-            error_details_pb2.BadRequest.FieldViolation(
-                field=problem.path, description=_short(_placed(problem)), reason=problem.code
-            )
-            for problem in problems
-        ]
+        return head, [Violation(problem.path, _placed(problem), problem.code) for problem in problems]
     if isinstance(error, ArgumentError):
-        return str(error), [
-            error_details_pb2.BadRequest.FieldViolation(field=field, description=_short(text), reason=error.reason)
-            for field, text in error.violations
-        ]
+        return str(error), [Violation(field, text, error.reason) for field, text in error.violations]
     return str(error), []
 
 
@@ -140,16 +108,6 @@ def _counted(problems: list[Problem]) -> str:
     return "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
 
 
-def _short(text: str, most: int = 1_000) -> str:
-    return text if len(text) <= most else f"{text[:most]}..."
-
-
-def _packed(detail: message.Message) -> any_pb2.Any:
-    packed = any_pb2.Any()
-    packed.Pack(detail)
-    return packed
-
-
 async def abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> NoReturn:
     """End a call for ``error``.  What is not an :class:`~edge.errors.EdgeError` of the table is a bug: INTERNAL for the
     caller, a traceback in the log."""
@@ -157,9 +115,7 @@ async def abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception) -
         status = status_of(error)
     else:
         _log.error("a bug of the edge ended a call", exc_info=error)
-        info = error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN)
-        text = "a bug of the edge; its log has the traceback"
-        status = status_pb2.Status(code=code_pb2.INTERNAL, message=text, details=[_packed(info)])
+        status = rich_status(code_pb2.INTERNAL, "INTERNAL", "a bug of the edge; its log has the traceback")
     call: Any = context  # its types lack abort_with_status
     await call.abort_with_status(rpc_status.to_status(status))
     raise AssertionError("abort does not return")

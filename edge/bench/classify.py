@@ -142,18 +142,18 @@ def classify(rules: RuleSet, trials: int, peer: Peer, packets: int = PACKETS) ->
     rate = tick_rate()
 
     def ours(first: int, count: int) -> int:
-        return _lookups(table, keys, answers, first, count)
+        return lookups(table, keys, answers, first, count)
 
-    count = _trial_size(ours, len(drawn), trials)
+    count = trial_size(ours, len(drawn), trials)
     done = count * trials
     clocks, theirs = [], []
     beside: tuple[PeerMeasurement, ...] = ()
     with peer.open(rules, keys) as acl:
-        many = 0 if acl is None else _trial_size(acl.run, len(drawn), trials)
+        many = 0 if acl is None else trial_size(acl.run, len(drawn), trials)
         for trial in range(trials):
-            clocks.append(_trial(ours, trial, count, len(drawn)) / count)
+            clocks.append(timed_trial(ours, trial, count, len(drawn)) / count)
             if acl is not None:
-                theirs.append(_trial(acl.run, trial, many, len(drawn)) / many)
+                theirs.append(timed_trial(acl.run, trial, many, len(drawn)) / many)
         compared = _check(rules, keys, drawn, answers, done)
         if acl is not None:
             acl.run(0, done)
@@ -230,7 +230,7 @@ def _set_packets(rules: RuleSet, count: int, generator: random.Random) -> tuple[
     return mixed, [places[number] for number in order]
 
 
-def _trial_size(run: Callable[[int, int], int], packets: int, trials: int) -> int:
+def trial_size(run: Callable[[int, int], int], packets: int, trials: int) -> int:
     """How many packets a trial is, in whole bursts, for what takes so many clocks for a first one and a number.
 
     Each classifier has its own: a trial that were over before its tables are in the caches would say nothing.
@@ -248,7 +248,7 @@ def _trial_size(run: Callable[[int, int], int], packets: int, trials: int) -> in
     return most
 
 
-def _trial(run: Callable[[int, int], int], trial: int, count: int, packets: int) -> int:
+def timed_trial(run: Callable[[int, int], int], trial: int, count: int, packets: int) -> int:
     """Clocks of one trial; packets of another one, a quarter as many, have warmed the caches for it."""
     first = trial * count
     warm = max(count // 4, 1)
@@ -256,7 +256,7 @@ def _trial(run: Callable[[int, int], int], trial: int, count: int, packets: int)
     return run(first, count)
 
 
-def _lookups(table: RuleTable, keys: array[int], answers: array[int], first: int, count: int) -> int:
+def lookups(table: RuleTable, keys: array[int], answers: array[int], first: int, count: int) -> int:
     """Clocks of so many lookups."""
     from native.machine import clock_ticks
 

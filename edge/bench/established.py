@@ -20,12 +20,11 @@ from edge.bench.frames import (
     SYN_ACK,
     checksums_hold,
     tcp_frame,
-    two_pieces,
     udp6_frame,
     udp_frame,
 )
 from edge.bench.machine import tick_rate
-from edge.bench.measurement import SEED, BenchmarkError, Measurement, middle
+from edge.bench.measurement import SEED, BenchmarkError, Measurement
 from edge.verdicts import Outcome, Reason, Verdict
 
 if TYPE_CHECKING:
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
 BURST = 256
 DRAWS = 4096 * BURST
 """How many packets are drawn; all trials together walk through them about once."""
-
-FRAGMENTED = 0.1
-"""Share of the datagrams that come in two pieces."""
 
 IMIX = ((28, 64), (16, 570), (4, 1518))
 """Weights and sizes; a size counts the checksum that Ethernet adds behind the frame."""
@@ -87,14 +83,14 @@ def _measure(
     name: str, kind: Kind, sessions: int, sizes: Sequence[tuple[int, int]], trials: int, draws: int
 ) -> Measurement:
     generator = random.Random(SEED)  # noqa: S311 - repeatable, not secret
-    edge, flows = _established_edge(sessions, generator, kind)
+    edge, flows = established_edge(sessions, generator, kind)
     frames, ports, order = draw(edge, flows, generator, draws, kind, sizes)
     check(edge, frames, ports, kind)
     bursts = draws // BURST // trials
-    _time(edge, frames, ports, order, trials=1, bursts=bursts)  # warms caches and branch predictors
+    time_packets(edge, frames, ports, order, trials=1, bursts=bursts)  # warms caches and branch predictors
     before = edge.stats()
     ticks_per_second = tick_rate()
-    clocks = _time(edge, frames, ports, order, trials=trials, bursts=bursts)
+    clocks = time_packets(edge, frames, ports, order, trials=trials, bursts=bursts)
     after = edge.stats()
     packets = bursts * BURST
     if (
@@ -109,45 +105,6 @@ def _measure(
         tuple(packets * ticks_per_second / sample for sample in clocks),
         tuple(sample / packets for sample in clocks),
         details={"sessions": sessions, "rules": 10, "bytesPerPacket": round(size, 1)},
-    )
-
-
-def fragments(sessions: int, trials: int, draws: int = DRAWS) -> Measurement:
-    """The packets of :func:`established` while every tenth datagram comes as two fragments: clocks of the others.
-
-    Bursts of all packets, of the others alone and of the fragments alone take turns.  What is reported is the cost of
-    the first without that of the last, for each of the others, so that whatever the fragments do to their neighbours
-    (caches, branches) shows; the second is what those take undisturbed.  Of a trial's bursts the middle half counts.
-    Raises BenchmarkError when a datagram does not become whole, or a packet does not belong to its session.
-    """
-    generator = random.Random(SEED)  # noqa: S311 - repeatable, not secret
-    kind = KINDS["udp"]
-    edge, flows = _established_edge(sessions, generator, kind)
-    frames, ports, order = draw(edge, flows, generator, draws, kind, ((1, 64),))
-    check(edge, frames, ports, kind)
-    pairs = _draw_pairs(frames, ports)
-    before = edge.stats()
-    rate = tick_rate()
-    disturbed, undisturbed = [], []
-    firsts = packets = 0
-    size = draws // (trials + 1) // BURST * BURST
-    for trial in range(trials + 1):
-        turns, share = _turns(order[trial * size : (trial + 1) * size], pairs, generator)
-        clocks = _time(edge, frames, ports, turns, trials=len(turns) // BURST, bursts=1)
-        packets += len(turns)
-        firsts += sum(number >= pairs[0][0] and (number - pairs[0][0]) % 2 == 0 for number in turns)
-        if trial:  # the first one warms caches and branch predictors
-            mixed = middle([*clocks[0::6], *clocks[4::6]]) / BURST
-            others = middle([*clocks[1::6], *clocks[3::6]]) / BURST
-            pieces = middle(clocks[2::3]) / BURST
-            disturbed.append((mixed - pieces * share) / (1 - share))
-            undisturbed.append(others)
-    after = edge.stats()
-    done = after.reasons[Reason.SESSION] - before.reasons[Reason.SESSION]
-    if after.datagrams_reassembled != firsts or done != packets - firsts or after.sessions_created != sessions:
-        raise BenchmarkError("not every datagram in pieces became whole and belonged to an established session")
-    return Measurement(
-        "fragments_10pct", tuple(rate / sample for sample in disturbed), tuple(disturbed), tuple(undisturbed)
     )
 
 
@@ -242,7 +199,7 @@ KINDS = {
 }
 
 
-def _established_edge(sessions: int, generator: random.Random, kind: Kind) -> tuple[Edge, list[Flow]]:
+def established_edge(sessions: int, generator: random.Random, kind: Kind) -> tuple[Edge, list[Flow]]:
     """An edge with that many sessions, and their flows."""
     from edge.document import from_data
     from edge.runtime import Edge
@@ -266,7 +223,7 @@ def open_sessions(edge: Edge, flows: Sequence[Flow], kind: Kind) -> None:
             ]
             frames, ports = [frame for _, frame in packets], [port for port, _ in packets]
             bursts = -(-len(frames) // BURST)
-            _time(edge, frames, ports, range(len(frames)), trials=1, bursts=bursts)
+            time_packets(edge, frames, ports, range(len(frames)), trials=1, bursts=bursts)
     if edge.stats().sessions_open != len(flows):
         raise BenchmarkError(f"{edge.stats().sessions_open:,} sessions opened; {len(flows):,} were expected")
 
@@ -302,49 +259,19 @@ def draw(
     return frames, ports, order
 
 
-def _draw_pairs(frames: list[bytes], ports: list[str]) -> list[tuple[int, int]]:
-    """Adds to the frames the two halves of each: their numbers."""
-    pairs = []
-    for number in range(len(frames)):
-        pairs.append((len(frames), len(frames) + 1))
-        frames += two_pieces(frames[number], number & 0xFFFF)
-        ports += [ports[number]] * 2
-    return pairs
-
-
-def _turns(
-    order: Sequence[int], pairs: Sequence[tuple[int, int]], generator: random.Random
-) -> tuple[array[int], float]:
-    """Bursts of all packets, of the others and of the fragments in turn, and the share of fragments in the first.
-
-    The first two change places each time, so that neither always finds the caches as the fragments left them.
-    Every tenth datagram is one of the pairs, so that of the packets of ``order`` not all are needed.
-    """
-    turns = array("I")
-    drawn = iter(order)
-    pieces = 0
-    for number in range(len(order) // BURST):
-        mixed: list[int] = []
-        while len(mixed) < BURST:
-            if generator.random() < FRAGMENTED and len(mixed) < BURST - 1:
-                mixed += generator.choice(pairs)
-                pieces += 2
-            else:
-                mixed.append(next(drawn))
-        others = generator.choices(order, k=BURST)
-        for burst in (mixed, others) if number % 2 == 0 else (others, mixed):
-            turns.extend(burst)
-        for pair in generator.choices(pairs, k=BURST // 2):
-            turns.extend(pair)
-    return turns, pieces / len(order)
-
-
-def _time(
-    edge: Edge, frames: Sequence[bytes], ports: Sequence[str], order: Sequence[int], *, trials: int, bursts: int
+def time_packets(
+    edge: Edge,
+    frames: Sequence[bytes],
+    ports: Sequence[str],
+    order: Sequence[int],
+    *,
+    trials: int,
+    bursts: int,
+    aside: bytes | None = None,
 ) -> list[int]:
     """Clocks of each trial; BenchmarkError when a packet was not allowed."""
     try:
-        return edge.time_bursts(frames, ports, order, trials=trials, bursts=bursts)
+        return edge.time_bursts(frames, ports, order, trials=trials, bursts=bursts, aside=aside)
     except ValueError as error:
         raise BenchmarkError(str(error)) from error
 

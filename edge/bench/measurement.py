@@ -109,7 +109,7 @@ def spread(samples: Sequence[float]) -> float:
     return (high - low) / middle
 
 
-def middle(samples: Sequence[int]) -> float:
+def middle(samples: Sequence[float]) -> float:
     """The mean of the middle half of the samples, which whatever else the machine did has not touched."""
     ranked = sorted(samples)
     quarter = len(ranked) // 4

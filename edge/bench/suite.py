@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from edge.bench import changes, classify, established, new_sessions, peers, workers
+from edge.bench import changes, classify, established, fragments, ipset, new_sessions, peers, workers
 from edge.bench.machine import pinned
 from edge.bench.measurement import TRIALS, BenchmarkError, Case, Measurement
 
@@ -23,12 +23,13 @@ def cases(peer: classify.Peer) -> tuple[Case, ...]:
         _of_kind("established_ipv6_10k", "ipv6"),
         _of_kind("established_tcp_10k", "tcp"),
         Case("mixed_imix", lambda trials: established.imix(10_000, trials)),
-        Case("fragments_10pct", lambda trials: established.fragments(10_000, trials)),
+        Case("fragments_10pct", lambda trials: fragments.fragments(10_000, trials)),
         Case("two_workers", lambda trials: workers.two_workers(10_000, trials)),
         *(_new_sessions(name, rules) for name, rules in (("10", 10), ("1k", 1000), ("10k", 10_000))),
         Case("nat_rules_10k", lambda trials: new_sessions.nat_rules(10_000, trials)),
         *(_classify(kind, thousands, peer) for thousands in (1, 10, 100) for kind in KINDS),
         Case("classify_ipset_30k", lambda trials: classify.classify(classify.ip_set(30_000), trials, peer)),
+        Case("ipset_30k_beside_prefix", lambda trials: ipset.beside_prefix(30_000, trials)),
         *(_build(thousands, peer) for thousands in (10, 100)),
         Case("change_one_rule_100k", lambda trials: changes.change_one_rule(100_000, trials)),
         Case("change_all_rules_100k", lambda trials: changes.change_all_rules(100_000, min(trials, FEW_TRIALS))),

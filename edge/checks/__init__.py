@@ -14,7 +14,7 @@ from edge.document.problems import to_problems
 from edge.errors import Problem
 from edge.model import EdgeConfig
 
-__all__ = ["check"]
+__all__ = ["check", "checked"]
 
 
 def check(config: EdgeConfig, loaded: LoadedDocument | None = None) -> list[Problem]:
@@ -23,10 +23,16 @@ def check(config: EdgeConfig, loaded: LoadedDocument | None = None) -> list[Prob
     ``loaded`` is the document that the configuration came from: with it, problems have the author's own paths, and
     lines and columns where there was a text.
     """
+    warnings = checked(config, loaded)
+    return loaded.locate(warnings.items) if loaded else to_problems(warnings.items, None, {})
+
+
+def checked(config: EdgeConfig, loaded: LoadedDocument | None) -> Warnings:
+    """The same, as they were found."""
     warnings = Warnings(config, loaded)
     with collector_paused():
         if not config.ports:
             warnings.add("NO_PORT", ("edgeGateway",), "no uplink and no network: no packet can enter this edge")
         check_firewall(warnings)
         check_nat(warnings)
-    return loaded.locate(warnings.items) if loaded else to_problems(warnings.items, None, {})
+    return warnings

@@ -266,6 +266,23 @@ class _Family:
         self.buckets.setdefault(source, {}).setdefault(service, {}).setdefault(destination, []).append(rule)
 
 
+def match_covers(one: Match, other: Match) -> bool:
+    """Does a rule match everything that another does?"""
+    if one.direction not in (Direction.IN_OUT, other.direction) or not other.families.keys() <= one.families.keys():
+        return False
+    for version, parts in other.families.items():
+        if not all(map(covers, one.families[version], parts)):
+            return False
+        strips = one.rectangles.get(version)
+        if strips and not rectangles_cover(strips, _rectangles(other, version)):
+            return False
+    return bool(other.families)
+
+
+def _rectangles(match: Match, version: int) -> Rectangles:
+    return match.rectangles.get(version) or tuple((part, _ANY_PORT) for part in match.families[version][2])
+
+
 def find_covered(matches: Sequence[Match | None], budget: Budget) -> tuple[dict[int, int], int | None]:
     """For each match, in order, that an earlier one covers: position → position of the first that does.
 
@@ -316,7 +333,6 @@ def _covers_rule(
         if strips:
             if not budget.spend(_STRIPS_COST):
                 return False
-            own = b.rectangles.get(version) or tuple((part, _ANY_PORT) for part in b.families[version][2])
-            if not rectangles_cover(strips, own):
+            if not rectangles_cover(strips, _rectangles(b, version)):
                 return False
     return True

@@ -17,6 +17,8 @@ class Warnings:
     config: EdgeConfig
     loaded: LoadedDocument | None
     items: list[Finding] = field(default_factory=list)
+    covered: dict[int, int] | None = None
+    """Position of each shadowed rule, and of the first that covers it; None where the search for them stopped."""
 
     def add(self, code: str, path: Path, message: str) -> None:
         """Note a warning."""

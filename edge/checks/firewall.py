@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from edge.addresses import AddressRange
 from edge.checks.coverage import (
@@ -33,15 +33,19 @@ _PROTOCOL_NAMES = {6: "TCP", 17: "UDP"}
 def check_firewall(warnings: Warnings) -> None:
     """All warnings about the firewall."""
     rules = warnings.config.firewall.rules
-    matches = _Matches().of(rules)
-    _check_families(warnings, matches)
+    matches = Matches().of(rules)
+    for position, match in enumerate(matches):
+        if not match.families:
+            check_family(warnings, position, match)
     _check_shadows(warnings, matches)
     _check_groups(warnings)
-    _check_blocked_ports(warnings)
+    blocked = BlockedByProvider(warnings)
+    for position in range(len(rules)):
+        blocked.check(position)
     _check_system_rules(warnings)
 
 
-class _Matches:
+class Matches:
     """What rules match, as numbers.  Sides and services that come again are worked out once."""
 
     def __init__(self) -> None:
@@ -106,22 +110,22 @@ class _Matches:
         return known
 
 
-def _check_families(warnings: Warnings, matches: list[Match]) -> None:
-    """Rules that can match nothing because their parts speak of different families."""
-    for position, (rule, match) in enumerate(zip(warnings.config.firewall.rules, matches, strict=True)):
-        if match.families or not rule.enabled:
-            continue
-        parts = {
-            "the sources": _families(rule.any_source, rule.source_groups, rule.source_addresses),
-            "the destinations": _families(rule.any_destination, rule.destination_groups, rule.destination_addresses),
-            "the services": _service_families(rule),
-        }
-        if not all(parts.values()):
-            continue  # an empty group is the reason, and has its own warning
-        shown = [f"ipProtocol is {rule.ip_protocol.value}"]
-        shown += [f"{part} are IPv{min(family)} alone" for part, family in parts.items() if len(family) == 1]
-        message = f"{rule_name(rule, position)} can match no packet: {', '.join(shown)}"
-        warnings.add("FAMILY_MISMATCH", warnings.rule_path(position), message)
+def check_family(warnings: Warnings, position: int, match: Match) -> None:
+    """A rule that can match nothing because its parts speak of different families."""
+    rule = warnings.config.firewall.rules[position]
+    if match.families or not rule.enabled:
+        return
+    parts = {
+        "the sources": _families(rule.any_source, rule.source_groups, rule.source_addresses),
+        "the destinations": _families(rule.any_destination, rule.destination_groups, rule.destination_addresses),
+        "the services": _service_families(rule),
+    }
+    if not all(parts.values()):
+        return  # an empty group is the reason, and has its own warning
+    shown = [f"ipProtocol is {rule.ip_protocol.value}"]
+    shown += [f"{part} are IPv{min(family)} alone" for part, family in parts.items() if len(family) == 1]
+    message = f"{rule_name(rule, position)} can match no packet: {', '.join(shown)}"
+    warnings.add("FAMILY_MISMATCH", warnings.rule_path(position), message)
 
 
 def _families(is_any: bool, groups: Iterable[FirewallGroup], inline: Iterable[AddressRange]) -> set[int]:
@@ -150,13 +154,8 @@ def _check_shadows(warnings: Warnings, matches: list[Match]) -> None:
     ]
     covered, stopped = find_covered(parts, Budget(SHADOW_BUDGET))
     for position, by in covered.items():
-        rule, earlier = rules[position], rules[by]
-        effect = "to the same effect" if rule.action is earlier.action else f"which says {earlier.action.value}"
-        message = (
-            f"{rule_name(rule, position)} can never match: {rule_name(earlier, by)} before it matches everything it "
-            f"does, {effect}"
-        )
-        warnings.add("SHADOWED_RULE", warnings.rule_path(position), message)
+        tell_shadowed(warnings, position, by)
+    warnings.covered = None if stopped is not None else covered
     if stopped is not None:
         message = (
             f"the search for shadowed rules stopped at {rule_name(rules[stopped], stopped)}, after "
@@ -165,39 +164,65 @@ def _check_shadows(warnings: Warnings, matches: list[Match]) -> None:
         warnings.add("SHADOWED_RULE", warnings.rule_path(stopped), message)
 
 
+def tell_shadowed(warnings: Warnings, position: int, by: int) -> None:
+    """A rule that an earlier one covers."""
+    rules = warnings.config.firewall.rules
+    rule, earlier = rules[position], rules[by]
+    effect = "to the same effect" if rule.action is earlier.action else f"which says {earlier.action.value}"
+    message = (
+        f"{rule_name(rule, position)} can never match: {rule_name(earlier, by)} before it matches everything it "
+        f"does, {effect}"
+    )
+    warnings.add("SHADOWED_RULE", warnings.rule_path(position), message)
+
+
+def groups_of(rules: Iterable[FirewallRule]) -> Iterator[tuple[str, str]]:
+    """Id and name of the groups that rules refer to: equal groups of two rules need not be the same object."""
+    sides = (side for rule in rules for side in (rule.source_groups, rule.destination_groups))
+    return ((group.id, group.name) for side in sides for group in side)
+
+
+def tell_unused(warnings: Warnings, index: int) -> None:
+    """A group that no rule refers to."""
+    group = warnings.config.firewall.groups[index]
+    warnings.add("UNUSED_GROUP", warnings.path("firewallGroups", index), f"no rule refers to {quoted(group.name)}")
+
+
 def _check_groups(warnings: Warnings) -> None:
     firewall = warnings.config.firewall
-    # Equal groups of two rules need not be the same object.
-    sides = (side for rule in firewall.rules for side in (rule.source_groups, rule.destination_groups))
-    used = {(group.id, group.name) for side in sides for group in side}
+    used = set(groups_of(firewall.rules))
     for index, group in enumerate(firewall.groups):
         path = warnings.path("firewallGroups", index)
         if (group.id, group.name) not in used:
-            warnings.add("UNUSED_GROUP", path, f"no rule refers to {quoted(group.name)}")
+            tell_unused(warnings, index)
         if not group.ranges and group.type_value != "VM_CRITERIA":
             reason = "a rule with it and nothing beside it on that side matches nothing"
             warnings.add("EMPTY_GROUP", path, f"{quoted(group.name)} has no addresses: {reason}")
 
 
-def _check_blocked_ports(warnings: Warnings) -> None:
+class BlockedByProvider:
     """ALLOW rules for ports that the provider drops before the edge sees them."""
-    blocked = {item.protocol: item for item in warnings.config.options.provider_filter}
-    if not blocked:
-        return
-    known: dict[int, str] = {}
-    for position, rule in enumerate(warnings.config.firewall.rules):
-        if rule.action is not Action.ALLOW or not rule.enabled or rule.any_service:
-            continue
+
+    def __init__(self, warnings: Warnings) -> None:
+        self._warnings = warnings
+        self._blocked = {item.protocol: item for item in warnings.config.options.provider_filter}
+        self._known: dict[int, str] = {}
+
+    def check(self, position: int) -> None:
+        """One rule."""
+        rule = self._warnings.config.firewall.rules[position]
+        if not self._blocked or rule.action is not Action.ALLOW or not rule.enabled or rule.any_service:
+            return
         shown: list[str] = []
         for profile in rule.profiles:
-            if id(profile) not in known:
-                known[id(profile)] = ", ".join(_blocked(profile.services, blocked))
-            if known[id(profile)]:
-                shown.append(f"{known[id(profile)]} of the profile {quoted(profile.name)}")
-        shown += _blocked(rule.services, blocked)
-        if shown and not _inside(warnings, rule):
+            if id(profile) not in self._known:
+                self._known[id(profile)] = ", ".join(_blocked(profile.services, self._blocked))
+            if self._known[id(profile)]:
+                shown.append(f"{self._known[id(profile)]} of the profile {quoted(profile.name)}")
+        shown += _blocked(rule.services, self._blocked)
+        if shown and not _inside(self._warnings, rule):
             message = f"{rule_name(rule, position)} allows {', '.join(shown)}, which the provider blocks"
-            warnings.add("PROVIDER_BLOCKED_PORT", warnings.rule_path(position), message)
+            self._warnings.add("PROVIDER_BLOCKED_PORT", self._warnings.rule_path(position), message)
 
 
 def _blocked(items: Iterable[Service], blocked: dict[int, BlockedPorts]) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from edge.cli.common import write_example
 from edge.cli.lazy import LazyGroup
 
 COMMANDS = {
@@ -24,10 +23,6 @@ class RemoteGroup(LazyGroup):
     """The group; its commands load when they are called."""
 
     commands_by_name = COMMANDS
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
-        """The example of the help text, unwrapped so that it can be copied."""
-        write_example(self, formatter)
 
 
 @click.group("edge", cls=RemoteGroup, epilog="Example:  t1edge edge apply acme.yaml --to 127.0.0.1:7440")

@@ -8,6 +8,8 @@ from typing import ClassVar
 
 import click
 
+from edge.cli.common import write_example
+
 
 class LazyGroup(click.Group):
     """A group that imports only the module of the command that was called."""
@@ -26,3 +28,7 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = import_module(module).command
         return command
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
+        """The example of the help text, unwrapped so that it can be copied."""
+        write_example(self, formatter)

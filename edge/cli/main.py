@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import click
 
-from edge.cli.common import ExitCode, discard_output, flush_output, message, write_example
+from edge.cli.common import ExitCode, discard_output, flush_output, message
 from edge.cli.lazy import LazyGroup
 from edge.errors import EdgeError
 from edge.printable import printable
@@ -28,6 +28,7 @@ COMMANDS = {
     "bench": "edge.cli.bench",
     "check": "edge.cli.check",
     "completion": "edge.cli.completion",
+    "control": "edge.cli.control",
     "diff": "edge.cli.diff",
     "edge": "edge.cli.edge",
     "replay": "edge.cli.replay",
@@ -42,10 +43,6 @@ class CommandGroup(LazyGroup):
     """Loads commands by name, and turns every way a command can end into an exit code."""
 
     commands_by_name = COMMANDS
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
-        """The example of the help text, unwrapped so that it can be copied."""
-        write_example(self, formatter)
 
     def main(  # type: ignore[override]  # there is one mode, click has overloads for two
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **_: Any

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from functools import cached_property
+from itertools import chain
+from typing import Any, Final, TypeVar, cast
 
 from edge.document import schema
 from edge.document.context import Context, generated_id
@@ -24,14 +26,18 @@ from edge.document.values import Values
 from edge.firewall.config import FirewallConfig, FirewallRule, Section
 from edge.model import EdgeConfig
 from edge.nat.config import NatConfig, NatRule
+from native.overlay import differences
 
 R = TypeVar("R", FirewallRule, NatRule)
 M = TypeVar("M", bound=schema.Item)
 
+FEW: Final = 64
+"""Rules that are gone and have come: the others are not looked at."""
+
 _RULE_LISTS = (Section.USER.value, Section.DEFAULT.value)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _List:
     """One list of rules, before and now, and the path of its items."""
 
@@ -39,6 +45,11 @@ class _List:
     now: list[Any]
     path: Path
     label: str
+
+    @cached_property
+    def splices(self) -> list[tuple[int, int, int, int]] | None:
+        """Where the items differ, None where they differ in many."""
+        return differences(tuple(self.before), tuple(self.now), FEW)
 
 
 class _FromTheBeginning(Exception):  # noqa: N818  # no error: another way is taken
@@ -117,12 +128,17 @@ class _Again:
 
     def resolve(self, lists: list[_List]) -> Resolved:
         """The configuration with these lists as they are now."""
+        ids = self.context.ids
         for item in lists:
-            for id in [id for id, path in self.context.ids.items() if path[: len(item.path)] == item.path]:
-                del self.context.ids[id]
+            if item.splices is None:
+                for id in [id for id, path in ids.items() if path[: len(item.path)] == item.path]:
+                    del ids[id]
+            for begin, end, _, _ in item.splices or ():
+                for raw in item.before[begin:end]:
+                    ids.pop(raw.get("id") or "", None)
         rules = {
-            section: [rule for rule in self.config.firewall.rules if rule.section.value == section]
-            for section in _RULE_LISTS
+            section.value: [rule for rule in self.config.firewall.rules if rule.section is section]
+            for section in (Section.USER, Section.DEFAULT)
         }
         nat_rules: Iterable[NatRule] = self.config.nat.rules
         for item in lists:
@@ -147,7 +163,7 @@ class _Again:
             raise _FromTheBeginning
         if not rules[Section.DEFAULT.value]:
             rules[Section.DEFAULT.value] = [default_rule()]
-        everything = tuple(rule for section in _RULE_LISTS for rule in rules[section])
+        everything = tuple(chain.from_iterable(rules[section] for section in _RULE_LISTS))
         firewall = FirewallConfig(everything, self.config.firewall.groups, self.config.firewall.profiles)
         config = replace(self.config, firewall=firewall, nat=NatConfig(tuple(nat_rules)))
         return Resolved(config, self.findings.items, self.sections, Parts(self.parts.routing, self.firewall))
@@ -160,11 +176,11 @@ class _Again:
         make: Callable[[M, Path, Counter[str]], R | None],
     ) -> list[R]:
         """The rules of a list: those that were there as they are, the others made."""
+        if item.splices is not None:
+            return self._few_rules(item, item.splices, list(resolved), model, make)
         known = {id(raw): (raw, rule) for raw, rule in zip(item.before, resolved, strict=True)}
         fresh = [raw for raw in item.now if id(raw) not in known]
-        if next(cut_lists({item.path[0]: fresh}, {item.label: str(item.path[0])}), None) is not None:
-            raise _FromTheBeginning
-        made = dict(zip(map(id, fresh), validate_list(model, fresh, item.path, self.findings), strict=True))
+        made = self._validated(item, fresh, model)
         seen: Counter[str] = Counter()
         before = dict(zip(map(id, item.before), _occurrences(item.before), strict=True))
         found: list[R] = []
@@ -188,6 +204,63 @@ class _Again:
                 raise _FromTheBeginning
             found.append(new)
         return found
+
+    def _validated(self, item: _List, fresh: list[Any], model: type[M]) -> dict[int, M | None]:
+        """Plain data that are new, validated, by object number."""
+        if next(cut_lists({item.path[0]: fresh}, {item.label: str(item.path[0])}), None) is not None:
+            raise _FromTheBeginning
+        return dict(zip(map(id, fresh), validate_list(model, fresh, item.path, self.findings), strict=True))
+
+    def _few_rules(
+        self,
+        item: _List,
+        splices: list[tuple[int, int, int, int]],
+        resolved: list[R],
+        model: type[M],
+        make: Callable[[M, Path, Counter[str]], R | None],
+    ) -> list[R]:
+        """The same where the lists differ in these places: only there, and at rules of the names that stand there, is
+        there anything to do."""
+        if len(resolved) != len(item.before):
+            raise _FromTheBeginning  # a default rule that is not written
+        known: dict[int, R] = {}
+        rules: list[R | None] = []
+        end = 0
+        for begin, behind, first, last in splices:
+            rules += resolved[end:begin]
+            rules += [None] * (last - first)
+            known.update(zip(map(id, item.before[begin:behind]), resolved[begin:behind], strict=True))
+            end = behind
+        rules += resolved[end:]
+        fresh = [raw for _, _, first, last in splices for raw in item.now[first:last] if id(raw) not in known]
+        made = self._validated(item, fresh, model)
+        if self.findings.items:
+            raise _FromTheBeginning
+        names = {rule.name for rule in known.values()} | {raw.get("name") for raw in fresh}
+        seen: Counter[str] = Counter()
+        for at in [at for at, raw in enumerate(item.now) if raw.get("name") in names]:
+            raw, rule = item.now[at], rules[at]
+            place = (*item.path, at)
+            is_here = rule is not None
+            if rule is None:
+                rule = known.get(id(raw))
+            if rule is None:
+                fields = made[id(raw)]
+                rule = None if fields is None else make(fields, place, seen)
+                if rule is None:
+                    raise _FromTheBeginning
+            else:
+                occurrence = seen[rule.name]
+                seen[rule.name] += 1
+                if not raw.get("id"):
+                    own = generated_id(item.label, rule.name, occurrence)
+                    rule = rule if rule.id == own else replace(rule, id=own)
+                elif not is_here:
+                    if rule.id in self.context.ids:
+                        raise _FromTheBeginning
+                    self.context.ids[rule.id] = place
+            rules[at] = rule
+        return cast(list[R], rules)
 
 
 def _occurrences(items: list[Any]) -> list[int]:

@@ -9,6 +9,7 @@ from itertools import accumulate
 
 from edge.firewall.compile import FirewallTables, compile_rules
 from edge.firewall.config import FirewallConfig, FirewallRule
+from edge.firewall.merge import merged
 from edge.flat import words
 from native.overlay import differences
 
@@ -16,7 +17,13 @@ FEWEST = 1024
 """Fewer rules are compiled anew whatever has changed: that takes a few milliseconds, and a lookup then reads one table
 and not two."""
 
-MOST = 512
+MERGED = 256
+"""Where so many rules are gone and have come together, it is time to make one table of both."""
+
+LAID = 1024
+"""More of them are never laid over others: one table is made of both at once."""
+
+MOST = 2048
 """Where more rules than these are gone and have come together, all are compiled anew."""
 
 
@@ -34,8 +41,16 @@ class FirewallBase:
     @classmethod
     def of(cls, rules: tuple[FirewallRule, ...], tables: FirewallTables) -> FirewallBase:
         """``tables`` are those of the rules."""
-        numbers = array("I", accumulate((rule.enabled for rule in rules), initial=0))
-        return cls(rules, tables, numbers, {rule.id for rule in rules})
+        return cls(rules, tables, _numbers(rules), {rule.id for rule in rules})
+
+    def merged(self, overlay: FirewallOverlay, rules: tuple[FirewallRule, ...], ids: AbstractSet[str]) -> FirewallBase:
+        """The base that this one and what lies over it are: these rules, whose ids are ``ids``."""
+        tables = merged(self.tables, overlay.dead, overlay.added, overlay.before)
+        return FirewallBase(rules, tables, _numbers(rules), ids)
+
+
+def _numbers(rules: tuple[FirewallRule, ...]) -> array[int]:
+    return array("I", accumulate((rule.enabled for rule in rules), initial=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +63,18 @@ class FirewallOverlay:
     """The rules that have come, in order."""
     before: array[int]
     """Of each of them: the number of the rule that it is tried before."""
+    size: int
+    """How many rules are gone and have come, enabled or not."""
+
+    @property
+    def may_lie(self) -> bool:
+        """Is it small enough to be laid over others at all?"""
+        return self.size <= LAID
+
+    @property
+    def should_merge(self) -> bool:
+        """Is it time to make one table of it and what it lies over?"""
+        return self.size >= MERGED
 
 
 def is_small_change(before: FirewallConfig, now: FirewallConfig) -> bool:
@@ -72,12 +99,14 @@ def overlaid(base: FirewallBase, config: FirewallConfig) -> tuple[FirewallOverla
     dead, before = words(), words()
     come: list[FirewallRule] = []
     gone_ids: set[str] = set()
+    size = 0
     for begin, end, now_begin, now_end in found:
         dead.extend(range(base.numbers[begin], base.numbers[end]))
         gone_ids.update(rule.id for rule in base.rules[begin:end])
         some = config.rules[now_begin:now_end]
         before.extend(base.numbers[end] for rule in some if rule.enabled)
         come += some
+        size += end - begin + len(some)
     come_ids = {rule.id for rule in come}
     if len(come_ids) < len(come) or any(id in base.ids for id in come_ids - gone_ids):
         return None
@@ -86,4 +115,4 @@ def overlaid(base: FirewallBase, config: FirewallConfig) -> tuple[FirewallOverla
         ids = set(ids)
         ids -= gone_ids
         ids |= come_ids
-    return FirewallOverlay(dead, compile_rules(come), before), ids
+    return FirewallOverlay(dead, compile_rules(come), before, size), ids

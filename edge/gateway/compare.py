@@ -11,11 +11,13 @@ from edge.errors import Problem
 from edge.firewall.config import Section
 from edge.model import EdgeConfig
 
+Shiftless = tuple[str, str, str]
+
 _INDEX = re.compile(r"\[\d+\]")
 _PLACES = re.compile(r"\(rule \d+\)|\[\d+\]")
 
 
-def shiftless(problem: Problem, loaded: LoadedDocument) -> tuple[str, str, str]:
+def shiftless(problem: Problem, loaded: LoadedDocument) -> Shiftless:
     """What a problem says, without the places of objects in their lists; an object in its path goes by its name."""
 
     def name(match: re.Match[str]) -> str:

@@ -5,29 +5,37 @@ Nothing here knows of an edge, a store or an event loop.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Final, TypeVar
 
-from edge.checks import check
+from edge.checks import checked
+from edge.checks.again import Checked, check_again
+from edge.checks.findings import Warnings
 from edge.collector import collector_paused
 from edge.compiler import Tables, compile_tables
 from edge.complete import complete
 from edge.diff import Change, Sections, compare, diff, objects_of
+from edge.diff_again import diff_few
 from edge.document import LoadedDocument, from_data, loads
 from edge.document.problems import Finding
 from edge.errors import DocumentError, Problem
-from edge.firewall.config import ApplicationPortProfile, FirewallConfig, FirewallGroup, FirewallRule
-from edge.firewall.overlay import is_small_change
-from edge.gateway.compare import identities, shiftless
+from edge.firewall.compile import FirewallTables, compile_firewall
+from edge.firewall.config import ApplicationPortProfile, FirewallConfig, FirewallGroup, FirewallRule, Section
+from edge.firewall.merge import merged
+from edge.firewall.overlay import FEWEST, FirewallBase, is_small_change, overlaid
+from edge.gateway.compare import Shiftless, identities, shiftless
+from edge.gateway.stored_text import StoredText, as_json
 from edge.masking import PLACEHOLDER, unmasked
 from edge.model import EdgeConfig
 from edge.patch import Edit, patch
-from edge.store import packed, unpacked
+from edge.store import unpacked
+from native.overlay import differences
+
+FEW_EDITED: Final = 32
+"""Rules that are gone and have come together: with more, all are checked anew."""
 
 Named = TypeVar("Named", FirewallGroup, ApplicationPortProfile)
 
@@ -44,13 +52,31 @@ class Base:
 class Known:
     """A document that was read, and what has been found out about it since."""
 
-    def __init__(self, loaded: LoadedDocument) -> None:
+    def __init__(
+        self, loaded: LoadedDocument, tables: FirewallTables | None = None, text: StoredText | None = None
+    ) -> None:
         self.loaded = loaded
+        self.text = text  # as it is stored, if somebody has written it
+        self._tables = tables  # of its firewall, if somebody has compiled them
+
+    @cached_property
+    def _found(self) -> Warnings:
+        return checked(self.loaded.config, self.loaded)
 
     @cached_property
     def warnings(self) -> list[Problem]:
         """Those of reading the document, then those about what it means."""
-        return [*self.loaded.problems, *check(self.loaded.config, self.loaded)]
+        return [*self.loaded.problems, *self.loaded.locate(self._found.items)]
+
+    @cached_property
+    def told(self) -> Counter[Shiftless]:
+        """How often each of them is told, wherever in the document the objects stand."""
+        return Counter(shiftless(problem, self.loaded) for problem in self.warnings)
+
+    @cached_property
+    def checked(self) -> Checked | None:
+        """What a check of a few other rules needs to know; None where nothing can be made of it."""
+        return Checked.of(self._found, self._tables or compile_firewall(self.loaded.config.firewall))
 
     @cached_property
     def objects(self) -> Sections:
@@ -93,14 +119,19 @@ class Draft:
         """The warnings about it, of edits only those that the base does not have, and what differs from the base; what
         was added or removed goes without its fields."""
         with collector_paused():
-            base, warnings = self.base, self.known.warnings
-            if base is None:
+            base = self.base
+            warnings: list[Problem] | None
+            if self.edited and base is not None:
+                warnings = few_new_warnings(base, self.known)
+                if warnings is None:
+                    warnings = new_warnings(base, self.known)
+            else:
+                warnings = self.known.warnings
+            if base is None or self.equal:
                 return warnings, []
-            if self.edited:
-                warnings = new_warnings(base, self.known)
-            if self.equal:
-                return warnings, []
-            changes = compare(base.objects, self.known.objects, whole=False)
+            changes = diff_few(base.loaded, self.known.loaded)
+            if changes is None:
+                changes = compare(base.objects, self.known.objects, whole=False)
             return warnings, changes or identities(base.loaded.config, self.known.loaded.config)
 
 
@@ -115,14 +146,15 @@ def draft(order: Order, base: Base | None, known: Known | None, running: EdgeCon
     with collector_paused():
         loaded = _read(order, known.loaded if known else None)
         allow = order.wanted.allow_unsupported if isinstance(order.wanted, Base) else order.allow_unsupported
-        stored = stored_form(loaded, allow_unsupported=allow)
+        text = text_of(loaded, known)
+        stored = stored_form(text, allow_unsupported=allow)
         equal = base is not None and known is not None and _is_equal(stored, loaded, base, known.loaded)
         config, small = loaded.config, False
         if known is not None:
             config = keeping(running or known.loaded.config, config)
             small = running is not None and is_small_change(running.firewall, config.firewall)
         tables = None if equal or small else compile_tables(config)
-    now = Known(replace(loaded, config=config))
+    now = Known(replace(loaded, config=config), None if tables is None else tables.firewall, text)
     return Draft(known, now, config, stored, tables, equal, not isinstance(order.wanted, str | Base))
 
 
@@ -179,20 +211,18 @@ def read_back(stored: Base) -> LoadedDocument:
     return loads(unpacked(stored.packed), allow_unsupported=stored.allow_unsupported)
 
 
-def stored_form(loaded: LoadedDocument, *, allow_unsupported: bool) -> Base:
-    """A document as it is stored, and the name of its content: the order of keys does not matter, all else does."""
+def text_of(loaded: LoadedDocument, before: Known | None) -> StoredText:
+    """A document as it is written down; what is the same in the one before need not be written again."""
     try:
-        text = as_json(loaded.document)
-        content = as_json(loaded.document, sort_keys=True)
+        path = [str(step) for step in loaded.path("firewallRules", Section.USER.value)]
+        return StoredText(loaded.document, path, before.text if before else None)
     except ValueError:
         raise DocumentError([Problem("INVALID_VALUE", "", "the document has a number that JSON has not")]) from None
-    digest = hashlib.sha256(b"%d%s" % (allow_unsupported, content.encode()))
-    return Base(digest.hexdigest()[:32], packed(text), allow_unsupported)
 
 
-def as_json(value: Any, *, sort_keys: bool = False) -> str:
-    """JSON in one line.  Raises ValueError for what JSON has not."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=sort_keys)
+def stored_form(text: StoredText, *, allow_unsupported: bool) -> Base:
+    """A document as it is stored, and the name of its content."""
+    return Base(text.digest(b"%d" % allow_unsupported), text.packed(), allow_unsupported)
 
 
 def _read(order: Order, known: LoadedDocument | None) -> LoadedDocument:
@@ -224,7 +254,41 @@ def _is_equal(stored: Base, loaded: LoadedDocument, base: Base, known: LoadedDoc
     """Nothing would change: neither what the edge does, nor what a comparison of the documents shows."""
     if stored.etag == base.etag:
         return True
-    return loaded.config == known.config and not diff(known, loaded)
+    if loaded.config != known.config:
+        return False
+    few = diff_few(known, loaded)
+    return not (diff(known, loaded) if few is None else few)
+
+
+def few_new_warnings(base: Known, known: Known) -> list[Problem] | None:
+    """The same as :func:`new_warnings`, from the rules that differ alone; None where that takes more than them."""
+    old, new = base.loaded.config.firewall, known.loaded.config.firewall
+    splices = differences(old.rules, new.rules, FEW_EDITED) if len(old.rules) >= FEWEST else None
+    before = base.checked if splices is not None else None
+    if splices is None or before is None:
+        return None
+    laid = overlaid(FirewallBase.of(old.rules, before.tables), new)
+    if laid is None:
+        return None
+    overlay, tables = laid[0], before.tables
+    if overlay is not None:
+        tables = merged(tables, overlay.dead, overlay.added, overlay.before)
+    again = check_again(before, base.loaded, known.loaded, tables, splices)
+    if again is None:
+        return None
+    gone = Counter(shiftless(problem, base.loaded) for problem in (*base.loaded.problems, *again.gone))
+    come = [(shiftless(problem, known.loaded), problem) for problem in (*known.loaded.problems, *again.come)]
+    told = base.told - gone
+    told.update(key for key, _ in come)
+    found = []
+    for key, problem in come:
+        gone[key] -= 1
+        if gone[key] < 0:
+            if told[key] > 1:
+                return None  # which of those that say the same is the new one?
+            found.append(problem)
+    known.checked, known.told = again.checked, told
+    return found
 
 
 def new_warnings(base: Known, known: Known) -> list[Problem]:

@@ -28,6 +28,7 @@ from edge.gateway.draft import Base, Known, Order, draft, read_back
 from edge.gateway.retire import retire
 from edge.gateway.values import Applied, Forwarding
 from edge.gateway.workshop import Drafted, Workshop
+from edge.merging import Merge
 from edge.model import EdgeConfig
 from edge.patch import Edit
 from edge.runtime import Edge
@@ -90,6 +91,7 @@ class Lifecycle:
         self._held: Held | None = None
         self._fallback: Held | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._merging = False
 
     @property
     def _running(self) -> Held:
@@ -341,6 +343,20 @@ class Lifecycle:
         self._held = held
         self._tell_reasons(reasons)
         self.events.add(ConfigChanged(time.time_ns(), held.info, cause))
+        merge = None if self._merging else self.edge.merging()
+        if merge is not None:
+            self._merging = True
+            self._background(self._merge(merge))
+
+    async def _merge(self, merge: Merge) -> None:
+        """Make one table of what many small changes have laid over another, while more of them come."""
+        try:
+            await asyncio.to_thread(merge.build)
+        except Exception:  # noqa: BLE001 - whatever it was: changes lie over the old table as before
+            _log.exception("no table could be made of many small changes; they go on lying over the old one")
+        finally:
+            self._merging = False
+        self.edge.merged(merge)
 
     def _info(self, etag: str, conditions: Conditions, restored_from: int) -> RevisionInfo:
         now = time.time_ns()

@@ -14,12 +14,13 @@ from edge.errors import Problem
 from edge.gateway.draft import Base, Draft, Known, Order, draft, keeping, read_back
 from edge.gateway.helper import Helper
 from edge.model import EdgeConfig
+from edge.store import is_longer
 
 LARGE_TEXT: Final = 1 << 19
 """A text of more characters, about 2,400 rules, is read in the helper."""
 
-LARGE_PACKED: Final = 1 << 16
-"""So is a stored document of more bytes."""
+LARGE_STORED: Final = LARGE_TEXT
+"""So is a stored document whose text has more bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,9 @@ class Drafted:
 class Workshop:
     """Belongs to one event loop.  The helper is started when it is first needed, and kept."""
 
-    def __init__(self, *, large_text: int = LARGE_TEXT, large_packed: int = LARGE_PACKED) -> None:
+    def __init__(self, *, large_text: int = LARGE_TEXT, large_stored: int = LARGE_STORED) -> None:
         self._large_text = large_text
-        self._large_packed = large_packed
+        self._large_stored = large_stored
         self._helper = Helper()
 
     async def close(self) -> None:
@@ -55,7 +56,7 @@ class Workshop:
 
     def is_large(self, stored: Base) -> bool:
         """Is the document to be kept out of this process?"""
-        return len(stored.packed) > self._large_packed
+        return is_longer(stored.packed, self._large_stored)
 
     async def known(self, stored: Base, running: EdgeConfig | None = None) -> Known:
         """A stored document of no great size, with the objects of its configuration that runs."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import islice
 
 from edge.addresses import AddressRange, IPAddress, PortRange
 from edge.firewall.config import Service
@@ -12,6 +13,9 @@ from edge.reference_wire import ICMP, ICMP6, TCP, UDP, Flow
 
 INBOUND = (NatType.DNAT, NatType.NO_DNAT, NatType.REFLEXIVE)
 OUTBOUND = (NatType.SNAT, NatType.NO_SNAT, NatType.REFLEXIVE)
+
+ASKED_MOST = 256
+"""Sessions that are asked to make way for one packet."""
 
 
 def evaluation_order(rules: Iterable[NatRule], types: Collection[NatType]) -> list[NatRule]:
@@ -129,6 +133,7 @@ def choose_source(
     ports: PortRange,
     blocked: Callable[[int], bool],
     usable: Callable[[Flow], bool],
+    makes_way: Callable[[Flow], bool],
     draw: Callable[[], int],
     exhausted: Callable[[IPAddress], None],
 ) -> Flow | None:
@@ -136,20 +141,30 @@ def choose_source(
 
     ``draws_port``: each address offers all ``ports`` in a row that starts at random and wraps around, without those
     that the provider has ``blocked``; otherwise it offers the source port as it is.  ``usable`` tells whether answers
-    to a flow could be told from those to others.  ``exhausted`` hears of every address that had no port to offer.
+    to a flow could be told from those to others.  Where no port is, some of their sessions are asked whether one
+    ``makes_way``.  ``exhausted`` hears of every address that had no port to offer.
     """
+    asked = 0
+
+    def offered(address: IPAddress, start: int) -> Iterator[Flow]:
+        row = (ports.first + (start + i) % ports.size for i in range(ports.size))
+        return (flow._replace(src=address, sport=port) for port in row if not blocked(port))
+
     for address in addresses:
-        offered: Iterable[int] = (flow.sport,)
-        if draws_port:
-            start = draw() % ports.size
-            row = (ports.first + (start + i) % ports.size for i in range(ports.size))
-            offered = (port for port in row if not blocked(port))
-        for port in offered:
-            candidate = flow._replace(src=address, sport=port)
+        if not draws_port:
+            candidate = flow._replace(src=address)
             if usable(candidate):
                 return candidate
-        if draws_port:
-            exhausted(address)
+            continue
+        start = draw() % ports.size
+        for candidate in offered(address, start):
+            if usable(candidate):
+                return candidate
+        for candidate in islice(offered(address, start), ASKED_MOST - asked):
+            asked += 1
+            if makes_way(candidate) and usable(candidate):
+                return candidate
+        exhausted(address)
     return None
 
 

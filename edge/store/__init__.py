@@ -9,6 +9,6 @@ from __future__ import annotations
 
 from edge.store.database import RevisionStore
 from edge.store.memory import MemoryStore
-from edge.store.revision import RevisionInfo, Store, StoredRevision, packed, unpacked
+from edge.store.revision import RevisionInfo, Store, StoredRevision, is_longer, packed, unpacked
 
-__all__ = ["MemoryStore", "RevisionInfo", "RevisionStore", "Store", "StoredRevision", "packed", "unpacked"]
+__all__ = ["MemoryStore", "RevisionInfo", "RevisionStore", "Store", "StoredRevision", "is_longer", "packed", "unpacked"]

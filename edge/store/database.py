@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 import threading
@@ -14,10 +13,10 @@ from queue import SimpleQueue
 from typing import Final
 
 from edge.errors import StoreError
+from edge.store.directory import locked
 from edge.store.revision import MAX_BYTES, MAX_REVISIONS, RevisionInfo, StoredRevision
 
 DATABASE: Final = "revisions.sqlite3"
-LOCK: Final = "lock"
 
 _CONFIRMED, _PENDING, _TAKEN_BACK = range(3)
 _INFO: Final = "number, etag, created_ns, comment, confirm_deadline_ns, leader_epoch, restored_from, state"
@@ -78,7 +77,7 @@ class RevisionStore:
     def __init__(self, directory: Path, *, max_revisions: int = MAX_REVISIONS, max_bytes: int = MAX_BYTES) -> None:
         self._path = directory / DATABASE
         self._bounds = max_revisions, max_bytes
-        self._lock_file = _locked(directory)
+        self._lock_file = locked(directory)
         try:
             self._writer = self._connected()
             self._reader = self._connected()
@@ -253,33 +252,6 @@ class RevisionStore:
             self._reader.close()
             self._writer.close()
             os.close(self._lock_file)
-
-
-def _locked(directory: Path) -> int:
-    """The directory, made if need be, with its lock taken: the lock's file descriptor.  The kernel gives the lock back
-    however the process ends."""
-    try:
-        if not directory.is_dir():
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _sync_directory(directory.parent)
-        lock_file = os.open(directory / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StoreError(f"{directory}: {error.strerror}") from error
-    try:
-        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock_file)
-        text = "another process uses it" if isinstance(error, BlockingIOError) else error.strerror
-        raise StoreError(f"{directory}: {text}") from error
-    return lock_file
-
-
-def _sync_directory(directory: Path) -> None:
-    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 def _set_state(db: sqlite3.Connection, number: int, state: int) -> None:

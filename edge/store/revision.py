@@ -56,6 +56,16 @@ def packed(text: str) -> bytes:
     return zlib.compress(text.encode(), 1)
 
 
+def is_longer(data: bytes, size: int) -> bool:
+    """Has the text of a packed document more bytes than so many?  No more than these are unpacked."""
+    if len(data) > size:
+        return True
+    try:
+        return len(zlib.decompressobj().decompress(data, size + 1)) > size
+    except zlib.error:
+        return False  # damaged: whoever reads it says so
+
+
 def unpacked(data: bytes) -> str:
     """The text of a packed document.  Raises StoreError for data that are none."""
     try:

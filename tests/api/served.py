@@ -66,7 +66,7 @@ def serving(
     thread.start()
 
     async def begin() -> tuple[Gateway, Server, Address]:
-        workshop = Workshop(large_text=1 << 20, large_packed=1 << 20)
+        workshop = Workshop(large_text=1 << 20, large_stored=1 << 20)
         gateway = Gateway(store or MemoryStore(), seed=1, workshop=workshop, workers=workers)
         await gateway.start(text)
         server = Server(gateway, parse_address(listen), tls)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.api.server import Server, _remove_stale_socket
+from edge.api.host import _remove_stale_socket
+from edge.api.server import Server
 from edge.listening import Address, ListenError, parse_address
 
 

@@ -8,7 +8,8 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 import edge.api.errors
 import edge.errors
-from edge.api.errors import CODES, MAX_DETAILS, status_of
+from edge.api.errors import CODES, status_of
+from edge.api.rich import MAX_DETAILS
 from edge.errors import ArgumentError, DocumentError, EdgeError, Problem
 
 

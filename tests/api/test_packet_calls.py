@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from edge.api import server
+from edge.api import host
 from edge.errors import ResourceError
 from edge.state import LinkCounters
 from edge.v1 import edge_service_pb2 as pb
@@ -251,7 +251,7 @@ def test_a_stream_that_is_cut_between_batches_leaves_whole_batches(served: Serve
 
 def test_an_open_stream_ends_when_the_edge_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     """At once: nothing is under way, so there is nothing to wait for."""
-    monkeypatch.setattr(server, "GRACE_S", 3_600.0)
+    monkeypatch.setattr(host, "GRACE_S", 3_600.0)
     asked = threading.Event()
 
     def batches() -> Iterator[pb.InjectPacketsRequest]:

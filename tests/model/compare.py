@@ -9,33 +9,24 @@ from random import Random
 from typing import Protocol
 
 from edge.model import EdgeConfig
-from edge.state import RuleCounters, RuntimeEvent, SessionInfo, SessionMatch, SessionsPage, Stats
-from edge.verdicts import Fragmentation, Outcome, Processed
+from edge.replay import SteppedEdge
+from edge.state import RuleCounters, RuntimeEvent, SessionInfo, SessionMatch, SessionsPage
+from edge.verdicts import Outcome, Processed
 from tests.model.story import unlike
 from tests.model.traffic import BatchEvent, ChangeEvent, DeleteEvent, Event, PacketEvent, Traffic
 from tests.model.universe import Universe, universe
 
 
-class AnyEdge(Protocol):
+class AnyEdge(SteppedEdge, Protocol):
     """What :class:`edge.reference.ReferenceEdge` and :class:`edge.runtime.Edge` have in common."""
 
     watch_sessions: bool
 
-    def process(
-        self,
-        port: str,
-        frame: bytes,
-        now_ns: int,
-        *,
-        unsegmented: bool = False,
-        map_replies: bool = False,
-        fragmentation: Fragmentation | None = None,
-    ) -> Outcome: ...
+    def set_pace(self, each: int, most: int) -> None: ...
     def process_batch(self, frames: Sequence[tuple[str, bytes]], now_ns: int, *, outputs: bool) -> list[Processed]: ...
     def apply(self, config: EdgeConfig) -> None: ...
     def sessions(self) -> list[SessionInfo]: ...
     def rule_counters(self) -> dict[str, RuleCounters]: ...
-    def stats(self) -> Stats: ...
     def take_events(self) -> tuple[list[RuntimeEvent], int]: ...
     def sessions_page(
         self, *, after: int = 0, limit: int = 1000, match: SessionMatch | None = None
@@ -43,7 +34,6 @@ class AnyEdge(Protocol):
     def delete_sessions(self, match: SessionMatch) -> int: ...
     def snapshot(self) -> AnyEdge: ...
     def map_reply(self, port: str, frame: bytes, now_ns: int) -> tuple[str, bytes]: ...
-    def ingress_port(self, frame: bytes) -> str: ...
 
 
 MakeEdge = Callable[[EdgeConfig], AnyEdge]
@@ -76,8 +66,10 @@ class Difference:
 class Pair:
     """Both edges."""
 
-    def __init__(self, make: tuple[MakeEdge, MakeEdge], config: EdgeConfig) -> None:
-        self.first, self.second = make[0](config), make[1](config)
+    def __init__(self, make: tuple[MakeEdge, MakeEdge], place: Universe) -> None:
+        self.first, self.second = make[0](place.config), make[1](place.config)
+        for edge in (self.first, self.second):
+            edge.set_pace(*place.pace)
         self.first.watch_sessions = self.second.watch_sessions = True
         self.outcome: Outcome | None = None
 
@@ -192,7 +184,7 @@ def explore(
     """A new universe with so many events, until something differs; ``happening`` draws them."""
     start = universe(random)
     traffic = happening(random, start)
-    pair = Pair(make, start.config)
+    pair = Pair(make, start)
     events: list[Event] = []
     outcomes: list[Outcome] = []
     for number in range(packets):
@@ -211,7 +203,7 @@ def explore(
 
 def play(make: tuple[MakeEdge, MakeEdge], case: Case) -> Difference | None:
     """A case again, compared as closely as can be."""
-    pair = Pair(make, case.universe.config)
+    pair = Pair(make, case.universe)
     for number, event in enumerate(case.events):
         if ports_of(event) - set(ports_at(case, number)):
             continue

@@ -14,7 +14,9 @@ from edge.reference import ReferenceEdge
 from edge.replay import replay, replay_stepwise
 from edge.runtime import Edge
 from tests.model.compare import explore
-from tests.model.traffic import PacketEvent
+from tests.model.crowds import Crowds
+from tests.model.traffic import PacketEvent, Traffic
+from tests.model.universe import PACES
 from tests.support import edge_config, nat, network, rule, uplink
 
 SECOND = 1_000_000_000
@@ -30,9 +32,18 @@ def written(path: Path, packets: list[tuple[int, bytes]]) -> Path:
     return path
 
 
-def replay_everywhere(config: EdgeConfig, path: Path, *, in_port: str | None = None, raw: bool = False) -> Edge:
+def replay_everywhere(
+    config: EdgeConfig,
+    path: Path,
+    *,
+    in_port: str | None = None,
+    raw: bool = False,
+    pace: tuple[int, int] = (2, 128),
+) -> Edge:
     """Replays a capture three ways that have to agree; the edge of the native one."""
     edge, stepped, reference = Edge(config), Edge(config), ReferenceEdge(config)
+    for each in (edge, stepped, reference):
+        each.set_pace(*pace)
     with open_capture(path) as reader:
         result = replay(edge, reader, in_port=in_port, raw=raw)
     for other in (stepped, reference):
@@ -46,10 +57,12 @@ def replay_everywhere(config: EdgeConfig, path: Path, *, in_port: str | None = N
 
 @pytest.mark.parametrize("seed", range(12))
 def test_replay_of_random_traffic(seed: int, tmp_path: Path) -> None:
-    case, _, _ = explore((ReferenceEdge, ReferenceEdge), Random(f"replay {seed}"), PACKETS)
+    happening = Crowds if seed % 4 else Traffic
+    case, _, _ = explore((ReferenceEdge, ReferenceEdge), Random(f"replay {seed}"), PACKETS, happening)
     packets = [(event.now_ns, event.frame) for event in case.events if isinstance(event, PacketEvent)]
     assert len(packets) > PACKETS // 2
-    replay_everywhere(case.universe.config, written(tmp_path / "traffic.pcap", packets), raw=bool(seed & 1))
+    path = written(tmp_path / "traffic.pcap", packets)
+    replay_everywhere(case.universe.config, path, raw=bool(seed & 1), pace=PACES[seed % len(PACES)])
 
 
 def test_an_answer_that_comes_back_and_is_answered(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from edge.model import EdgeConfig, Profile
 from edge.runtime import Edge
 from edge.workers import Workers, reasons_for_one
 from tests.model.compare import MakeEdge, explore
+from tests.model.crowds import Crowds
 from tests.model.traffic import ChangeEvent, Event, Traffic
 from tests.model.universe import Universe, changed_universe, slightly_changed_universe, universe
 
@@ -37,6 +38,10 @@ class Changes(Traffic):
             self.universe = dividable(self.random, event.universe)
             return ChangeEvent(self.universe)
         return event
+
+
+class ChangesOfCrowds(Changes, Crowds):
+    """The same where many sessions are over at once, which wait for their end while they move."""
 
 
 def dividable(random: Random, place: Universe) -> Universe:
@@ -63,6 +68,13 @@ def by(workers: int, made: list[Workers] | None = None) -> MakeEdge:
 @given(st.integers(0, 2**64 - 1), st.integers(2, 5))
 def test_several_workers_are_one_edge(seed: int, workers: int) -> None:
     _, difference, _ = explore((Edge, by(workers)), Random(seed), 120, Changes)
+    assert difference is None, str(difference)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**64 - 1), st.integers(2, 5))
+def test_several_workers_end_sessions_as_one_does(seed: int, workers: int) -> None:
+    _, difference, _ = explore((Edge, by(workers)), Random(seed), 120, ChangesOfCrowds)
     assert difference is None, str(difference)
 
 

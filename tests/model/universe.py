@@ -61,10 +61,15 @@ HELPERS = tuple(
 )  # fmt: skip
 
 
+PACES = ((2, 128), (2, 128), (1, 1), (1, 3), (2, 6))
+"""That of an edge, and slower ones, with which sessions have to wait for their end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Universe:
     """An edge and the addresses that exist around it: machines in its networks, addresses of its own outside, the
-    rest of the world, and its gateways.  ``calm``: conversations last in it, and ALGs listen."""
+    rest of the world, and its gateways.  ``calm``: conversations last in it, and ALGs listen.  ``pace``: how fast
+    sessions are cleared up whose time is over, see ``set_pace`` of an edge."""
 
     config: EdgeConfig
     inside: tuple[IPAddress, ...] = ()
@@ -72,6 +77,7 @@ class Universe:
     outside: tuple[IPAddress, ...] = ()
     gateways: tuple[IPAddress, ...] = ()
     calm: bool = False
+    pace: tuple[int, int] = (2, 128)
 
     @property
     def addresses(self) -> tuple[IPAddress, ...]:
@@ -87,7 +93,8 @@ def universe(random: Random) -> Universe:
     networks = some_networks(random)
     config = edge_config(uplinks=uplinks, networks=networks, options=options(random))
     start = changed_universe(random, Universe(config), everything=True)
-    return with_helpers(random, start) if random.random() < 0.3 else start
+    start = with_helpers(random, start) if random.random() < 0.3 else start
+    return replace(start, pace=random.choice(PACES))
 
 
 def changed_universe(random: Random, old: Universe, *, everything: bool = False) -> Universe:

@@ -10,8 +10,6 @@ from edge.addresses import PortRange
 from edge.firewall.config import ApplicationPortProfile, FirewallRule, Service
 from edge.model import STRICT_RFC_TIMERS, EdgeConfig, Profile, Timers
 from edge.nat.config import NatRule
-from edge.reference import ReferenceEdge
-from edge.runtime import Edge
 from edge.trace import Tracer
 from tests.alg_bench import (
     CALLED,
@@ -50,11 +48,6 @@ from tests.alg_bench import (
     with_profile,
 )
 from tests.support import default_rule, logged, nat, rule
-
-
-@pytest.fixture(params=[Edge, ReferenceEdge], ids=["native", "reference"])
-def make(request: pytest.FixtureRequest) -> Make:
-    return request.param
 
 
 @dataclass(frozen=True)

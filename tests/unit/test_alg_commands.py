@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from edge.reference import ReferenceEdge
-from edge.runtime import Edge
 from tests.alg_bench import (
     CALLED,
     IN6,
@@ -23,12 +21,6 @@ from tests.alg_bench import (
     said,
     why,
 )
-
-
-@pytest.fixture(params=[Edge, ReferenceEdge], ids=["native", "reference"])
-def make(request: pytest.FixtureRequest) -> Make:
-    return request.param
-
 
 REFUSED_PORT = (
     "PORT 10,20,0,50,200,10 ", "PORT  10,20,0,50,200,10", "PORT 10,20,0,50,200", "PORT 10,20,0,50,200,10,1",

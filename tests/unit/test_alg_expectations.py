@@ -11,7 +11,6 @@ from edge.addresses import PortRange
 from edge.model import BlockedPorts, SessionsOnChange, Timers
 from edge.nat.config import NatType
 from edge.packets import build_frame, parse_packet
-from edge.reference import ReferenceEdge
 from edge.runtime import Edge
 from edge.trace import Tracer, TraceResult
 from edge.verdicts import Reason, Stage, StepResult
@@ -38,11 +37,6 @@ from tests.alg_bench import (
     why,
 )
 from tests.support import default_rule, logged, nat, rule, with_options
-
-
-@pytest.fixture(params=[Edge, ReferenceEdge], ids=["native", "reference"])
-def make(request: pytest.FixtureRequest) -> Make:
-    return request.param
 
 
 def test_an_expectation_ends_after_its_time(make: Make) -> None:

@@ -6,12 +6,8 @@ import struct
 from dataclasses import replace
 from ipaddress import ip_address
 
-import pytest
-
 from edge.model import Timers
 from edge.packets import build_frame, format_frame, parse_packet
-from edge.reference import ReferenceEdge
-from edge.runtime import Edge
 from edge.trace import Tracer, TraceResult
 from edge.verdicts import Reason, Verdict
 from tests.alg_bench import (
@@ -35,11 +31,6 @@ from tests.alg_bench import (
 )
 from tests.model import frames
 from tests.support import nat
-
-
-@pytest.fixture(params=[Edge, ReferenceEdge], ids=["native", "reference"])
-def make(request: pytest.FixtureRequest) -> Make:
-    return request.param
 
 
 def numbers(results: list[TraceResult]) -> str:

@@ -6,13 +6,9 @@ import struct
 from dataclasses import replace
 from ipaddress import ip_address
 
-import pytest
-
 from edge.addresses import PortRange
 from edge.firewall.system_profiles import system_profile
 from edge.model import STRICT_RFC_TIMERS, EdgeConfig, Profile
-from edge.reference import ReferenceEdge
-from edge.runtime import Edge
 from edge.verdicts import Fragmentation, Outcome, Reason, Verdict
 from tests.model import frames
 from tests.reference_bench import AnyEdge, MakeEdge, left, stages, why
@@ -21,12 +17,6 @@ from tests.support import acme, nat, network, rule, uplink, with_options
 CLIENT, SERVER, OUTSIDE, PUBLIC = "10.20.0.50", "10.20.0.10", "203.0.113.10", "203.0.113.11"
 SYN, SYN_ACK, ACK = 2, 18, 16
 COMMAND = b"PORT 10,20,0,50,8,1\r\n"
-
-
-@pytest.fixture(params=[Edge, ReferenceEdge], ids=["native", "reference"])
-def make(request: pytest.FixtureRequest) -> MakeEdge:
-    maker: MakeEdge = request.param
-    return maker
 
 
 def config() -> EdgeConfig:

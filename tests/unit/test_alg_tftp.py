@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from edge.model import Timers
-from edge.reference import ReferenceEdge
-from edge.runtime import Edge
 from edge.trace import Tracer
 from tests.alg_bench import (
     CLIENT,
@@ -30,12 +26,6 @@ from tests.alg_bench import (
     steps,
     why,
 )
-
-
-@pytest.fixture(params=[Edge, ReferenceEdge], ids=["native", "reference"])
-def make(request: pytest.FixtureRequest) -> Make:
-    return request.param
-
 
 ASKS = f"udp {CLIENT}:4000 > {OUTSIDE}:69"
 

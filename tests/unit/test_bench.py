@@ -14,10 +14,12 @@ import pytest
 from click.testing import CliRunner
 
 from edge.bench import established as packets
+from edge.bench import fragments as pieces
 from edge.bench import peers, suite
 from edge.bench.changes import change_all_rules, change_one_rule
 from edge.bench.documents import established_document
-from edge.bench.established import BURST, established, fragments, imix
+from edge.bench.established import BURST, established, imix
+from edge.bench.fragments import fragments
 from edge.bench.frames import ACK, checksums_hold, tcp_frame, two_pieces, udp6_frame, udp_frame
 from edge.bench.measurement import TRIALS, BenchmarkError, Case, Measurement, spread
 from edge.bench.new_sessions import nat_rules, new_sessions
@@ -40,6 +42,7 @@ NAMES = [
     "nat_rules_10k",
     *(f"classify_{kind}_{size}" for size in ("1k", "10k", "100k") for kind in ("acl1", "fw1", "ipc1")),
     "classify_ipset_30k",
+    "ipset_30k_beside_prefix",
     "build_fw1_10k",
     "build_fw1_100k",
     "change_one_rule_100k",
@@ -123,11 +126,14 @@ def test_fragments_are_measured_by_what_they_do_to_others() -> None:
     assert len(measurement.clocks_per_packet) == len(measurement.clocks_undisturbed) == 3
     assert all(clocks > 0 for clocks in measurement.clocks_undisturbed)
     shown = measurement.to_json()
-    assert list(shown)[-1] == "clocksUndisturbed"
+    assert list(shown)[-2:] == ["clocksUndisturbed", "details"]
+    timed = measurement.details["timedEach"]
+    assert isinstance(timed, dict)
+    assert min(timed["amongFragments"], timed["amongOthers"]) > max(measurement.clocks_undisturbed)
 
 
 def test_datagrams_that_do_not_become_whole_are_not_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packets, "two_pieces", lambda frame, number: (two_pieces(frame, number)[0],) * 2)
+    monkeypatch.setattr(pieces, "two_pieces", lambda frame, number: (two_pieces(frame, number)[0],) * 2)
     with pytest.raises(BenchmarkError, match="not every datagram in pieces became whole"):
         fragments(10, 3, QUICK_DRAWS)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from edge.bench import classify as cases
-from edge.bench import peers
+from edge.bench import ipset, peers
 from edge.bench.classify import NO_RULE, Peer, RuleSet, build, classify, ip_set, rule_set
 from edge.bench.measurement import BenchmarkError
 from edge.bench.profiles import PROFILES, draw_rules
@@ -115,6 +115,27 @@ def test_lookups_are_measured(rules: RuleSet) -> None:
     assert measurement.peers == ()
 
 
+@pytest.mark.parametrize("data", ["none", "lists"])
+def test_a_set_of_addresses_is_measured_beside_a_prefix(
+    data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("T1EDGE_DATA", str(tmp_path))
+    if data == "lists":
+        (tmp_path / "iplists").mkdir()
+        (tmp_path / "iplists" / "ipsum_2.txt").write_text("203.0.113.7\n192.0.2.1\n", encoding="ascii")
+    measurement = ipset.beside_prefix(1000, 3, packets=3000)
+    assert measurement.name == "ipset_1k_beside_prefix"
+    assert measurement.details["origin"] == ("ipsum" if data == "lists" else "generated")
+    (prefix,) = measurement.peers
+    assert len(measurement.samples) == len(prefix.samples) == 3
+
+
+def test_a_wrong_answer_in_a_set_is_not_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ipset, "lookups", lambda *_: 1)
+    with pytest.raises(BenchmarkError, match="finds another rule"):
+        ipset.beside_prefix(1000, 3, packets=3000)
+
+
 def test_building_is_measured() -> None:
     measurement = build(small(), 3, Peer())
     assert measurement.name == "build_small"
@@ -130,14 +151,14 @@ def test_building_is_measured() -> None:
     ],
 )
 def test_wrong_answers_are_not_reported(monkeypatch: pytest.MonkeyPatch, wrong: Any, why: str) -> None:
-    right = cases._lookups
+    right = cases.lookups
 
     def lookups(table: RuleTable, keys: array[int], answers: array[int], first: int, count: int) -> int:
         clocks = right(table, keys, answers, first, count)
         answers[first + count // 2] = wrong(answers[first + count // 2])
         return clocks
 
-    monkeypatch.setattr(cases, "_lookups", lookups)
+    monkeypatch.setattr(cases, "lookups", lookups)
     with pytest.raises(BenchmarkError, match=why):
         classify(small(), 3, Peer(), packets=3000)
 

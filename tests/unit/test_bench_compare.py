@@ -175,11 +175,13 @@ def test_the_page_has_a_place_for_every_table(
     environment |= {"compiler": "gcc", "date": "today", "loadAverage": [1, 2, 3]}
     drawn = Measurement("classify_fw1_10k", tuple(STEADY), unit="lookups/s", details={"origin": "generated"})
     document = {"env": environment, "cases": [case.to_json() for case in cases], "drawn": [drawn.to_json()]}
+    document["cases"][1]["env"] = {"date": "tomorrow", "loadAverage": [4, 2, 3]}
     document["peers"] = [{"name": "VPP", "status": "ABSENT", "detail": "not here"}]
     monkeypatch.setattr(sys, "argv", ["record.py", "--result", written(tmp_path / "given.json", document)])
     record.main()
     text = page.read_text(encoding="utf-8")
     assert "- some, 2 processors; clocks are those of a counter of 2.000 G a second" in text
+    assert "- measured from today to tomorrow, load average before a case began 1 to 4" in text
     assert "| `classify_fw1_10k` | 100 lookups/s | 9 |" in text
     assert "| `classify_fw1_10k` | rte_acl | 100 lookups/s | 200 lookups/s | 0.5 |" in text
     assert "| `build_fw1_10k` | 0.25 s |  |" in text

@@ -69,9 +69,20 @@ EDITS = st.lists(
 
 
 @settings(max_examples=120, deadline=None)
-@given(EDITS, st.booleans())
-def test_it_is_the_same_as_from_the_beginning(edits: list[Edit], allow_unsupported: bool) -> None:
-    agrees_with_the_beginning(SAMPLE, edits, allow_unsupported)
+@given(EDITS, st.booleans(), st.sampled_from((0, 3, 64)))
+def test_it_is_the_same_as_from_the_beginning(edits: list[Edit], allow_unsupported: bool, few: int) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("edge.document.again.FEW", few)
+        agrees_with_the_beginning(SAMPLE, edits, allow_unsupported)
+
+
+@pytest.mark.parametrize("few", [0, 64])
+def test_a_name_that_is_none_is_told(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.document.again.FEW", few)
+    loaded = loads(SAMPLE)
+    data = patch(loaded.document, [Upsert(USER, json.dumps({"id": "1", "name": ["x"], "actionValue": "DROP"}))])
+    assert outcome(lambda: loaded.changed(data)) == outcome(lambda: from_data(copy.deepcopy(data)))
+    assert outcome(lambda: loaded.changed(data))[0] == "refused"
 
 
 @contextmanager

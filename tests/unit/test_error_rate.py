@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from edge.model import EdgeConfig
 from edge.packets import build_frame, parse_packet
 from edge.reference import ReferenceEdge
@@ -16,12 +14,6 @@ from tests.support import acme, default_rule, network, with_options
 SECOND = 1_000_000_000
 
 AnyEdge = Edge | ReferenceEdge
-
-
-@pytest.fixture(params=[Edge, ReferenceEdge], ids=["native", "reference"])
-def make(request: pytest.FixtureRequest) -> Callable[[EdgeConfig], AnyEdge]:
-    maker: Callable[[EdgeConfig], AnyEdge] = request.param
-    return maker
 
 
 def send(edge: AnyEdge, text: str, at_ns: int = 0) -> Outcome:

@@ -49,11 +49,6 @@ AnyEdge = Edge | ReferenceEdge
 Make = Callable[[EdgeConfig], AnyEdge]
 
 
-@pytest.fixture(params=[Edge, ReferenceEdge], ids=["native", "reference"])
-def make(request: pytest.FixtureRequest) -> Make:
-    return request.param
-
-
 @pytest.fixture
 def config() -> EdgeConfig:
     return from_data(DOCUMENT).config

@@ -23,11 +23,13 @@ from edge.errors import (
 )
 from edge.events import ConfigCause
 from edge.gateway import Gateway
+from edge.gateway.draft import Base
 from edge.gateway.helper import FailedAnswer, Helper
 from edge.gateway.helper_process import Memory, answered
 from edge.gateway.pieces import Joiner, cut
+from edge.gateway.workshop import LARGE_STORED, Workshop
 from edge.patch import Delete, ObjectRef, Upsert
-from edge.store import RevisionStore
+from edge.store import RevisionStore, packed
 from tests.gateways import OTHER, SAMPLE, WEB, run, served
 
 RULES = "firewallRules.userDefinedRules"
@@ -205,3 +207,12 @@ def test_a_large_change_is_taken_back_like_a_small_one(monkeypatch: pytest.Monke
             assert len(gateway.edge.config.firewall.rules) == 2
 
     run(test)
+
+
+@pytest.mark.parametrize(("size", "large"), [(0, False), (1, True)])
+def test_a_document_is_as_large_as_its_text_however_small_it_packs(size: int, large: bool) -> None:
+    assert Workshop().is_large(Base("", packed("x" * (LARGE_STORED + size)), allow_unsupported=False)) is large
+
+
+def test_a_damaged_document_is_not_large() -> None:
+    assert not Workshop().is_large(Base("", b"no text", allow_unsupported=False))

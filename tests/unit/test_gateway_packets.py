@@ -88,6 +88,9 @@ class FakeEdge:
         assert tables is not None
         return config, revision
 
+    def merging(self) -> None:
+        """There is nothing to merge."""
+
     def commit(self, prepared: Any) -> None:
         assert self.inside
         self.config, self.revision = prepared

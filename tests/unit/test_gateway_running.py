@@ -126,7 +126,7 @@ class Life:
 @pytest.mark.parametrize("limits", [THREAD, HELPER, TEXTS], ids=["in a thread", "in the helper", "texts in the helper"])
 def test_each_change_is_held_against_what_runs(limits: tuple[int, int], tmp_path: Path) -> None:
     async def test() -> None:
-        gateway = Gateway(seed=1, workshop=Workshop(large_text=limits[0], large_packed=limits[1]))
+        gateway = Gateway(seed=1, workshop=Workshop(large_text=limits[0], large_stored=limits[1]))
         try:
             await gateway.start(json.dumps(document()))
             life = Life(gateway, document())

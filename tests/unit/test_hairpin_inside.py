@@ -11,9 +11,7 @@ import pytest
 
 from edge.model import STRICT_RFC_TIMERS, EdgeConfig, Profile
 from edge.packets import build_frame, parse_packet
-from edge.reference import ReferenceEdge
 from edge.reference_wire import internet_checksum
-from edge.runtime import Edge
 from edge.verdicts import Reason, Verdict
 from tests.reference_bench import Bench, MakeEdge, left, stages, why
 from tests.support import acme, default_rule, logged, nat, network, rule, uplink, with_options
@@ -25,11 +23,6 @@ OPEN = {
 }
 WEB = nat("pub-web", "DNAT", "203.0.113.11", "10.20.0.10", external_port="80", app="tcp/8080")
 OUT = nat("internet", "SNAT", "203.0.113.10", "10.20.0.0/24", priority=100)
-
-
-@pytest.fixture(params=[Edge, ReferenceEdge], ids=["native", "reference"])
-def make(request: pytest.FixtureRequest) -> MakeEdge:
-    return request.param
 
 
 def strict(config: EdgeConfig, **options: object) -> EdgeConfig:

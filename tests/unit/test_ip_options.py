@@ -6,17 +6,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from edge.reference import ReferenceEdge
-from edge.runtime import Edge
 from tests.model import frames
 from tests.reference_bench import MakeEdge, stages, why
 from tests.support import acme, nat
-
-
-@pytest.fixture(params=[Edge, ReferenceEdge], ids=["native", "reference"])
-def make(request: pytest.FixtureRequest) -> MakeEdge:
-    maker: MakeEdge = request.param
-    return maker
 
 
 def datagram(options: bytes, fragment: int = 0) -> bytes:

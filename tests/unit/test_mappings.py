@@ -12,8 +12,6 @@ import pytest
 from edge.addresses import AddressRange, PortRange
 from edge.model import STRICT_RFC_TIMERS, BlockedPorts, EdgeConfig, Profile, SessionsOnChange, Timers
 from edge.nat.config import NatRule
-from edge.reference import ReferenceEdge
-from edge.runtime import Edge
 from tests.reference_bench import Bench, MakeEdge, left, stages, why
 from tests.support import acme, default_rule, edge_config, nat, uplink, with_options
 
@@ -21,11 +19,6 @@ RESOLVERS = ("8.8.8.8:53", "8.8.4.4:53", "8.8.8.8:54", "1.1.1.1:53")
 SNAT = nat("s", "SNAT", "203.0.113.10", "10.20.0.0/24")
 POOL = nat("s", "SNAT", "203.0.113.12-203.0.113.14", "10.20.0.0/24")
 EVERYTHING = [default_rule("ALLOW")]
-
-
-@pytest.fixture(params=[Edge, ReferenceEdge], ids=["native", "reference"])
-def make(request: pytest.FixtureRequest) -> MakeEdge:
-    return request.param
 
 
 def edge(*rules: NatRule, **options: object) -> EdgeConfig:

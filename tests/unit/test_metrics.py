@@ -12,9 +12,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from edge import metrics
+from edge.counters import Counted
 from edge.metrics import Exposition, Reading, escaped, shared
 from edge.model import EdgeConfig
-from edge.runtime import Counted, Edge
+from edge.runtime import Edge
 from edge.state import LINK_DROPS, LinkCounters
 from edge.verdicts import Reason, Stage
 from tests.observability.scene import Served, edge_part

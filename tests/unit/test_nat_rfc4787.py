@@ -13,16 +13,9 @@ from edge.document import from_data
 from edge.errors import DocumentError
 from edge.firewall.system_profiles import system_profile
 from edge.model import Profile, Timers
-from edge.reference import ReferenceEdge
-from edge.runtime import Edge
 from tests.model.frames import frame
 from tests.nat_bench import FARS, POOL, SNAT, WEB, both, edge, hairpins, lasts, outwards, router_error, udp
 from tests.reference_bench import Bench, MakeEdge, left, why
-
-
-@pytest.fixture(params=[Edge, ReferenceEdge], ids=["native", "reference"])
-def make(request: pytest.FixtureRequest) -> MakeEdge:
-    return request.param
 
 
 def test_4787_req_1_endpoint_independent_mapping(make: MakeEdge) -> None:

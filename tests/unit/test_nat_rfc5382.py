@@ -6,20 +6,11 @@ and on the readable one.
 
 from __future__ import annotations
 
-import pytest
-
 from edge.addresses import PortRange
 from edge.firewall.system_profiles import system_profile
-from edge.reference import ReferenceEdge
-from edge.runtime import Edge
 from tests.nat_bench import FARS, SNAT, WEB, both, hairpins, lasts, router_error, tcp
 from tests.reference_bench import MakeEdge, left, why
 from tests.support import default_rule, rule
-
-
-@pytest.fixture(params=[Edge, ReferenceEdge], ids=["native", "reference"])
-def make(request: pytest.FixtureRequest) -> MakeEdge:
-    return request.param
 
 
 def test_5382_req_1_endpoint_independent_mapping(make: MakeEdge) -> None:

@@ -8,21 +8,12 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-import pytest
-
 from edge.packets import format_frame
-from edge.reference import ReferenceEdge
 from edge.reference_wire import internet_checksum
-from edge.runtime import Edge
 from tests.model.frames import frame, icmp
 from tests.nat_bench import PING, SNAT, WEB, both, hairpins, lasts, outwards, router_error, source, udp
 from tests.reference_bench import MakeEdge, left, why
 from tests.support import SECOND, default_rule
-
-
-@pytest.fixture(params=[Edge, ReferenceEdge], ids=["native", "reference"])
-def make(request: pytest.FixtureRequest) -> MakeEdge:
-    return request.param
 
 
 def test_5508_req_1_queries_and_their_answers(make: MakeEdge) -> None:

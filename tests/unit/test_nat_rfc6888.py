@@ -8,20 +8,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import pytest
-
 from edge.addresses import PortRange
 from edge.model import Timers
-from edge.reference import ReferenceEdge
-from edge.runtime import Edge
 from tests.nat_bench import FARS, POOL, SNAT, both, source, tcp, udp
 from tests.reference_bench import MakeEdge, left, why
 from tests.support import nat
-
-
-@pytest.fixture(params=[Edge, ReferenceEdge], ids=["native", "reference"])
-def make(request: pytest.FixtureRequest) -> MakeEdge:
-    return request.param
 
 
 def test_6888_req_1_every_protocol_keeps_its_requirements(make: MakeEdge) -> None:

@@ -6,20 +6,11 @@ and on the readable one.
 
 from __future__ import annotations
 
-import pytest
-
 from edge.addresses import PortRange
 from edge.model import Profile, Timers
-from edge.reference import ReferenceEdge
-from edge.runtime import Edge
 from tests.model.frames import frame
 from tests.nat_bench import FARS, PING, POOL, SNAT, WEB, both, edge, hairpins, lasts, outwards, source, tcp, udp
 from tests.reference_bench import Bench, MakeEdge, left, why
-
-
-@pytest.fixture(params=[Edge, ReferenceEdge], ids=["native", "reference"])
-def make(request: pytest.FixtureRequest) -> MakeEdge:
-    return request.param
 
 
 def test_7857_2_tcp_states(make: MakeEdge) -> None:

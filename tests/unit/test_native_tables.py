@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from array import array
+from collections.abc import Iterable
 from dataclasses import fields
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
@@ -24,6 +25,7 @@ from edge.nat.config import FirewallMatch, NatType
 from edge.routing.compile import PortKind, RouteKind
 from edge.state import TCP_STATES, UDP_STATES
 from native.classify import RuleTable, widths
+from native.overlay import OverlaidTable
 
 COUNTS = {"VERDICTS", "REASONS", "TIMERS"}
 """How many there are of what is counted: members of native enumerations that stand for nothing themselves."""
@@ -204,13 +206,33 @@ def test_classifier_finds_the_first_match(seed: int, limits: dict[str, int], wid
         assert list(found) == [answers[number] for number in asked], (seed, direction)
 
 
-@pytest.mark.parametrize("small", [0, 2048])
-def test_every_kernel_finds_the_same_among_many_rules(small: int) -> None:
-    # Prefixes of all lengths within each other, and enough of them for every way of finding an interval.
+Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+"""Sources, destinations and destination ports, from the first to the last."""
+
+
+def first_of(rules: list[Box], some: Iterable[int], question: Question) -> int:
+    """The first of some of the rules that matches, NO_RULE where none does."""
+    _, src, dst, _, _, port, *_ = question
+    for number in some:
+        sources, destinations, ports = rules[number]
+        if (
+            sources[0] <= src <= sources[1]
+            and destinations[0] <= dst <= destinations[1]
+            and ports[0] <= port <= ports[1]
+        ):
+            return number
+    return NO_RULE
+
+
+@pytest.mark.parametrize("limits", [{}, {"cell_words": 1}], ids=str)
+@pytest.mark.parametrize(("count", "small"), [(3000, 0), (3000, 2048), (3000, 3000), (5000, 5000)])
+def test_every_kernel_finds_the_same_among_many_rules(count: int, small: int, limits: dict[str, int]) -> None:
+    # Prefixes of all lengths within each other, and enough of them for every way of finding an interval and for rows of
+    # wide bits of every kind.
     rng = random.Random(small)
     flat = FlatRules()
-    rules = []
-    for number in range(3000):
+    rules: list[Box] = []
+    for number in range(count):
         sides = []
         for _ in range(2):
             length = rng.choice((0, 4, 8, 12, 16, 20, 24, 28, 32))
@@ -218,7 +240,7 @@ def test_every_kernel_finds_the_same_among_many_rules(small: int) -> None:
             first = base >> (32 - length) << (32 - length)
             sides.append((first, first + (1 << (32 - length)) - 1))
         ports = rng.choice(((0, 65535), (0, 1023), (number, number), (number, number + 5)))
-        rules.append((*sides, ports))
+        rules.append((sides[0], sides[1], ports))
         sets = [flat.address_set(side, [[AddressRange(IPv4Address(side[0]), IPv4Address(side[1]))]]) for side in sides]
         services = flat.services_of(((17, -1, -1, PortRange(0, 65535), PortRange(*ports)),))
         flat.append(number, source=sets[0], destination=sets[1], services=services)
@@ -228,21 +250,91 @@ def test_every_kernel_finds_the_same_among_many_rules(small: int) -> None:
         source, destination, ports = rng.choice(rules)
         src, dst, port = (rng.choice((*part, rng.randint(*part))) for part in (source, destination, ports))
         questions.append((4, src, dst, 17, 1, port, 0, 0, 0))
-        answers.append(
-            next(
-                number
-                for number, (sources, destinations, within) in enumerate(rules)
-                if sources[0] <= src <= sources[1]
-                and destinations[0] <= dst <= destinations[1]
-                and within[0] <= port <= within[1]
-            )
-        )
+        answers.append(first_of(rules, range(count), questions[-1]))
+    gone = array("I", sorted(set(answers[::2])))
+    left = [number for number in range(count) if number not in set(gone)]
+    others = array("I", (first_of(rules, left, question) for question in questions))
     for width in widths():
-        table = RuleTable(flat, width, small=small)
+        table = RuleTable(flat, width, small, **limits)
         found = array("I", bytes(4 * len(questions)))
         table.lookup_many(b"".join(map(packed_key, questions)), found)
         assert found == answers, width
         assert [table.lookup(*question) for question in questions] == list(answers), width
+        overlaid = OverlaidTable(table, gone, RuleTable(FlatRules()), array("I"))
+        assert [overlaid.lookup(*question) for question in questions] == [
+            None if number == NO_RULE else number for number in others
+        ], width
+
+
+def draw_own_ports(rng: random.Random, number: int) -> tuple[Entry, ...]:
+    """Services that hardly another rule has: of one protocol with one range or several, or of two protocols."""
+    ranges = [PortRange(low, low + rng.choice((0, 0, 7))) for low in rng.sample(range(7 * number, 7 * number + 40), 2)]
+    one = (rng.choice((6, 17)), -1, -1, rng.choice((PortRange(0, 65535), PortRange(5, 6))))
+    kinds = (
+        ((*one, ranges[0]),), ((*one, ranges[0]), (*one, ranges[1])),
+        ((6, *one[1:], ranges[0]), (17, *one[1:], ranges[1])),
+    )  # fmt: skip
+    return kinds[rng.choice((0, 0, 0, 1, 2))]
+
+
+@pytest.mark.parametrize("limits", [{}, {"cell_words": 1}], ids=str)
+@pytest.mark.parametrize("seed", range(3))
+def test_rules_that_crowd_addresses_are_found_by_their_ports(seed: int, limits: dict[str, int]) -> None:
+    rng = random.Random(seed)
+    rules: list[Rule] = []
+    for number in range(400):
+        sides: list[list[AddressRange] | None] = []
+        for _ in range(2):
+            low, high = sorted(rng.randrange(64) for _ in range(2))
+            ranges = [
+                AddressRange(IPv4Address(low), IPv4Address(high)),
+                AddressRange(IPv6Address(low), IPv6Address(high)),
+            ]
+            if rng.random() < 0.2:
+                ranges.append(AddressRange(IPv4Address(high + 2), IPv4Address(high + 9)))
+            sides.append(ranges if rng.random() < 0.9 else None)
+        services = draw_own_ports(rng, number) if rng.random() < 0.9 else draw_services(rng)
+        rules.append((sides[0], sides[1], services, rng.choice((0, 0, 1, 2)), rng.choice((1, 3, 3))))
+    questions: list[Question] = []
+    for _ in range(600):
+        version, protocol, source_port = rng.choice((4, 6)), rng.choice((1, 6, 17)), rng.choice((5, 9))
+        addresses = rng.randrange(80), rng.randrange(80)
+        port, directions = rng.randrange(7 * 400 + 60), rng.randrange(4)
+        questions.append((version, *addresses, protocol, source_port, port, rng.choice((0, 8)), 0, directions))
+    answers = [
+        next((number for number, rule in enumerate(rules) if matches(rule, question)), None) for question in questions
+    ]
+    dead = array("I", sorted({number for number in answers[::2] if number is not None}))
+    others = [
+        next((number for number, rule in enumerate(rules) if number not in dead and matches(rule, question)), None)
+        for question in questions
+    ]
+    for width in widths():
+        table = RuleTable(flat_of(rules), width, small=0, **limits)
+        assert [table.lookup(*question) for question in questions] == answers, width
+        for direction in range(4):
+            asked = [number for number, question in enumerate(questions) if question[-1] == direction]
+            found = array("I", bytes(4 * len(asked)))
+            icmp = array("H", (questions[number][6] << 8 for number in asked))
+            table.lookup_many(b"".join(packed_key(questions[number]) for number in asked), found, icmp, direction)
+            assert list(found) == [NO_RULE if answers[number] is None else answers[number] for number in asked], width
+        overlaid = OverlaidTable(table, dead, RuleTable(FlatRules()), array("I"))
+        assert [overlaid.lookup(*question) for question in questions] == others, width
+
+
+def test_ports_of_their_own_take_no_column_each() -> None:
+    rng = random.Random(1)
+    flat = FlatRules()
+    for number in range(6000):
+        sides = []
+        for _ in range(2):
+            length = rng.randrange(18, 27)
+            first = 0x0A000000 | rng.getrandbits(16) >> (32 - length) << (32 - length)
+            item = AddressRange(IPv4Address(first), IPv4Address(first | (1 << (32 - length)) - 1))
+            sides.append(flat.address_set((first, length), [[item]]))
+        services = flat.services_of(((17, -1, -1, PortRange(0, 65535), PortRange(9 * number, 9 * number + 3)),))
+        flat.append(number, source=sides[0], destination=sides[1], services=services)
+    assert RuleTable(flat).size() < 2 << 20, "with a column each they took 10 MB"
 
 
 def test_callers_numbers_need_not_be_positions() -> None:

@@ -12,14 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.bench.changes import firewall_of, with_rules
+from edge.bench.frames import udp_frame
 from edge.bench.profiles import draw_rules
 from edge.compiler import Compiled, compile_change, compile_tables
 from edge.firewall import overlay
-from edge.firewall.config import Action
+from edge.firewall.compile import compile_rules
+from edge.firewall.config import Action, FirewallConfig, FirewallRule, Section
+from edge.firewall.overlay import FirewallBase
 from edge.flat import ANY_SET, FlatRules
+from edge.merging import Merge
 from edge.model import EdgeConfig
 from edge.runtime import Edge
 from native.classify import RuleTable, widths
+from native.interning import interned
 from native.overlay import OverlaidTable, differences
 from tests.unit.test_native_tables import Question, Rule, draw_ranges, draw_services, flat_of, matches
 
@@ -120,7 +125,7 @@ def test_what_cannot_lie_over_a_table_is_refused() -> None:
 @pytest.fixture(scope="module")
 def large() -> EdgeConfig:
     """Somewhat more rules than are compiled anew whatever changes."""
-    return firewall_of(draw_rules("acl1", overlay.FEWEST + 100, 1))
+    return firewall_of(draw_rules("acl1", overlay.MOST + 100, 1))
 
 
 def test_a_small_change_shares_what_is_compiled(large: EdgeConfig) -> None:
@@ -193,3 +198,153 @@ def test_a_running_edge_knows_rules_that_have_come_and_gone(large: EdgeConfig) -
     assert "came" in edge.rule_counters()
     edge.apply(large)
     assert "came" not in edge.rule_counters()
+
+
+def test_what_lies_over_rules_becomes_one_table_with_them(large: EdgeConfig) -> None:
+    rng = random.Random(5)
+    rules = [replace(rule, enabled=rng.random() < 0.9) for rule in large.firewall.rules]
+    base = FirewallBase.of(tuple(rules), compile_rules(rules))
+    for number in range(60):
+        place = rng.randrange(len(rules) - 1)
+        match number % 4:
+            case 0:
+                rules[place] = replace(rules[place], action=rng.choice([*Action]), logging=True)
+            case 1:
+                rules.insert(place, replace(rules[rng.randrange(len(rules))], id=f"came-{number}"))
+            case 2:
+                del rules[place]
+            case _:
+                rules.insert(rng.randrange(len(rules)), rules.pop(place))
+    now = FirewallConfig(tuple(rules))
+    laid = overlay.overlaid(base, now)
+    assert laid is not None
+    assert laid[0] is not None
+    merged = base.merged(laid[0], now.rules, laid[1])
+    assert merged == FirewallBase.of(now.rules, compile_rules(rules))
+
+
+def test_more_than_may_be_laid_over_rules_is_merged_by_the_change(large: EdgeConfig) -> None:
+    before = Compiled.of(large, compile_tables(large))
+    count = overlay.LAID // 2
+    most = logging_from(large, 0, count)
+    laid = compile_change(most, before)
+    assert laid.base is before.base
+    one_more = logging_from(most, count, count + 1)
+    found = compile_change(one_more, laid)
+    assert found.tables == compile_tables(one_more)
+    assert found.base == Compiled.of(one_more, found.tables).base
+    assert found.base.rules is one_more.firewall.rules
+
+
+def merge_due(edge: Edge) -> Merge:
+    """The work of making one table of what an edge runs."""
+    merge = edge.merging()
+    assert merge is not None
+    return merge
+
+
+def logging_from(config: EdgeConfig, first: int, end: int) -> EdgeConfig:
+    """Some rules log now."""
+    rules = config.firewall.rules
+    some = (replace(rule, logging=True) for rule in rules[first:end])
+    return with_rules(config, (*rules[:first], *some, *rules[end:]))
+
+
+def test_the_next_change_lies_over_what_was_merged(large: EdgeConfig) -> None:
+    edge = Edge(large)
+    half = overlay.MERGED // 2
+    edge.apply(logging_from(large, 0, half - 1))
+    assert edge.merging() is None
+    edge.apply(logging_from(large, 0, half))
+    merge = merge_due(edge)
+    edge.apply(logging_from(edge.config, half, half + 1))
+    merge.build()
+    assert edge.merged(merge)
+    assert edge.merging() is None
+    edge.apply(logging_from(edge.config, half + 1, half + 2))
+    assert edge.revision == 5
+    assert edge._compiled is not None
+    assert edge._compiled.base is merge.base
+    assert edge._compiled.tables.overlay is not None
+    assert list(edge._compiled.tables.overlay.dead) == [half, half + 1]
+    assert edge.merging() is None
+
+
+def test_a_merge_that_comes_too_late_is_forgotten(large: EdgeConfig) -> None:
+    edge = Edge(large)
+    edge.apply(logging_from(large, 0, overlay.MERGED))
+    merge, other = merge_due(edge), merge_due(edge)
+    merge.build()
+    other.build()
+    assert edge.merged(merge)
+    edge.apply(logging_from(edge.config, 900, 901))
+    assert not edge.merged(other)
+    edge.apply(with_rules(large, tuple(replace(rule) for rule in large.firewall.rules)))
+    assert edge._compiled is not None
+    assert edge._compiled.base.rules is edge.config.firewall.rules
+
+
+def test_a_merge_that_fails_is_not_tried_again(large: EdgeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    edge = Edge(large)
+    edge.apply(logging_from(large, 0, overlay.MERGED))
+    merge = merge_due(edge)
+
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("edge.merging.FirewallPart", full)
+        with pytest.raises(MemoryError):
+            merge.build()
+    assert edge.merged(merge)
+    assert merge.base is None
+    edge.apply(logging_from(edge.config, 900, 901))
+    assert edge.merging() is None
+    assert edge._compiled is not None
+    assert edge._compiled.tables.overlay is not None
+    assert edge._compiled.tables.overlay.size == 2 * overlay.MERGED + 2
+    edge.apply(logging_from(large, 0, overlay.LAID))
+    assert edge._compiled.tables.overlay is None
+    edge.apply(logging_from(edge.config, overlay.LAID, overlay.LAID + overlay.MERGED))
+    assert edge.merging() is not None
+
+
+def test_counters_of_rules_are_the_same_over_what_was_merged(large: EdgeConfig) -> None:
+    edge = Edge(large)
+    # A rule of its own in front of all others.
+    mine = FirewallRule("mine", "mine", Section.USER, Action.ALLOW)
+    edge.apply(with_rules(large, (mine, *logging_from(large, 0, overlay.MERGED).firewall.rules)))
+    source, destination = 0x0A140005, 0x08080808
+    edge.process("LAN", udp_frame(source, 1024, destination, 53), 1)
+    merge = merge_due(edge)
+    merge.build()
+    edge.merged(merge)
+    moved = edge.config.firewall.rules
+    edge.apply(with_rules(edge.config, (moved[1], moved[0], *moved[2:])))
+    assert edge._compiled is not None
+    assert edge._compiled.base is merge.base
+    assert edge.rule_counters()["mine"].hits == 1
+    edge.process("LAN", udp_frame(source, 1025, destination, 53), 2)
+    assert edge.rule_counters()["mine"].hits == 2
+    assert {session.firewall_rule_id for session in edge.sessions()} == {"mine"}
+
+
+def test_numbers_are_given_anew_to_what_is_named() -> None:
+    offsets, items = array("I", [0, 2, 3, 5, 5]), array("Q", [1, 2, 9, 1, 2])
+    columns = [array("I", [2, 7, 3]), array("I", [0, 2, 3])]
+    assert interned([(offsets, [(items, 1)])], columns, 7) == [(array("I", [0, 2, 2]), [array("Q", [1, 2])])]
+    assert columns == [array("I", [0, 7, 1]), array("I", [0, 0, 1])]
+    nothing = array("I", [0])
+    assert interned([(nothing, [(array("Q"), 1)])], [array("I", [7])], 7) == [(nothing, [array("Q")])]
+    with pytest.raises(ValueError, match="no number 4 of 4"):
+        interned([(offsets, [(items, 1)])], [array("I", [4])], 7)
+    with pytest.raises(ValueError, match="no number 0 of 0"):
+        interned([(nothing, [(array("Q"), 1)])], [array("I", [0])], 7)
+    with pytest.raises(ValueError, match="one number for each rule"):
+        interned([(offsets, [(items, 1)])], [array("I", [1]), array("I")], 7)
+    with pytest.raises(ValueError, match="not of one whole"):
+        interned([(offsets, [(items, 2)])], [array("I", [1])], 7)
+    with pytest.raises(ValueError, match="all that is named"):
+        interned([(offsets, [(items, 1)]), (nothing, [(array("Q"), 1)])], [array("I", [1])], 7)
+    with pytest.raises(ValueError, match="no room"):
+        interned([(offsets, [(items, 1)])] * 3, [array("I", [1])], 7)

@@ -10,8 +10,6 @@ import pytest
 from edge.addresses import PortRange
 from edge.model import STRICT_RFC_TIMERS, EdgeConfig, Options, Profile, Timers
 from edge.nat.config import NatRule
-from edge.reference import ReferenceEdge
-from edge.runtime import Edge
 from tests.model import frames
 from tests.reference_bench import Bench, MakeEdge, left, stages, why
 from tests.support import acme, default_rule, nat, uplink
@@ -19,12 +17,6 @@ from tests.support import acme, default_rule, nat, uplink
 PUBLIC = "203.0.113.11"
 SIX = "2001:db8:ff::11"
 OUT = nat("out", "SNAT", PUBLIC, "10.20.0.0/24")
-
-
-@pytest.fixture(params=[Edge, ReferenceEdge], ids=["native", "reference"])
-def make(request: pytest.FixtureRequest) -> MakeEdge:
-    maker: MakeEdge = request.param
-    return maker
 
 
 def edge(*rules: NatRule, profile: Profile = Profile.NSX, **options: object) -> EdgeConfig:

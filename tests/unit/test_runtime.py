@@ -116,6 +116,8 @@ def test_the_engine_checks_what_it_is_asked() -> None:
             edge.time_bursts([packet], ["LAN"], order, trials=1, bursts=1)
     with pytest.raises(ValueError, match="needs a port"):
         edge._engine.time_bursts([packet], array("H"), array("I", [0]), 1, 1)
+    with pytest.raises(ValueError, match="is set aside, or not"):
+        edge.time_bursts([packet], ["LAN"], [0], trials=1, bursts=1, aside=b"\0\1")
     with pytest.raises(ValueError, match="at most 4096 bytes"):
         edge.time_bursts([bytes(9000)], ["LAN"], [0], trials=1, bursts=1)
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
 from edge.model import Profile
-from edge.reference import ReferenceEdge
-from edge.runtime import Edge
 from edge.trace import Tracer, TraceResult, render
 from edge.verdicts import Reason, Stage, StepResult, Verdict
 from tests.alg_bench import with_profile
@@ -15,11 +11,6 @@ from tests.support import acme, default_rule, nat, network, rule, uplink, with_o
 
 WEB = nat("web", "DNAT", "203.0.113.11", "10.20.0.10", external_port="80", app="tcp/8080", logging=True)
 OUT = nat("internet", "SNAT", "203.0.113.10", "10.20.0.0/24", priority=100)
-
-
-@pytest.fixture(params=[Edge, ReferenceEdge], ids=["native", "reference"])
-def make(request: pytest.FixtureRequest) -> MakeEdge:
-    return request.param
 
 
 def trace(make: MakeEdge, text: str, **changes: object) -> TraceResult:

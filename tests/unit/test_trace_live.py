@@ -9,8 +9,6 @@ import pytest
 
 from edge.model import EdgeConfig
 from edge.packets import Conversation, build_frame, parse_packet
-from edge.reference import ReferenceEdge
-from edge.runtime import Edge
 from edge.state import NextSegment, SessionMatch, SessionsPage
 from edge.trace import Tracer, TraceResult
 from edge.verdicts import Verdict
@@ -33,12 +31,6 @@ from tests.model import frames
 from tests.support import SECOND
 
 Make = Callable[[EdgeConfig], AnyEdge]
-
-
-@pytest.fixture(params=[Edge, ReferenceEdge], ids=["native", "reference"])
-def make(request: pytest.FixtureRequest) -> Make:
-    found: Make = request.param
-    return found
 
 
 def why(results: list[TraceResult]) -> str:

@@ -14,14 +14,14 @@ import pytest
 
 from edge.bench.frames import udp_frame
 from edge.forwarder import Forwarder
-from edge.model import EdgeConfig
+from edge.model import EdgeConfig, Timers
 from edge.packets.build import build_frame
 from edge.packets.text import parse_packet
 from edge.ports import made_mac
-from edge.state import LimitReached, SessionMatch, SessionStarted
+from edge.state import LimitReached, SessionEndCause, SessionEnded, SessionMatch, SessionStarted
 from edge.verdicts import Reason
 from edge.workers import Workers
-from tests.support import acme, nat, with_options
+from tests.support import acme, nat, rule, with_options
 
 PATIENCE = 20.0
 CLIENT_MAC, ROUTER_MAC = bytes.fromhex("020000000a0a"), bytes.fromhex("02000000cb01")
@@ -129,6 +129,51 @@ def test_what_comes_in_anywhere_is_its_owners(workers: int) -> None:
         assert sorted(session.id for session in edge.sessions()) == list(range(1, FLOWS + 1))
         assert edge.delete_sessions(SessionMatch(port_number=10_001)) == 1
         assert len(edge.sessions()) == FLOWS - 1
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_first_packets_are_judged_each_by_its_rule(workers: int) -> None:
+    """However many of them come at once, at their owner or at another worker, and under whichever rules."""
+    ports = range(1000, 1008)
+    rules = [
+        rule(f"to {port}", services=f"udp/{port}", action="ALLOW" if port % 2 else "DROP") for port in ports if port % 4
+    ]
+    with forwarding(acme(firewall=rules), workers) as (edge, forwarder):
+        expected: Counter[str] = Counter()
+        for turn in range(12):
+            config = acme(firewall=rules[turn % 3 :])
+            with edge.turn():
+                edge.apply(config)
+                forwarder.rebind(config)
+            names = {item.name: item for item in config.firewall.rules}
+            for number in range(1, FLOWS + 1):
+                port = ports[number % 8]
+                frame = framed(LAN, CLIENT_MAC, CLIENT, 20_000 + 100 * turn + number, REMOTE + number, port, b"new")
+                forwarder.feed("LAN", frame)
+                expected[names[f"to {port}"].id if f"to {port}" in names else ""] += 1
+            waited(lambda turn=turn: sum(edge.stats().verdicts.values()) == (turn + 1) * FLOWS)
+        assert edge.handed > FLOWS
+        counters = edge.rule_counters()
+        assert {name: counters[name].hits for name in expected if name in counters} == {
+            name: count for name, count in expected.items() if name in counters
+        }
+        assert edge.stats().reasons[Reason.FW_RULE] == expected.total() - expected[""]
+        assert edge.stats().reasons[Reason.FW_DEFAULT] == expected[""] > 0
+
+
+def test_workers_without_frames_end_their_sessions() -> None:
+    config = with_options(acme(), timers=Timers(udp_first=1, udp_single=1, udp_multiple=1))
+    with forwarding(config, 3) as (edge, forwarder):
+        edge.set_pace(1, 2)
+        edge.watch_sessions = True
+        opened(forwarder)
+        waited(lambda: edge.stats().sessions_open == 0)
+        assert all(edge.created), "every worker had sessions"
+        events, _ = edge.take_events()
+        ends = [event for event in events if isinstance(event, SessionEnded)]
+        assert {event.cause for event in ends} == {SessionEndCause.EXPIRED}
+        assert sorted(event.session.id for event in ends) == list(range(1, FLOWS + 1))
+        assert all(event.now_ns >= event.session.expires_ns for event in ends)
 
 
 def rule_id(config: EdgeConfig) -> str:

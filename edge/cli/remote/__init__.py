@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import click
 
@@ -30,13 +30,16 @@ class RemoteCommand(EdgeCommand):
     """A command that calls an edge: 3 when it cannot be reached, 1 when it refuses, 2 when what it was given is
     invalid."""
 
+    invalid: ClassVar[frozenset[str]] = _INVALID
+    """Reasons that say so."""
+
     def exit_code(self, error: EdgeError) -> ExitCode:
         """How the command ends because of ``error``."""
         from edge.api.client import CallError, UnreachableError
 
         if isinstance(error, UnreachableError):
             return ExitCode.UNREACHABLE
-        refused = isinstance(error, CallError) and error.code not in _INVALID
+        refused = isinstance(error, CallError) and error.code not in self.invalid
         return ExitCode.DIFFERENT if refused else ExitCode.USAGE
 
 

@@ -1,0 +1,49 @@
+"""The table of methods.  One that is not in it cannot be called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from control.access.roles import Permission
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How a method may be called.  ``permission`` None: with any token.  ``writes``: in a unit of work.
+
+    ``own``: the permission that suffices if the request is about the caller themselves.
+    """
+
+    permission: Permission | None
+    writes: bool = False
+    own: Permission | None = None
+
+
+METHODS = MappingProxyType(
+    {
+        "OrgService/CreateOrg": Rule(Permission.ORGS_MANAGE, writes=True),
+        "OrgService/GetOrg": Rule(Permission.ORG_READ),
+        "OrgService/ListOrgs": Rule(Permission.ORG_READ),
+        "OrgService/UpdateOrg": Rule(Permission.ORG_WRITE, writes=True),
+        "OrgService/DeleteOrg": Rule(Permission.ORGS_MANAGE, writes=True),
+        "UserService/CreateUser": Rule(Permission.USERS_WRITE, writes=True),
+        "UserService/GetUser": Rule(Permission.USERS_READ),
+        "UserService/ListUsers": Rule(Permission.USERS_READ),
+        "UserService/UpdateUser": Rule(Permission.USERS_WRITE, writes=True),
+        "UserService/DeleteUser": Rule(Permission.USERS_WRITE, writes=True),
+        "UserService/ResetUserCredentials": Rule(Permission.USERS_WRITE, writes=True),
+        "ApiTokenService/CreateApiToken": Rule(Permission.TOKENS_ALL, writes=True, own=Permission.TOKENS_OWN),
+        "ApiTokenService/GetApiToken": Rule(Permission.TOKENS_ALL, own=Permission.TOKENS_OWN),
+        "ApiTokenService/ListApiTokens": Rule(Permission.TOKENS_ALL, own=Permission.TOKENS_OWN),
+        "ApiTokenService/DeleteApiToken": Rule(Permission.TOKENS_ALL, writes=True, own=Permission.TOKENS_OWN),
+        "TaskService/GetTask": Rule(Permission.TASKS_READ),
+        "TaskService/ListTasks": Rule(Permission.TASKS_READ),
+        "AuditService/ListAuditRecords": Rule(Permission.AUDIT_READ),
+        "SessionService/Logout": Rule(None, writes=True),
+    }
+)
+"""Method -> its rule."""
+
+OPEN = frozenset({"SessionService/Login", "SessionService/ConfirmSecondFactor"})
+"""What needs no token."""

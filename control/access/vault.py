@@ -1,0 +1,104 @@
+"""Secrets at rest: AES-256-GCM with keys from a file.
+
+The file has a line ``ID KEY`` for each key, the key in base64; the first encrypts, all decrypt, so that a new key is
+put on top and the old ones go when nothing is left that needs them.  What is encrypted is bound to its place: a
+ciphertext that is moved to another one does not open.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import os
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from control.errors import KeyFileError, SealBrokenError
+from edge.store.directory import sync_directory
+
+_ID_BYTES = 8
+_NONCE_BYTES = 12
+_LINE = re.compile(r"([0-9a-f]{16}) ([A-Za-z0-9+/]{43}=)")
+_CHECK = b"t1edge"
+
+
+class Vault:
+    """Seals and opens."""
+
+    def __init__(self, keys: dict[str, bytes], random: Callable[[int], bytes]) -> None:
+        """``keys`` by id, the current one first."""
+        self._keys = {key_id: AESGCM(key) for key_id, key in keys.items()}
+        self._raw = dict(keys)
+        self._current = next(iter(keys))
+        self._random = random
+
+    def seal(self, secret: bytes, place: str) -> bytes:
+        """The key's id, a nonce, the ciphertext with its tag."""
+        nonce = self._random(_NONCE_BYTES)
+        return bytes.fromhex(self._current) + nonce + self._keys[self._current].encrypt(nonce, secret, place.encode())
+
+    def open(self, sealed: bytes, place: str) -> bytes:
+        """What was sealed at ``place``.  Raises KeyFileError or SealBrokenError."""
+        key_id = sealed[:_ID_BYTES].hex()
+        key = self._keys.get(key_id)
+        if key is None:
+            raise KeyFileError(f"the key {key_id} that a secret was encrypted with is not in the key file")
+        nonce, rest = sealed[_ID_BYTES : _ID_BYTES + _NONCE_BYTES], sealed[_ID_BYTES + _NONCE_BYTES :]
+        try:
+            return key.decrypt(nonce, rest, place.encode())
+        except (InvalidTag, ValueError):
+            raise SealBrokenError("an encrypted secret was altered or moved, or its key is another one") from None
+
+    def digest(self, content: bytes) -> str:
+        """A fingerprint of what may hold secrets: who has not got the key cannot try what it was made of."""
+        return hmac.new(self._raw[self._current], content, "sha256").hexdigest()
+
+    def proof(self) -> str:
+        """What :meth:`check` knows these keys again by."""
+        return self.seal(_CHECK, "proof").hex()
+
+    def check(self, proof: str) -> None:
+        """Raises KeyFileError if the keys are not those of the proof."""
+        try:
+            self.open(bytes.fromhex(proof), "proof")
+        except SealBrokenError:
+            raise KeyFileError("the key file is not the one that this store's secrets were encrypted with") from None
+
+
+def open_vault(path: Path, random: Callable[[int], bytes], *, make: bool) -> Vault:
+    """The keys in a file; ``make``: where there is none, make one.  Raises KeyFileError."""
+    if make:
+        with suppress(FileExistsError):
+            write_private(path, f"{random(_ID_BYTES).hex()} {base64.b64encode(random(32)).decode('ascii')}\n")
+    try:
+        if path.stat().st_mode & 0o077:
+            raise KeyFileError(f"{path}: others can read it; it should have the mode 0600")
+        lines = path.read_text(encoding="ascii").splitlines()
+    except OSError as error:
+        raise KeyFileError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise KeyFileError(f"{path}: no key file") from None
+    found = [_LINE.fullmatch(line) for line in lines]
+    if not found or None in found:
+        raise KeyFileError(f"{path}: no key file: expected lines of an id, a space and a key")
+    return Vault({match[1]: base64.b64decode(match[2]) for match in found if match}, random)
+
+
+def write_private(path: Path, text: str) -> None:
+    """A new file with the mode 0600, on the disk when this returns.  Raises FileExistsError, KeyFileError."""
+    try:
+        opened = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        with os.fdopen(opened, "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        sync_directory(path.parent)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise KeyFileError(f"{path}: {error.strerror}") from None

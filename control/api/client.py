@@ -1,0 +1,72 @@
+"""A client's side: calls with plain dictionaries, in the field names of the JSON of protobuf."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+from google.protobuf import json_format, message_factory
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from control import chain
+from control.api.server import SERVICES
+from edge.api.client import open_channel, translated
+from edge.api.tls import TlsFiles
+
+_METHODS = {f"{service.name}/{method.name}": method for service in SERVICES for method in service.methods}
+
+
+class ControlClient:
+    """A control plane, called synchronously.  Methods raise UnreachableError when nobody answers and CallError when it
+    refuses."""
+
+    def __init__(self, address: str, token: str = "", tls: TlsFiles | None = None, *, timeout_s: float = 30.0) -> None:
+        self._address = address
+        self._timeout_s = timeout_s
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._channel = open_channel(address, tls)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._channel.close()
+
+    def call(self, name: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Call ``Service/Method``; every field without presence is in the answer."""
+        method = _METHODS[name]
+        message = json_format.ParseDict(dict(request), message_factory.GetMessageClass(method.input_type)())
+        answer = message_factory.GetMessageClass(method.output_type)
+        stub = self._channel.unary_unary(
+            f"/{method.containing_service.full_name}/{method.name}",
+            request_serializer=lambda given: given.SerializeToString(),
+            response_deserializer=answer.FromString,
+        )
+        try:
+            found = stub(message, timeout=self._timeout_s, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise translated(error, self._address) from None
+        return json_format.MessageToDict(found, always_print_fields_with_no_presence=True)
+
+    def pages(self, name: str, request: Mapping[str, Any], field: str) -> Iterator[dict[str, Any]]:
+        """The items of a List method, from page to page."""
+        token = ""
+        while True:
+            found = self.call(name, {"pageSize": 1_000, **request, "pageToken": token})
+            yield from found[field]
+            token = found["nextPageToken"]
+            if not token:
+                return
+
+
+def audit_line(record: Mapping[str, Any]) -> str:
+    """A record as an export has it, see :mod:`control.chain`."""
+    moment = Timestamp()
+    moment.FromJsonString(record["recordTime"])
+    renamed = {"requestId": "request_id", "previousHash": "previous_hash"}
+    fields = {renamed.get(key, key): value for key, value in record.items() if key != "recordTime"}
+    return chain.exported({**fields, "number": int(record["number"]), "time_ns": moment.ToNanoseconds()})

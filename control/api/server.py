@@ -1,0 +1,99 @@
+"""The server around the services of ``control.v1``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+from google.protobuf import message_factory
+from google.protobuf.message import DecodeError
+from grpc_status import rpc_status
+
+from control.access.methods import METHODS, OPEN
+from control.api.errors import status_of
+from control.v1 import api_token_pb2, audit_pb2, org_pb2, session_pb2, task_pb2, user_pb2
+from edge.api.host import Host
+from edge.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from control.api.dispatch import Dispatcher
+    from edge.api.tls import TlsFiles
+    from edge.listening import Address
+
+MAX_REQUEST = 1 << 20
+"""Bytes of a request; what is larger is refused before it is read."""
+
+_FILES = (api_token_pb2, audit_pb2, org_pb2, session_pb2, task_pb2, user_pb2)
+SERVICES = tuple(service for file in _FILES for service in file.DESCRIPTOR.services_by_name.values())
+# Logins take long, and writes wait for the disk and one another: neither keeps reads waiting.
+_READERS = 3
+_WRITERS = 2
+_LOGINS = 2
+
+
+class ControlServer:
+    """gRPC for one dispatcher."""
+
+    def __init__(self, dispatcher: Dispatcher, address: Address, tls: TlsFiles | None = None) -> None:
+        """Raises what :func:`edge.api.host.credentials_for` does."""
+        self._dispatcher = dispatcher
+        self._reads = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
+        self._writes = ThreadPoolExecutor(_WRITERS, thread_name_prefix="write")
+        self._logins = ThreadPoolExecutor(_LOGINS, thread_name_prefix="login")
+        self._host = Host(
+            address, tls, [service.full_name for service in SERVICES], self._register, max_request=MAX_REQUEST
+        )
+
+    async def start(self) -> Address:
+        """Listen.  Raises ListenError."""
+        return await self._host.start()
+
+    async def stop(self) -> None:
+        """Let calls finish for a while, close."""
+        await self._host.retire()
+        await self._host.stop()
+        for pool in (self._reads, self._writes, self._logins):
+            await asyncio.to_thread(pool.shutdown)
+
+    def _register(self, server: grpc.aio.Server) -> None:
+        for service in SERVICES:
+            handlers = {
+                method.name: self._handler(f"{service.name}/{method.name}", method) for method in service.methods
+            }
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
+
+    def _handler(self, name: str, method: Any) -> Any:
+        request = message_factory.GetMessageClass(method.input_type)
+        # Bytes in, bytes out: what is no message has an answer of ours, too.
+        return grpc.unary_unary_rpc_method_handler(self._behaviour(name, request))
+
+    def _call(self, name: str, message: Any, data: bytes, authorization: str) -> tuple[bytes, Any]:
+        try:
+            request = message.FromString(data)
+        except DecodeError:
+            return b"", status_of(ArgumentError("the request is no message of the method's type"))
+        return self._dispatcher.call(name, request, authorization)
+
+    def _pool(self, name: str) -> ThreadPoolExecutor:
+        """Whose threads a method has."""
+        if name in OPEN:
+            return self._logins
+        return self._writes if METHODS[name].writes else self._reads
+
+    def _behaviour(self, name: str, message: Any) -> Callable[[bytes, Any], Awaitable[bytes]]:
+        pool = self._pool(name)
+
+        async def behaviour(data: bytes, context: Any) -> bytes:
+            shown = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
+            authorization = shown[0] if len(shown) == 1 and isinstance(shown[0], str) else ""
+            loop = asyncio.get_running_loop()
+            answer, status = await loop.run_in_executor(pool, self._call, name, message, data, authorization)
+            if status is not None:
+                await context.abort_with_status(rpc_status.to_status(status))
+            return answer
+
+        return behaviour

@@ -1,0 +1,29 @@
+"""TaskService and AuditService: what was ordered and done."""
+
+from __future__ import annotations
+
+from control.api import convert
+from control.api.context import ReadCall
+from control.store import listing
+from control.v1 import audit_pb2, task_pb2
+
+
+def get_task(request: task_pb2.GetTaskRequest, call: ReadCall) -> task_pb2.GetTaskResponse:
+    """One task."""
+    return task_pb2.GetTaskResponse(task=convert.task_message(call.state.task(request.name)))
+
+
+def list_tasks(request: task_pb2.ListTasksRequest, call: ReadCall) -> task_pb2.ListTasksResponse:
+    """The tasks of an organization."""
+    query = convert.query(request, listing.TASK_LIST, f"{request.parent}/tasks")
+    records, token = call.state.tasks(request.parent, query)
+    return task_pb2.ListTasksResponse(tasks=map(convert.task_message, records), next_page_token=token)
+
+
+def list_audit_records(
+    request: audit_pb2.ListAuditRecordsRequest, call: ReadCall
+) -> audit_pb2.ListAuditRecordsResponse:
+    """The audit trail of an organization."""
+    query = convert.query(request, listing.AUDIT_LIST, f"{request.parent}/audit")
+    records, token = call.state.audit(request.parent, query)
+    return audit_pb2.ListAuditRecordsResponse(records=map(convert.audit_message, records), next_page_token=token)

@@ -1,0 +1,42 @@
+"""Names of resources: ``orgs/US1134362/users/maria``, collections and ids by turns."""
+
+from __future__ import annotations
+
+import re
+
+from edge.errors import ArgumentError
+
+MAX_NAME = 512
+SYSTEM = "orgs/system"
+"""The provider's own organization."""
+
+_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+def parse(name: str, pattern: str, field: str) -> str:
+    """``name`` if it is of the form ``pattern``, for example ``orgs/*/users/*``.
+
+    Raises ArgumentError, a violation at ``field``.
+    """
+    wanted, given = pattern.split("/"), name.split("/") if len(name) <= MAX_NAME else []
+    fits = len(wanted) == len(given) and all(
+        _SEGMENT.fullmatch(have) if want == "*" else want == have for want, have in zip(wanted, given, strict=True)
+    )
+    if not fits:
+        raise ArgumentError("the name of an object is wrong", [(field, f"expected {pattern}")])
+    return name
+
+
+def organization(name: str) -> str:
+    """``orgs/X`` of the organization that a name lies in."""
+    return "/".join(name.split("/")[:2])
+
+
+def parent(name: str) -> str:
+    """What a name lies in, '' for an organization."""
+    return "/".join(name.split("/")[:-2])
+
+
+def last(name: str) -> str:
+    """The id at the end of a name."""
+    return name.rpartition("/")[2]

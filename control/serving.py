@@ -1,0 +1,153 @@
+"""The process behind ``t1edge control serve``: the store, gRPC and metrics, from start to a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from control import names
+from control.access.login import begin_anew
+from control.access.passwords import Passwords
+from control.access.vault import Vault, open_vault, write_private
+from control.errors import KeyFileError
+from control.objects import SYSTEM_ORG, Role, User
+from control.store import Store
+from control.store.unit import PROVIDER
+from control.surroundings import Surroundings
+from edge.listening import Address, check_local, metrics_address, parse_address
+
+if TYPE_CHECKING:
+    from edge.api.tls import TlsFiles
+
+_log = logging.getLogger("t1edge")
+
+KEYS = "keys"
+FIRST_LOGIN = "first-login"
+ADMINISTRATOR = "administrator"
+_PROOF = "key-proof"
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSettings:
+    """What the command line said.  ``database`` '': SQLite in ``data``; ``metrics`` None: nobody scrapes."""
+
+    data: Path
+    listen: str
+    metrics: str | None = None
+    database: str = ""
+    key_file: Path | None = None
+    tls: TlsFiles | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A store that is ready to be served."""
+
+    store: Store
+    vault: Vault
+    passwords: Passwords
+
+
+@contextlib.contextmanager
+def opened(
+    settings: ControlSettings, surroundings: Surroundings, passwords: Passwords | None = None
+) -> Iterator[Opened]:
+    """The store of a data directory, made and given its first administrator if it is new.
+
+    Raises StoreError and KeyFileError.
+    """
+    store = Store(settings.data, surroundings, settings.database)
+    with contextlib.closing(store):
+        with store.read() as state:
+            proof = state.fact(_PROOF)
+        # A new key file beside an old store would only hide that the right one is missing.
+        vault = open_vault(settings.key_file or settings.data / KEYS, surroundings.random, make=proof is None)
+        passwords = passwords or Passwords(surroundings.random)
+        _first_start(store, vault, passwords, settings.data / FIRST_LOGIN)
+        with store.read() as state:
+            vault.check(state.fact(_PROOF) or "")
+        yield Opened(store, vault, passwords)
+
+
+def _first_start(store: Store, vault: Vault, passwords: Passwords, file: Path) -> None:
+    """A provider, and how its first administrator logs in.  Raises KeyFileError."""
+    with store.read() as state:
+        if state.find(names.SYSTEM) is not None:
+            return
+    one_time = passwords.new_one_time()
+    path = f"{names.SYSTEM}/users/{ADMINISTRATOR}"
+    with store.write(PROVIDER) as unit:
+        if unit.find(names.SYSTEM) is not None:
+            return  # another replica was quicker
+        unit.create("org", names.SYSTEM, SYSTEM_ORG)
+        value = User(
+            username=ADMINISTRATOR, email="administrator@localhost.localdomain", first_name="System",
+            last_name="Administrator", role=Role.SYSTEM_ADMINISTRATOR,
+        )  # fmt: skip
+        begin_anew(unit, unit.create("user", path, value), one_time)
+        unit.set_facts({_PROOF: vault.proof()})
+        unit.record(names.SYSTEM, "start", path)
+        file.unlink(missing_ok=True)  # of a first start that was cut off
+        try:
+            write_private(file, f"{one_time[0]}\n")
+        except FileExistsError:
+            raise KeyFileError(f"{file}: somebody else has just made it") from None
+    _log.info("first login: organization system, user %s, one-time password in %s", ADMINISTRATOR, file)
+
+
+async def serve(settings: ControlSettings) -> None:
+    """Serve until SIGTERM or SIGINT.  Raises EdgeErrors for whatever keeps it from starting."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    address = _checked(settings)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with AsyncExitStack() as stack:
+        from control.api.dispatch import Dispatcher
+        from control.api.server import ControlServer
+        from control.metrics import ControlMetrics
+        from edge.metrics_server import MetricsServer
+
+        found = stack.enter_context(opened(settings, Surroundings()))
+
+        def counts() -> dict[str, int]:
+            with found.store.read() as state:
+                return state.object_counts()
+
+        metrics = ControlMetrics(counts, version("t1edge"))
+        if settings.metrics is not None:
+            exposition = MetricsServer(metrics.page, settings.metrics)
+            stack.callback(exposition.stop)
+            _log.info("metrics on http://%s/metrics", exposition.start())
+        dispatcher = Dispatcher(found.store, found.vault, found.passwords, metrics)
+        server = ControlServer(dispatcher, address, settings.tls)
+        stack.push_async_callback(server.stop)
+        listening = await server.start()
+        where = "clients show certificates" if settings.tls else "without TLS: only this machine can connect"
+        _log.info("gRPC on %s, %s", listening, where)
+        _log.info("the control plane serves %s", "control.v1")
+        await stopping.wait()
+        _log.info("stopping")
+
+
+def _checked(settings: ControlSettings) -> Address:
+    """Where gRPC listens.  Raises EdgeErrors for options that cannot be meant, before a directory is made."""
+    address = parse_address(settings.listen)
+    if settings.tls is None:
+        check_local(address)
+    else:
+        from edge.api.host import credentials_for
+
+        credentials_for(address, settings.tls)
+    if settings.metrics is not None:
+        metrics_address(settings.metrics)
+    return address

@@ -1,0 +1,156 @@
+"""The database behind the store: connections, transactions, durability, migrations at the start."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from control.store.migrate import migrate
+from control.store.reader import Reader
+from control.store.unit import Actor, WriteUnit
+from control.surroundings import Surroundings
+from edge.errors import StoreError
+from edge.store.directory import locked
+
+DATABASE: Final = "control.sqlite3"
+_BUSY_MS: Final = 10_000
+_WRITER_LOCK: Final = 0x7431_6564_6765  # of PostgreSQL's advisory locks: one writer among all replicas
+
+
+class Store:
+    """SQLite in ``directory``, or the PostgreSQL database at ``url``; the directory is locked in both cases.
+
+    Raises StoreError when it cannot be used, from here and from every block below.
+    """
+
+    def __init__(self, directory: Path, surroundings: Surroundings, url: str = "") -> None:
+        self.surroundings = surroundings
+        self._lock_file = locked(directory)
+        self._writing = threading.Lock()
+        self._path = directory / DATABASE
+        try:
+            place = _postgresql(url) if url else self._file()
+            self._shown = str(self._path) if not url else place.render_as_string(hide_password=True)
+            self._sqlite = not url
+            self._engine = _engine(place)
+            if self._sqlite:
+                _prepare_sqlite(self._engine)
+            try:
+                with self._told():
+                    migrate(self._engine)
+            except BaseException:
+                self._engine.dispose()
+                raise
+        except BaseException:
+            os.close(self._lock_file)
+            raise
+
+    def _file(self) -> URL:
+        if not self._path.exists():
+            try:
+                os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            except OSError as error:
+                raise StoreError(f"{self._path}: {error.strerror}") from None
+        return URL.create("sqlite", database=str(self._path))
+
+    def close(self) -> None:
+        """Close the connections and give up the directory."""
+        self._engine.dispose()
+        os.close(self._lock_file)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the database complains of becomes a StoreError that names it, and holds nothing that was given."""
+        try:
+            yield
+        except DBAPIError as error:
+            text = str(error.orig).strip().partition("\n")[0] if self._sqlite else type(error.orig).__name__
+            raise StoreError(f"{self._shown}: {text}") from None
+        except SQLAlchemyError as error:
+            raise StoreError(f"{self._shown}: {type(error).__name__}") from None
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Reader]:
+        """The state at one moment."""
+        with self._told(), self._engine.connect() as db:
+            if not self._sqlite:
+                db.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+            yield Reader(db, self.surroundings.now_ns())
+
+    @contextlib.contextmanager
+    def write(self, actor: Actor, *, keep: bool = True) -> Iterator[WriteUnit]:
+        """A unit of work: it is on the disk when the block has ended, or has left no trace where the block raises.
+
+        ``keep`` False tries, and leaves no trace either.
+        """
+        with self._told(), self._writing, self._engine.connect() as db:
+            if self._sqlite:
+                db = db.execution_options(t1edge_writing=True)  # noqa: PLW2901 - the same connection
+            else:
+                db.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER_LOCK})
+            yield WriteUnit(db, actor, self.surroundings)
+            if keep:
+                self._commit(db)
+
+    def _commit(self, db: sa.Connection) -> None:
+        try:
+            db.commit()
+        except BaseException:
+            if self._sqlite:
+                # What reached the log of a commit that failed later must not come back at the next start.
+                with contextlib.suppress(SQLAlchemyError):
+                    db.rollback()
+                with contextlib.suppress(Exception):
+                    raw: Any = db.connection.driver_connection
+                    raw.rollback()
+                    raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            raise
+
+
+def _engine(place: URL) -> sa.Engine:
+    """Connections for as many threads as serve; what is given to queries is never part of an error or a log."""
+    # A server that was away and is back has forgotten its connections: they are asked before they are used.
+    ask = place.drivername != "sqlite"
+    try:
+        return sa.create_engine(place, hide_parameters=True, pool_size=16, max_overflow=0, pool_pre_ping=ask)
+    except ImportError:
+        raise StoreError("PostgreSQL needs the package psycopg: pip install 't1edge[postgres]'") from None
+
+
+def _postgresql(url: str) -> URL:
+    try:
+        place = make_url(url)
+    except ArgumentError:
+        raise StoreError("the database's URL cannot be read; expected postgresql://...") from None
+    if place.drivername not in {"postgresql", "postgresql+psycopg"}:
+        raise StoreError("the database's URL is of another kind; expected postgresql://...")
+    return place.set(drivername="postgresql+psycopg")
+
+
+def _prepare_sqlite(engine: sa.Engine) -> None:
+    """Transactions begin where SQLAlchemy says so; the driver would begin some, and not others, by itself."""
+
+    @sa.event.listens_for(engine, "connect")
+    def connected(raw: Any, _: Any) -> None:
+        raw.isolation_level = None
+        for pragma in (
+            f"busy_timeout = {_BUSY_MS}",
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            f"journal_size_limit = {1 << 26}",
+        ):
+            raw.execute(f"PRAGMA {pragma}").close()
+
+    @sa.event.listens_for(engine, "begin")
+    def begun(db: sa.Connection) -> None:
+        writing = db.get_execution_options().get("t1edge_writing")
+        db.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

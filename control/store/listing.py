@@ -1,0 +1,88 @@
+"""Pages of tables: conditions, an order, and where the page before ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from control.filters import ListQuery
+from control.store.schema import API_TOKENS, AUDIT, OBJECTS, TASKS
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What may be listed of a table.  ``key`` is unique among the rows of one list, and ends ties."""
+
+    table: sa.Table
+    fields: Mapping[str, sa.ColumnElement[str]]
+    orders: Mapping[str, sa.Column[Any]]
+    key: sa.Column[Any]
+    default_order: str
+
+    def page(
+        self, db: sa.Connection, scope: Sequence[sa.ColumnElement[bool]], query: ListQuery
+    ) -> tuple[list[Any], str]:
+        """Rows within ``scope``, and the token for those behind them, '' if there are none."""
+        column = self.orders[query.order]
+        direction = sa.desc if query.descending else sa.asc
+        found = sa.select(self.table).where(*scope)
+        for field, value in query.conditions:
+            found = found.where(self.fields[field] == value)
+        if query.after is not None:
+            here, there = sa.tuple_(column, self.key), sa.tuple_(*map(sa.literal, query.after))
+            found = found.where(here < there if query.descending else here > there)
+        ordered = found.order_by(direction(column), direction(self.key)).limit(query.size + 1)
+        rows = list(db.execute(ordered))
+        if len(rows) <= query.size:
+            return rows, ""
+        rows.pop()
+        end = rows[-1]._mapping  # noqa: SLF001 - the public name of a row's mapping
+        return rows, query.token(end[column.name], end[self.key.name])
+
+
+def _said(field: str) -> sa.ColumnElement[str]:
+    """A field of an object's body."""
+    found: sa.ColumnElement[str] = OBJECTS.c.body[field].as_string()
+    return found
+
+
+_TIMES = {"create_time": OBJECTS.c.created_ns, "update_time": OBJECTS.c.updated_ns}
+
+ORGS = Listing(
+    OBJECTS,
+    {"account_id": OBJECTS.c.name, "display_name": _said("display_name")},
+    {"account_id": OBJECTS.c.name, **_TIMES},
+    OBJECTS.c.path,
+    "account_id",
+)
+USERS = Listing(
+    OBJECTS,
+    {"username": OBJECTS.c.name, "email": _said("email"), "role": _said("role")},
+    {"username": OBJECTS.c.name, **_TIMES},
+    OBJECTS.c.path,
+    "username",
+)
+TOKENS = Listing(
+    API_TOKENS,
+    {"display_name": API_TOKENS.c.name},
+    {"display_name": API_TOKENS.c.name, "create_time": API_TOKENS.c.created_ns, "expire_time": API_TOKENS.c.expires_ns},
+    API_TOKENS.c.path,
+    "display_name",
+)
+TASK_LIST = Listing(
+    TASKS,
+    {name: TASKS.c[name] for name in ("operation", "status", "initiator", "object")},
+    {"start_time": TASKS.c.start_ns},
+    TASKS.c.path,
+    "start_time desc",
+)
+AUDIT_LIST = Listing(
+    AUDIT,
+    {name: AUDIT.c[name] for name in ("actor", "method", "object", "outcome")},
+    {"number": AUDIT.c.number},
+    AUDIT.c.number,
+    "number",
+)

@@ -1,0 +1,1 @@
+"""Migrations, run by Alembic when a store is opened; each is never changed once released."""

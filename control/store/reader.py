@@ -1,0 +1,135 @@
+"""What can be asked of the store."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import sqlalchemy as sa
+
+from control.errors import NoSuchObjectError
+from control.filters import ListQuery
+from control.store import listing
+from control.store.records import AuditRecord, Credentials, Record, SessionRow, TaskRecord, TokenRecord
+from control.store.schema import API_TOKENS, AUDIT, CREDENTIALS, FACTS, OBJECTS, SESSIONS, TASKS
+
+
+def _columns(table: sa.Table, kind: type[SessionRow | TokenRecord | Record]) -> list[sa.Column[Any]]:
+    """What a row consists of, in its order."""
+    return [table.c[field.name] for field in fields(kind)]
+
+
+# What every call asks, made once: making a query costs more than running it.
+_OBJECT = sa.select(*_columns(OBJECTS, Record)).where(OBJECTS.c.path == sa.bindparam("path"))
+_OWN_SESSION, _OWN_TOKEN = len(fields(SessionRow)), len(fields(TokenRecord))
+_SESSION = (
+    sa.select(*_columns(SESSIONS, SessionRow), *_columns(OBJECTS, Record))
+    .join(OBJECTS, OBJECTS.c.uid == SESSIONS.c.user_uid)
+    .where(SESSIONS.c.token_hash == sa.bindparam("token_hash"))
+)
+_TOKEN = (
+    sa.select(*_columns(API_TOKENS, TokenRecord), *_columns(OBJECTS, Record))
+    .join(OBJECTS, OBJECTS.c.uid == API_TOKENS.c.user_uid)
+    .where(API_TOKENS.c.token_hash == sa.bindparam("token_hash"))
+)
+
+
+class Reader:
+    """The state at one moment.  ``get`` and its like raise NoSuchObjectError."""
+
+    def __init__(self, db: sa.Connection, now_ns: int) -> None:
+        self.db = db
+        self.now_ns = now_ns
+
+    def find(self, path: str) -> Record | None:
+        """An object, if it is there."""
+        row = self.db.execute(_OBJECT, {"path": path}).first()
+        return Record(*row) if row else None
+
+    def get(self, path: str) -> Record:
+        """An object."""
+        found = self.find(path)
+        if found is None:
+            raise NoSuchObjectError(path)
+        return found
+
+    def orgs(self, query: ListQuery, only: str | None) -> tuple[list[Record], str]:
+        """Organizations, and the token of the next page; ``only`` one of them, or all."""
+        scope = [OBJECTS.c.kind == "org", OBJECTS.c.parent == ""]
+        if only is not None:
+            scope.append(OBJECTS.c.path == only)
+        rows, token = listing.ORGS.page(self.db, scope, query)
+        return [Record(*row) for row in rows], token
+
+    def users(self, org: str, query: ListQuery) -> tuple[list[Record], str]:
+        """Users of an organization."""
+        scope = [OBJECTS.c.kind == "user", OBJECTS.c.parent == self.get(org).path]
+        rows, token = listing.USERS.page(self.db, scope, query)
+        return [Record(*row) for row in rows], token
+
+    def count_users(self, org: str, role: str) -> int:
+        """How many users of an organization have a role."""
+        chosen = (OBJECTS.c.kind == "user", OBJECTS.c.parent == org, OBJECTS.c.body["role"].as_string() == role)
+        return self._count(OBJECTS, *chosen)
+
+    def tokens(self, user: str, query: ListQuery) -> tuple[list[TokenRecord], str]:
+        """API tokens of a user."""
+        rows, token = listing.TOKENS.page(self.db, [API_TOKENS.c.user_uid == self.get(user).uid], query)
+        return [TokenRecord.of(row) for row in rows], token
+
+    def token(self, path: str) -> TokenRecord:
+        """An API token."""
+        row = self.db.execute(sa.select(API_TOKENS).where(API_TOKENS.c.path == path)).first()
+        if row is None:
+            raise NoSuchObjectError(path)
+        return TokenRecord.of(row)
+
+    def count_tokens(self, user_uid: str) -> int:
+        """How many API tokens a user has."""
+        return self._count(API_TOKENS, API_TOKENS.c.user_uid == user_uid)
+
+    def tasks(self, org: str, query: ListQuery) -> tuple[list[TaskRecord], str]:
+        """Tasks of an organization."""
+        rows, token = listing.TASK_LIST.page(self.db, [TASKS.c.org == self.get(org).path], query)
+        return [TaskRecord.of(row) for row in rows], token
+
+    def task(self, path: str) -> TaskRecord:
+        """A task."""
+        row = self.db.execute(sa.select(TASKS).where(TASKS.c.path == path)).first()
+        if row is None:
+            raise NoSuchObjectError(path)
+        return TaskRecord.of(row)
+
+    def audit(self, org: str, query: ListQuery) -> tuple[list[AuditRecord], str]:
+        """The audit trail of an organization; that of one that was deleted is still there."""
+        rows, token = listing.AUDIT_LIST.page(self.db, [AUDIT.c.org == org], query)
+        if not rows:
+            self.get(org)
+        return [AuditRecord.of(row) for row in rows], token
+
+    def credentials(self, user_uid: str) -> Credentials | None:
+        """How a user logs in."""
+        row = self.db.execute(sa.select(CREDENTIALS).where(CREDENTIALS.c.user_uid == user_uid)).first()
+        return Credentials.of(row) if row else None
+
+    def session(self, token_hash: str) -> tuple[SessionRow, Record] | None:
+        """A session and its user."""
+        row = self.db.execute(_SESSION, {"token_hash": token_hash}).first()
+        return (SessionRow(*row[:_OWN_SESSION]), Record(*row[_OWN_SESSION:])) if row else None
+
+    def by_token(self, token_hash: str) -> tuple[TokenRecord, Record] | None:
+        """An API token and its user."""
+        row = self.db.execute(_TOKEN, {"token_hash": token_hash}).first()
+        return (TokenRecord(*row[:_OWN_TOKEN]), Record(*row[_OWN_TOKEN:])) if row else None
+
+    def fact(self, name: str) -> str | None:
+        """Something that there is one of."""
+        return self.db.execute(sa.select(FACTS.c.value).where(FACTS.c.name == name)).scalar()
+
+    def object_counts(self) -> dict[str, int]:
+        """How many objects of each kind there are."""
+        counted = sa.select(OBJECTS.c.kind, sa.func.count()).group_by(OBJECTS.c.kind)
+        return {row[0]: row[1] for row in self.db.execute(counted)}
+
+    def _count(self, table: sa.Table, *conditions: sa.ColumnElement[bool]) -> int:
+        return int(self.db.execute(sa.select(sa.func.count()).select_from(table).where(*conditions)).scalar_one())

@@ -1,0 +1,114 @@
+"""Rows as values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self, TypeVar
+
+from control.objects.values import Value
+
+Model = TypeVar("Model", bound=Value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    @classmethod
+    def of(cls, row: Any) -> Self:
+        """From a row that has at least these columns."""
+        return cls(**{field.name: getattr(row, field.name) for field in fields(cls)})
+
+    def columns(self) -> dict[str, Any]:
+        """For an insert."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Record(_Row):
+    """An object: ``body`` is what its owner says, see :mod:`control.objects`; the rest is the store's."""
+
+    path: str
+    uid: str
+    kind: str
+    org: str
+    parent: str
+    name: str
+    version: int
+    created_ns: int
+    updated_ns: int
+    body: dict[str, Any]
+
+    @property
+    def etag(self) -> str:
+        """The state: a deleted object that was made again has another one."""
+        return f"{self.uid[:8]}-{self.version}"
+
+    def value(self, model: type[Model]) -> Model:
+        """The body as the value that it is."""
+        return model.model_validate(self.body, strict=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord(_Row):
+    """An API token, without its secret."""
+
+    path: str
+    user_uid: str
+    name: str
+    created_ns: int
+    expires_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord(_Row):
+    """An order, and what became of it."""
+
+    path: str
+    org: str
+    operation: str
+    status: str
+    initiator: str
+    object: str
+    start_ns: int
+    end_ns: int | None
+    error_reason: str
+    error_message: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord(_Row):
+    """A link of the chain of an organization, see :mod:`control.chain`."""
+
+    org: str
+    number: int
+    time_ns: int
+    actor: str
+    method: str
+    object: str
+    outcome: str
+    details: str
+    request_id: str
+    previous_hash: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials(_Row):
+    """How a user logs in.  ``one_time_until_ns`` 0: the password is their own."""
+
+    user_uid: str
+    password_hash: str
+    one_time_until_ns: int = 0
+    totp_sealed: bytes | None = None
+    totp_confirmed: bool = False
+    totp_last_step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow(_Row):
+    """A session, or an enrolment on the way to one."""
+
+    token_hash: str
+    user_uid: str
+    kind: str
+    created_ns: int
+    expires_ns: int

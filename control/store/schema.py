@@ -1,0 +1,143 @@
+"""The tables.  Times are nanoseconds since 1970; migrations lead here, and a test holds the two together."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+METADATA = sa.MetaData()
+
+# Names are ordered by their bytes, in both databases.
+_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+
+def _text(name: str, *, primary_key: bool = False, nullable: bool = False) -> sa.Column[str]:
+    return sa.Column(name, _TEXT, primary_key=primary_key, nullable=nullable)
+
+
+def _number(name: str, *, primary_key: bool = False) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, primary_key=primary_key, nullable=False, autoincrement=False)
+
+
+def _user() -> sa.Column[str]:
+    """Whose it is: it goes with its user."""
+    return sa.Column("user_uid", _TEXT, sa.ForeignKey("objects.uid", ondelete="CASCADE"), nullable=False)
+
+
+OBJECTS = sa.Table(
+    "objects",
+    METADATA,
+    _text("path", primary_key=True),
+    _text("uid"),
+    _text("kind"),
+    _text("org"),
+    _text("parent"),
+    _text("name"),
+    _number("version"),
+    _number("created_ns"),
+    _number("updated_ns"),
+    sa.Column("body", sa.JSON, nullable=False),
+    sa.UniqueConstraint("uid", name="objects_uid"),
+    sa.UniqueConstraint("kind", "parent", "name", name="objects_name"),
+    sa.Index("objects_created", "kind", "parent", "created_ns", "path"),
+    sa.Index("objects_updated", "kind", "parent", "updated_ns", "path"),
+)
+
+# Which object needs which, and by which field; what lies in an object needs it by its "parent".
+REFS = sa.Table(
+    "refs",
+    METADATA,
+    sa.Column("source", _TEXT, sa.ForeignKey("objects.path", ondelete="CASCADE"), primary_key=True),
+    sa.Column("target", _TEXT, sa.ForeignKey("objects.path"), primary_key=True),
+    _text("field", primary_key=True),
+    sa.Index("refs_target", "target"),
+)
+
+CREDENTIALS = sa.Table(
+    "credentials",
+    METADATA,
+    sa.Column("user_uid", _TEXT, sa.ForeignKey("objects.uid", ondelete="CASCADE"), primary_key=True),
+    _text("password_hash"),
+    _number("one_time_until_ns"),  # 0: not a one-time password
+    sa.Column("totp_sealed", sa.LargeBinary, nullable=True),
+    sa.Column("totp_confirmed", sa.Boolean, nullable=False),
+    _number("totp_last_step"),
+)
+
+SESSIONS = sa.Table(
+    "sessions",
+    METADATA,
+    _text("token_hash", primary_key=True),
+    _user(),
+    _text("kind"),  # session or enrolment
+    _number("created_ns"),
+    _number("expires_ns"),
+    sa.Index("sessions_user", "user_uid"),
+    sa.Index("sessions_end", "expires_ns"),
+)
+
+API_TOKENS = sa.Table(
+    "api_tokens",
+    METADATA,
+    _text("path", primary_key=True),
+    _user(),
+    _text("token_hash"),
+    _text("name"),
+    _number("created_ns"),
+    _number("expires_ns"),
+    sa.UniqueConstraint("token_hash", name="api_tokens_hash"),
+    sa.UniqueConstraint("user_uid", "name", name="api_tokens_name"),
+)
+
+ATTEMPTS = sa.Table(
+    "attempts",
+    METADATA,
+    _text("key", primary_key=True),
+    _number("failures"),
+    _number("last_ns"),
+    sa.Index("attempts_last", "last_ns"),
+)
+
+TASKS = sa.Table(
+    "tasks",
+    METADATA,
+    _text("path", primary_key=True),
+    _text("org"),
+    _text("operation"),
+    _text("status"),
+    _text("initiator"),
+    _text("object"),
+    _number("start_ns"),
+    sa.Column("end_ns", sa.BigInteger, nullable=True),
+    _text("error_reason"),
+    _text("error_message"),
+    sa.Index("tasks_start", "org", "start_ns", "path"),
+)
+
+AUDIT = sa.Table(
+    "audit",
+    METADATA,
+    _text("org", primary_key=True),
+    _number("number", primary_key=True),
+    _number("time_ns"),
+    _text("actor"),
+    _text("method"),
+    _text("object"),
+    _text("outcome"),
+    _text("details"),
+    _text("request_id"),
+    _text("previous_hash"),
+    _text("hash"),
+)
+
+REQUESTS = sa.Table(
+    "requests",
+    METADATA,
+    _text("actor_uid", primary_key=True),
+    _text("request_id", primary_key=True),
+    _text("digest"),
+    sa.Column("answer", sa.LargeBinary, nullable=False),
+    _number("created_ns"),
+    sa.Index("requests_created", "created_ns"),
+)
+
+FACTS = sa.Table("facts", METADATA, _text("name", primary_key=True), _text("value"))

@@ -1,0 +1,201 @@
+"""Every method for every role, in one's own organization and in another: what the table does not say is denied."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from control.access.methods import METHODS, OPEN, Rule
+from control.access.roles import ROLES, Permission
+from control.api import dispatch
+from control.objects import Role
+from tests.control.world import METHODS as CONTRACT
+from tests.control.world import RefusedError, World, user, world_at
+
+TENANT_ROLES = [role for role in Role if role is not Role.SYSTEM_ADMINISTRATOR]
+OWN, OTHER = "orgs/US1", "orgs/US2"
+
+# May the role call the method in its own organization?  Written out: the code's table is not asked.
+YES = {
+    Role.ADMINISTRATOR: {"GetOrg", "ListOrgs", "GetTask", "ListTasks"},
+    Role.TECHNICAL_ADMINISTRATOR: {"GetOrg", "ListOrgs", "GetTask", "ListTasks"},
+    Role.STAFF: {"GetOrg", "ListOrgs", "GetTask", "ListTasks"},
+    Role.ORGANIZATION_ADMINISTRATOR: {
+        *("GetOrg", "ListOrgs", "UpdateOrg", "GetTask", "ListTasks", "ListAuditRecords"),
+        *("CreateUser", "GetUser", "ListUsers", "UpdateUser", "DeleteUser", "ResetUserCredentials"),
+        *("GetApiToken", "ListApiTokens", "DeleteApiToken"),
+    },
+}
+YES[Role.SYSTEM_ADMINISTRATOR] = YES[Role.ORGANIZATION_ADMINISTRATOR] | {"CreateOrg", "DeleteOrg"}
+OWN_TOKENS = {Role.ADMINISTRATOR, Role.TECHNICAL_ADMINISTRATOR, Role.ORGANIZATION_ADMINISTRATOR}
+
+
+def requests(org: str, task: str, token: str) -> dict[str, dict[str, Any]]:
+    """A request for each method that names an object of ``org``; the user is victor, who is there."""
+    name, only = f"{org}/users/victor", {"validateOnly": True}
+    return {
+        "OrgService/CreateOrg": {"org": {"accountId": "US77", "displayName": "x"}, **only},
+        "OrgService/GetOrg": {"name": org},
+        "OrgService/ListOrgs": {},
+        "OrgService/UpdateOrg": {"org": {"name": org, "displayName": "x"}, **only},
+        "OrgService/DeleteOrg": {"name": org, **only},
+        "UserService/CreateUser": {"parent": org, "user": user("newone"), **only},
+        "UserService/GetUser": {"name": name},
+        "UserService/ListUsers": {"parent": org},
+        "UserService/UpdateUser": {"user": {"name": name, "email": "b@c.example"}, "updateMask": "email", **only},
+        "UserService/DeleteUser": {"name": name, **only},
+        "UserService/ResetUserCredentials": {"name": name, **only},
+        "ApiTokenService/CreateApiToken": {"parent": name, "apiToken": {"displayName": "x"}, **only},
+        "ApiTokenService/GetApiToken": {"name": token},
+        "ApiTokenService/ListApiTokens": {"parent": name},
+        "ApiTokenService/DeleteApiToken": {"name": token, **only},
+        "TaskService/GetTask": {"name": task},
+        "TaskService/ListTasks": {"parent": org},
+        "AuditService/ListAuditRecords": {"parent": org},
+    }
+
+
+class Cloud:
+    """Two tenants with a user of each role, victor with an API token in both, and the tokens of their sessions."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.admin = world.administrator()
+        self.tokens: dict[Role, str] = {Role.SYSTEM_ADMINISTRATOR: self.admin}
+        self.requests = {}
+        for org in (OWN, OTHER):
+            self.build(org)
+        gone = {"task": f"{OTHER}/tasks/0", "token": f"{OTHER}/users/nobody/apiTokens/0"}
+        self.absent = {name: {**request, **_renamed(request)} for name, request in requests(OTHER, **gone).items()}
+
+    def build(self, org: str) -> None:
+        account = org.removeprefix("orgs/")
+        self.world.call("OrgService/CreateOrg", {"org": {"accountId": account, "displayName": account}}, self.admin)
+        for role in TENANT_ROLES:
+            token = self.world.add_user(self.admin, org, role.name.lower(), role.value)
+            if org == OWN:
+                self.tokens[role] = token
+        victor = self.world.add_user(self.admin, org, "victor", "ROLE_TECHNICAL_ADMINISTRATOR")
+        request = {"parent": f"{org}/users/victor", "apiToken": {"displayName": "ci"}}
+        token = self.world.call("ApiTokenService/CreateApiToken", request, victor)["apiToken"]["name"]
+        task = self.world.call("TaskService/ListTasks", {"parent": org}, self.admin)["tasks"][0]["name"]
+        self.requests[org] = requests(org, task, token)
+
+
+def _renamed(request: dict[str, Any]) -> dict[str, Any]:
+    """The same request for objects that are not there."""
+    found: dict[str, Any] = {}
+    for key, value in request.items():
+        if isinstance(value, dict):
+            found[key] = {**value, **_renamed(value)}
+        elif isinstance(value, str):
+            found[key] = value.replace("/victor", "/nobody").replace(OTHER, "orgs/US3")
+    return found
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with world_at(Path(tmp_path_factory.mktemp("cloud"))) as world:
+        yield Cloud(world)
+
+
+def outcome(world: World, name: str, request: dict[str, Any], token: str) -> str:
+    """OK or the reason of the refusal."""
+    try:
+        world.call(name, request, token)
+    except RefusedError as refused:
+        return refused.reason
+    return "OK"
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "SessionService/Logout"])
+@pytest.mark.parametrize("role", list(Role))
+def test_every_cell_of_the_table(cloud: Cloud, role: Role, name: str) -> None:
+    method = name.partition("/")[2]
+    system = role is Role.SYSTEM_ADMINISTRATOR
+    allowed = method in YES[role]
+    own = outcome(cloud.world, name, cloud.requests[OWN][name], cloud.tokens[role])
+    other = outcome(cloud.world, name, cloud.requests[OTHER][name], cloud.tokens[role])
+    expected = "OK" if allowed else "PERMISSION_DENIED"
+    if method == "DeleteOrg" and allowed:
+        expected = "OBJECT_IN_USE"
+    assert own == expected
+    scoped = method not in {"ListOrgs", "CreateOrg"}
+    # Who may end the tokens of others gets as far as the question whose organization it is.
+    reaches = allowed or (method == "CreateApiToken" and role is Role.ORGANIZATION_ADMINISTRATOR)
+    assert other == ("OBJECT_UNKNOWN" if reaches and scoped and not system else expected)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "SessionService/Logout"])
+@pytest.mark.parametrize("role", TENANT_ROLES)
+def test_what_others_have_looks_like_what_nobody_has(cloud: Cloud, role: Role, name: str) -> None:
+    seen = set()
+    for request in (cloud.requests[OTHER][name], cloud.absent[name]):
+        try:
+            cloud.world.call(name, request, cloud.tokens[role])
+            seen.add("OK")
+        except RefusedError as refused:
+            given: Any = request
+            for part in (dispatch.HANDLERS[name].target or ("",))[0].split("."):
+                given = given.get(part, "")
+            told = refused.text.replace(str(given), "NAME")
+            seen.add(f"{refused.code} {refused.reason} {told} {refused.fields} {refused.users}")
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("role", TENANT_ROLES)
+def test_tokens_of_ones_own(cloud: Cloud, role: Role) -> None:
+    parent = f"{OWN}/users/{role.name.lower()}"
+    request = {"parent": parent, "apiToken": {"displayName": "x"}, "validateOnly": True}
+    expected = "OK" if role in OWN_TOKENS else "PERMISSION_DENIED"
+    assert outcome(cloud.world, "ApiTokenService/CreateApiToken", request, cloud.tokens[role]) == expected
+    assert outcome(cloud.world, "ApiTokenService/ListApiTokens", {"parent": parent}, cloud.tokens[role]) == expected
+
+
+def test_a_name_that_begins_like_ones_own_is_not(cloud: Cloud) -> None:
+    name = f"{OWN}/users/{Role.TECHNICAL_ADMINISTRATOR.name.lower()}x"
+    token = cloud.tokens[Role.TECHNICAL_ADMINISTRATOR]
+    assert outcome(cloud.world, "ApiTokenService/ListApiTokens", {"parent": name}, token) == "PERMISSION_DENIED"
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_without_a_token_nothing_can_be_called(cloud: Cloud, name: str) -> None:
+    request = cloud.requests[OWN].get(name, {})
+    assert outcome(cloud.world, name, request, "") == "UNAUTHENTICATED"
+
+
+def test_every_method_of_the_contract_is_in_the_tables() -> None:
+    assert set(CONTRACT) == set(METHODS) | OPEN == set(dispatch.HANDLERS)
+    assert not set(METHODS) & OPEN
+    assert set(ROLES) == set(Role)
+
+
+def test_a_method_outside_of_the_table_is_denied(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    rest = {name: rule for name, rule in METHODS.items() if name != "OrgService/ListOrgs"}
+    monkeypatch.setattr(dispatch, "METHODS", rest)
+    assert outcome(cloud.world, "OrgService/ListOrgs", {}, cloud.admin) == "PERMISSION_DENIED"
+
+
+def test_writing_methods_have_what_writing_needs() -> None:
+    for name, rule in METHODS.items():
+        fields = CONTRACT[name].input_type.fields_by_name
+        assert isinstance(rule, Rule)
+        assert ({"validate_only", "request_id"} <= set(fields)) == (rule.writes and name != "SessionService/Logout")
+        assert rule.own in {None, Permission.TOKENS_OWN}
+
+
+def test_tenants_see_their_own_organization_only(cloud: Cloud) -> None:
+    for role in TENANT_ROLES:
+        found = cloud.world.call("OrgService/ListOrgs", {}, cloud.tokens[role])["orgs"]
+        assert [org["name"] for org in found] == [OWN]
+    every = cloud.world.call("OrgService/ListOrgs", {}, cloud.admin)["orgs"]
+    assert [org["name"] for org in every] == [OWN, OTHER, "orgs/system"]
+
+
+def test_denied_calls_are_in_the_trail(cloud: Cloud) -> None:
+    outcome(cloud.world, "OrgService/CreateOrg", cloud.requests[OWN]["OrgService/CreateOrg"], cloud.tokens[Role.STAFF])
+    request = {"parent": OWN, "filter": 'outcome = "PERMISSION_DENIED"', "orderBy": "number desc", "pageSize": 1}
+    (record,) = cloud.world.call("AuditService/ListAuditRecords", request, cloud.admin)["records"]
+    assert (record["actor"], record["method"]) == (f"{OWN}/users/staff", "OrgService/CreateOrg")
