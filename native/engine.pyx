@@ -259,6 +259,26 @@ cdef class Engine:
             done.append((result.verdict, result.reason, self._output(&result) if outputs else None))
         return count
 
+    def asked_ahead(self, list frames) -> list:
+        """What the firewall tells a wave of frames, as (port, bytes), that come in together: the number of a rule each,
+        0xffffffff where none matches, 0xfffffffe where it was not asked.  Nothing else happens to them."""
+        cdef const ProgramData *program = &self.program.data
+        cdef uint32_t count = 0
+        cdef bytes frame
+        self._idle()
+        if len(frames) > WAVE:
+            raise ValueError(f"a wave has {WAVE} frames at the most")
+        for port, frame in frames:
+            self._port(port)
+            self._fits(len(frame))
+            memcpy(self.arena + count * (ARENA // BURST), <const char *>frame, min(len(frame), ARENA // BURST))
+            set_and_parse(&self.state, program, &self.packets[count], self.arena + count * (ARENA // BURST),
+                          min(<uint32_t>len(frame), ARENA // BURST), port, False)
+            prefetch_session(&self.state.table, &self.packets[count])
+            count += 1
+        ask_ahead(&self.state, program, self.packets, count)
+        return [self.packets[i].asked for i in range(count)]
+
     cdef tuple _output(self, const Result *result):
         # (out port, frame, hairpin, frames of its pieces, fragmentation or None); None where nothing leaves.
         if result.out_port == NO_PORT:

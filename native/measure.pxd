@@ -96,6 +96,7 @@ cdef inline uint64_t run_apart(
             now = ticks()
             spent += (now - then) & (<uint64_t>aside[i] - 1)
             then = now
+        ask_ahead(state, program, packets + first, WAVE)
         for i in range(first, first + WAVE):
             pipeline(state, program, &packets[i], engine.in_ports[i], False, engine.answers, &result, NULL)
             refused[0] += unlikely(result.verdict != V_ALLOW) and result.verdict != V_HELD

@@ -25,6 +25,9 @@ from native.containment import contained
 MOST_COMPARED: Final = 20_000
 """Pairs of rules that are compared; with more a check from the beginning is as quick."""
 
+MOST_SEARCHED: Final = 2_000_000
+"""Rules that are looked through, once for each whose addresses are searched for: likewise."""
+
 Splice = tuple[int, int, int, int]
 Covers = Mapping[int, tuple[FirewallRule, FirewallRule]]
 """A rule that is covered and the first that covers it, by the object number of the former."""
@@ -119,7 +122,7 @@ class _Again:
         self.old, self.new = _Side(old, before.tables), _Side(new, tables)
         self.gone, self.come = gone, come
         self.matches = Matches()
-        self.compared = 0
+        self.compared = self.searched = 0
         # The number of each enabled rule among the compiled ones, and the other way.
         enabled = [rule.enabled for rule in self.new.rules]
         self.number = list(accumulate(enabled, initial=0))
@@ -186,6 +189,9 @@ class _Again:
         """The rules, in order, whose addresses contain those of a rule, or lie within them."""
         if not _takes_part(rule):
             return ()
+        self.searched += len(self.new.rules)
+        if self.searched > MOST_SEARCHED:
+            raise _TooMuch
         found = contained(self.new.tables.rules, self.number[self._at(rule)], inside)
         return (self.new.rules[self.place[number]] for number in found)
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge import diff_again
+from edge.checks import again
 from edge.diff import compare
 from edge.errors import EdgeError
 from edge.gateway import draft as drafting
@@ -21,6 +22,7 @@ from edge.gateway.draft import Draft, Known, Order, draft, new_warnings
 from edge.gateway.stored_text import StoredText
 from edge.patch import Delete, Edit, Move, ObjectRef, Position, Upsert
 from edge.store import unpacked
+from native.containment import contained
 from tests.support import SAMPLE
 
 USER, DEFAULT, NAT = "firewallRules.userDefinedRules", "firewallRules.defaultRules", "natRules"
@@ -162,6 +164,23 @@ def test_the_short_way_is_taken() -> None:
     assert after.known.text is not None
     pieces, before = after.known.text._pieces, made.known.text._pieces
     assert [piece in before for piece in pieces].count(False) < len(pieces)
+
+
+def test_a_rule_that_covers_many_is_looked_at_from_the_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = [
+        {"name": name, "actionValue": "DROP", "destinationFirewallIpAddresses": [f"10.20.0.{number}"]}
+        for number, name in enumerate("bcdefghi")
+    ]
+    made = first([{"name": "a", "actionValue": "DROP"}, *rules])
+    assert made is not None
+    edit = Upsert(USER, json.dumps({"name": "a", "actionValue": "DROP", "logging": True}))
+    after = draft(Order([edit], allow_unsupported=False), made.stored, made.known, made.config)
+    assert drafting.few_new_warnings(made.known, after.known) == []
+    looked = []
+    monkeypatch.setattr(again, "MOST_SEARCHED", 40)
+    monkeypatch.setattr(again, "contained", lambda *arguments: looked.append(arguments) or contained(*arguments))
+    assert drafting.few_new_warnings(made.known, after.known) is None
+    assert 0 < len(looked) < 5
 
 
 def test_a_packed_text_is_one_stream() -> None:
