@@ -17,18 +17,18 @@ from native.engine cimport BURST, Result, State, Work
 from native.entry cimport port_of_source, set_and_parse
 from native.events cimport EVENT_ENTRIES, Event, watch_nothing
 from native.expect cimport expectations_free, expectations_init
-from native.forward cimport ARENA_SIZE, empty_outbox, flush_all, forward_round, put_out
+from native.forward cimport empty_outbox, flush_all, forward_round, put_out
 from native.fragment cimport Pieces, fragments_free, fragments_init, set_limits, set_pieces
+from native.handing cimport take_over
 from native.limits cimport limits_of, watch_limits
 from native.link cimport MAX_FRAME
 from native.mapped cimport turn_into_reply
 from native.measure cimport time_trials
 from native.memory cimport release, reserve
-from native.owner cimport owner_of
 from native.packet cimport PARSED, Key, Packet, parse, set_side
 from native.pipeline cimport pipeline
-from native.neighbour cimport OUTBOX_BYTES, NeighbourTable, Outbox
-from native.port cimport ARRIVALS, Arrival, Ports, load_flag
+from native.neighbour cimport NeighbourTable
+from native.port cimport Ports, load_flag
 from native.port_blocks cimport port_blocks_free
 from native.program cimport Program, ProgramData, side_of
 from native.rebind cimport rebind_sessions, renumber_fragments
@@ -36,7 +36,6 @@ from native.record cimport NO_PORT, Recorder
 from native.room cimport make_room
 from native.session cimport WAVE, prefetch_bucket, prefetch_session, set_hash, table_free, table_init
 from native.rest cimport between_rounds
-from native.steer cimport Steering
 from native.stream cimport C_FRAME
 from native.traffic cimport count_received, count_sent
 from native.turn cimport (
@@ -45,6 +44,7 @@ from native.turn cimport (
 )
 from native.view cimport step_tuple
 from native.wire cimport unlikely
+from native.work cimport prepare
 
 cdef enum:
     LOOKS_EACH = 2
@@ -607,38 +607,3 @@ cdef class Engine:
             return time_trials(self, frames, ports, order, trials, bursts, step_ns, aside)
         finally:
             self.busy = False
-
-
-cdef inline State *take_over(State *state, Packet *packet) noexcept nogil:
-    # What came in pieces at one worker and belongs to another; nobody else is at work with either.
-    cdef State *other = <State *>state.shared.states[owner_of(<const Steering *>state.shared.steering, packet)]
-    set_pieces(&other.fragments, packet, &state.fragments.came)
-    return other
-
-
-cdef int prepare(Engine engine, Work *work, Ports ports) except -1:
-    memset(work, 0, sizeof(Work))
-    if engine.links is None:
-        raise RuntimeError("this engine has no link layer")
-    work.room = <uint8_t *>malloc(
-        ARRIVALS * sizeof(Arrival) + sizeof(Outbox) + OUTBOX_BYTES + ARENA_SIZE + 2 * ANSWER_ROOM)
-    if work.room == NULL:
-        raise MemoryError("no memory for forwarding")
-    work.arrivals = <Arrival *>work.room        # first: rooms of odd sizes would leave it unaligned
-    work.outbox = <Outbox *>(work.room + ARRIVALS * sizeof(Arrival))
-    work.outbox.count = 0
-    work.outbox.used = 0
-    work.outbox.bytes = <uint8_t *>&work.outbox[1]
-    work.arena = work.outbox.bytes + OUTBOX_BYTES
-    work.spare = work.arena + ARENA_SIZE
-    work.cut = work.spare + ANSWER_ROOM
-    work.state = &engine.state
-    work.program = &engine.program.data
-    work.table = &ports.table
-    work.neighbours = &engine.links.data
-    work.hands = engine.hands
-    if work.hands != NULL:
-        work.hands.sleepers[work.hands.worker].wake_fd = ports.table.wake_fd
-    work.answers = engine.answers
-    work.packets = engine.packets
-    return 0

@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from native.ahead cimport WORTHWHILE, ask_together
 from native.engine cimport State
+from native.fragment cimport set_pieces
 from native.owner cimport owner_of
 from native.packet cimport K_ICMP_ERROR, PARSED, Packet
 from native.program cimport ProgramData
@@ -31,6 +32,13 @@ cdef inline uint32_t owner_here(const State *state, const Packet *packet) noexce
     if packet.error != PARSED and packet.error != R_FRAGMENT_HELD:
         return state.worker
     return owner_of(<const Steering *>state.shared.steering, packet)
+
+
+cdef inline State *take_over(State *state, Packet *packet) noexcept nogil:
+    # What came in pieces at one worker and belongs to another; nobody else is at work with either.
+    cdef State *other = <State *>state.shared.states[owner_of(<const Steering *>state.shared.steering, packet)]
+    set_pieces(&other.fragments, packet, &state.fragments.came)
+    return other
 
 
 cdef inline Handed *hand_over(
