@@ -76,7 +76,9 @@ def verify(lines: Iterable[str], known: str = "") -> dict[str, Head]:
 
 def _record(line: str, place: int) -> dict[str, Any]:
     try:
-        record = json.loads(line)
+        record = json.loads(line, object_pairs_hook=_once)
+    except KeyError:
+        raise AuditError(f"line {place}: a key stands there twice") from None
     except (ValueError, RecursionError):
         raise AuditError(f"line {place}: no JSON") from None
     if (
@@ -85,6 +87,22 @@ def _record(line: str, place: int) -> dict[str, Any]:
         or any(type(record[key]) is not int for key in ("number", "time_ns"))
     ):
         raise AuditError(f"line {place}: no audit record")
-    if not all(isinstance(value, str) for key, value in record.items() if key not in {"number", "time_ns"}):
+    if not all(_is_text(value) for key, value in record.items() if key not in {"number", "time_ns"}):
         raise AuditError(f"line {place}: no audit record")
     return record
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON.  Others might read the other value of a key that stands there twice.  Raises KeyError."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise KeyError
+    return found
+
+
+def _is_text(value: object) -> bool:
+    """Something that has a form in UTF-8, which a lone surrogate has not."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False

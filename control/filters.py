@@ -98,17 +98,27 @@ def _read_order(text: str, orders: Collection[str]) -> tuple[str, bool]:
     return match[1], match[2] == "desc"
 
 
-def _read_token(token: str, list_id: str) -> tuple[str | int, str | int]:
-    wrong = BadPageTokenError(
+def wrong_token() -> BadPageTokenError:
+    """A page token that is none of this list's."""
+    return BadPageTokenError(
         "the page token does not belong to this list",
         [("page_token", "expected the next_page_token of an answer to the same request")],
     )
+
+
+def _read_token(token: str, list_id: str) -> tuple[str | int, str | int]:
+    wrong = wrong_token()
     try:
         made_for, value, key = json.loads(base64.b64decode(token.encode("ascii"), b"-_", validate=True))
     except (ValueError, TypeError, RecursionError):
         raise wrong from None
     if made_for != list_id or not all(type(item) in {str, int} for item in (value, key)):
         raise wrong
-    if any(isinstance(item, int) and abs(item) >= 1 << 63 for item in (value, key)):
+    if not all(abs(item) < 1 << 63 if isinstance(item, int) else _is_storable(item) for item in (value, key)):
         raise wrong
     return value, key
+
+
+def _is_storable(text: str) -> bool:
+    """Can a database have it?  JSON can escape what UTF-8 does not have."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)

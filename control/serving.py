@@ -19,7 +19,7 @@ from control.access.passwords import Passwords
 from control.access.vault import Vault, open_vault, write_private
 from control.errors import KeyFileError
 from control.objects import SYSTEM_ORG, Role, User
-from control.store import Store
+from control.store import Reader, Store
 from control.store.unit import PROVIDER
 from control.surroundings import Surroundings
 from edge.listening import Address, check_local, metrics_address, parse_address
@@ -60,7 +60,8 @@ class Opened:
 def opened(
     settings: ControlSettings, surroundings: Surroundings, passwords: Passwords | None = None
 ) -> Iterator[Opened]:
-    """The store of a data directory, made and given its first administrator if it is new.
+    """The store of a data directory, made and given its first administrator if it is new, and a way in if nobody has
+    one.
 
     Raises StoreError and KeyFileError.
     """
@@ -74,6 +75,7 @@ def opened(
         _first_start(store, vault, passwords, settings.data / FIRST_LOGIN)
         with store.read() as state:
             vault.check(state.fact(_PROOF) or "")
+        _recover(store, passwords, settings.data / FIRST_LOGIN)
         yield Opened(store, vault, passwords)
 
 
@@ -88,18 +90,49 @@ def _first_start(store: Store, vault: Vault, passwords: Passwords, file: Path) -
         if unit.find(names.SYSTEM) is not None:
             return  # another replica was quicker
         unit.create("org", names.SYSTEM, SYSTEM_ORG)
-        value = User(
-            username=ADMINISTRATOR, email="administrator@localhost.localdomain", first_name="System",
-            last_name="Administrator", role=Role.SYSTEM_ADMINISTRATOR,
-        )  # fmt: skip
-        begin_anew(unit, unit.create("user", path, value), one_time)
+        begin_anew(unit, unit.create("user", path, _administrator()), one_time)
         unit.set_facts({_PROOF: vault.proof()})
         unit.record(names.SYSTEM, "start", path)
-        file.unlink(missing_ok=True)  # of a first start that was cut off
-        try:
-            write_private(file, f"{one_time[0]}\n")
-        except FileExistsError:
-            raise KeyFileError(f"{file}: somebody else has just made it") from None
+        _write_first_login(file, one_time[0])
+
+
+def _recover(store: Store, passwords: Passwords, file: Path) -> None:
+    """A first login again where no system administrator can log in: who can read the directory is let in.
+
+    Raises KeyFileError.
+    """
+    with store.read() as state:
+        if not _locked_out(state):
+            return
+    one_time = passwords.new_one_time()
+    path = f"{names.SYSTEM}/users/{ADMINISTRATOR}"
+    with store.write(PROVIDER) as unit:
+        if not _locked_out(unit):
+            return  # another replica was quicker
+        user = unit.find(path) or unit.create("user", path, _administrator())
+        begin_anew(unit, user, one_time)
+        unit.record(names.SYSTEM, "recover", path)
+        _write_first_login(file, one_time[0])
+
+
+def _locked_out(state: Reader) -> bool:
+    who = (names.SYSTEM, Role.SYSTEM_ADMINISTRATOR)
+    return state.count_confirmed(*who) == 0 and not state.can_begin(*who)
+
+
+def _administrator() -> User:
+    return User(
+        username=ADMINISTRATOR, email="administrator@localhost.localdomain", first_name="System",
+        last_name="Administrator", role=Role.SYSTEM_ADMINISTRATOR,
+    )  # fmt: skip
+
+
+def _write_first_login(file: Path, password: str) -> None:
+    file.unlink(missing_ok=True)  # of a start that was cut off, or of an earlier login
+    try:
+        write_private(file, f"{password}\n")
+    except FileExistsError:
+        raise KeyFileError(f"{file}: somebody else has just made it") from None
     _log.info("first login: organization system, user %s, one-time password in %s", ADMINISTRATOR, file)
 
 

@@ -8,6 +8,7 @@ that failed there is a delay, which doubles each time.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
@@ -30,6 +31,7 @@ MAX_DELAY_NS = 900 * SECOND_NS
 
 _LOGIN = "SessionService/Login"
 _CONFIRM = "SessionService/ConfirmSecondFactor"
+_SHOWN_DIGEST = 16  # hexadecimal digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +107,20 @@ class Logins:
             return user, unit.credentials(user.uid) if user else None
 
     def _fail(self, path: str, method: str) -> NoReturn:
-        """Tell the trail, if there is such an organization to have one."""
+        """Tell the trail, if there is such an organization to have one.
+
+        A name that nobody has may be a password in the wrong field, and a trail is for good: it gets a digest, by which
+        repetitions are known again.
+        """
         with self._store.write(_claimed(path)) as unit:
             org = names.organization(path)
             place = org if unit.find(org) else names.SYSTEM
-            unit.record(place, method, path, outcome=InvalidCredentialsError.reason)
+            named, details = path, "{}"
+            if unit.find(path) is None:
+                unit.actor, named = _claimed(place), place
+                digest = self._vault.digest(b"claimed name\0" + path.encode())[:_SHOWN_DIGEST]
+                details = json.dumps({"unknownUser": digest})
+            unit.record(place, method, named, outcome=InvalidCredentialsError.reason, details=details)
         raise _refused()
 
     def _first_login(self, user: Record, credentials: Credentials, key: str, new_password: str) -> Enrolment:

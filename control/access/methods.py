@@ -12,12 +12,14 @@ from control.access.roles import Permission
 class Rule:
     """How a method may be called.  ``permission`` None: with any token.  ``writes``: in a unit of work.
 
-    ``own``: the permission that suffices if the request is about the caller themselves.
+    ``own``: the permission that suffices if the request is about the caller themselves.  ``session``: in a session
+    only, as what hands out secrets; whoever has found an API token must not get from it what outlives it.
     """
 
     permission: Permission | None
     writes: bool = False
     own: Permission | None = None
+    session: bool = False
 
 
 METHODS = MappingProxyType(
@@ -27,13 +29,15 @@ METHODS = MappingProxyType(
         "OrgService/ListOrgs": Rule(Permission.ORG_READ),
         "OrgService/UpdateOrg": Rule(Permission.ORG_WRITE, writes=True),
         "OrgService/DeleteOrg": Rule(Permission.ORGS_MANAGE, writes=True),
-        "UserService/CreateUser": Rule(Permission.USERS_WRITE, writes=True),
+        "UserService/CreateUser": Rule(Permission.USERS_WRITE, writes=True, session=True),
         "UserService/GetUser": Rule(Permission.USERS_READ),
         "UserService/ListUsers": Rule(Permission.USERS_READ),
         "UserService/UpdateUser": Rule(Permission.USERS_WRITE, writes=True),
         "UserService/DeleteUser": Rule(Permission.USERS_WRITE, writes=True),
-        "UserService/ResetUserCredentials": Rule(Permission.USERS_WRITE, writes=True),
-        "ApiTokenService/CreateApiToken": Rule(Permission.TOKENS_ALL, writes=True, own=Permission.TOKENS_OWN),
+        "UserService/ResetUserCredentials": Rule(Permission.USERS_WRITE, writes=True, session=True),
+        "ApiTokenService/CreateApiToken": Rule(
+            Permission.TOKENS_ALL, writes=True, own=Permission.TOKENS_OWN, session=True
+        ),
         "ApiTokenService/GetApiToken": Rule(Permission.TOKENS_ALL, own=Permission.TOKENS_OWN),
         "ApiTokenService/ListApiTokens": Rule(Permission.TOKENS_ALL, own=Permission.TOKENS_OWN),
         "ApiTokenService/DeleteApiToken": Rule(Permission.TOKENS_ALL, writes=True, own=Permission.TOKENS_OWN),

@@ -14,6 +14,8 @@ from edge.errors import ArgumentError
 
 MIN_LENGTH = 12
 MAX_LENGTH = 128
+_TELLING = 4
+"""From how many characters on a username must not be part of the password."""
 _AT_ONCE = 2
 """Hashes under way: each takes 64 MiB."""
 
@@ -59,7 +61,8 @@ def check_password(password: str, username: str, field: str) -> None:
         raise ArgumentError(
             "the password cannot be used", [(field, f"expected {MIN_LENGTH} to {MAX_LENGTH} characters")]
         )
-    if len(set(text)) < 5 or username in text.lower():
+    # A username of a letter or two is in most passwords.
+    if len(set(text)) < 5 or (len(username) >= _TELLING and username in text.lower()):
         raise ArgumentError(
             "the password cannot be used", [(field, "expected five different characters, and not the username")]
         )

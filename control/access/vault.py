@@ -1,8 +1,8 @@
 """Secrets at rest: AES-256-GCM with keys from a file.
 
 The file has a line ``ID KEY`` for each key, the key in base64; the first encrypts, all decrypt, so that a new key is
-put on top and the old ones go when nothing is left that needs them.  What is encrypted is bound to its place: a
-ciphertext that is moved to another one does not open.
+put on top.  The old ones stay for good: nothing encrypts again what they encrypted.  What is encrypted is bound to its
+place: a ciphertext that is moved to another one does not open.
 """
 
 from __future__ import annotations

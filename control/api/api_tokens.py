@@ -14,9 +14,10 @@ from control.v1 import api_token_pb2 as pb
 def create_api_token(request: pb.CreateApiTokenRequest, call: WriteCall) -> pb.CreateApiTokenResponse:
     """A token of the caller's own."""
     actor = call.caller.actor
-    if request.parent != actor.path or not call.caller.session:
-        raise PermissionDeniedError("an API token is made by its user, in a session")
+    if request.parent != actor.path:
+        raise PermissionDeniedError("an API token is made by its user")
     value = convert.api_token(request.api_token, call.unit.now_ns)
+    call.unit.forget_ended_tokens(actor.uid)
     if call.unit.count_tokens(actor.uid) >= MAX_TOKENS:
         raise LimitReachedError(f"a user may have {MAX_TOKENS} API tokens")
     surroundings = call.unit.surroundings

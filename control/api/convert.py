@@ -7,7 +7,6 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from control import names
 from control.filters import ListQuery, read_query
 from control.objects import ApiToken, Org, Role, User
 from control.objects.token import DEFAULT_DAYS, MAX_DAYS
@@ -128,8 +127,3 @@ def audit_message(record: AuditRecord) -> audit_pb2.AuditRecord:
     """A record of the audit trail."""
     columns = record.columns()
     return audit_pb2.AuditRecord(record_time=timestamp(columns.pop("time_ns")), **columns)
-
-
-def name_in(path: str, pattern: str, field: str) -> str:
-    """A name of the form ``pattern``.  Raises ArgumentError."""
-    return names.parse(path, pattern, field)

@@ -6,7 +6,6 @@ answer, kept for a repetition → committed → answered.
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -24,7 +23,9 @@ from control.access.roles import Permission
 from control.access.vault import Vault
 from control.api import api_tokens, errors, orgs, sessions, trail, users
 from control.api.context import OpenCall, ReadCall, WriteCall
+from control.api.refusals import Refusals
 from control.errors import (
+    ControlError,
     NoSuchObjectError,
     PermissionDeniedError,
     RequestIdReusedError,
@@ -32,8 +33,6 @@ from control.errors import (
 )
 from control.store import Store, WriteUnit
 from edge.errors import ArgumentError
-
-_log = logging.getLogger(__name__)
 
 _ORG = "orgs/*"
 _USER = "orgs/*/users/*"
@@ -92,6 +91,7 @@ class Dispatcher:
         self._passwords = passwords
         self._watcher = watcher
         self._open = OpenCall(Logins(store, vault, passwords))
+        self._refusals = Refusals()
 
     def call(self, name: str, request: Any, authorization: str) -> tuple[bytes, Any]:
         """The answer as bytes, or b"" and the status of the failure, a ``google.rpc.Status``."""
@@ -115,22 +115,25 @@ class Dispatcher:
         token = _bearer(authorization)
         with self._store.read() as state:
             caller = caller_of(state, token)
-            allowed = _allowed(rule, name, request, caller)
-            if allowed and not rule.writes:
-                _check_reach(name, request, caller)
+            refusal = _refusal(rule, name, request, caller)
+            if refusal is None and not rule.writes:
                 return HANDLERS[name].run(request, ReadCall(caller, state)).SerializeToString()
-        if not allowed:
-            self._deny(name, caller)
-        _check_reach(name, request, caller)
+        if refusal is not None:
+            self._refuse(name, caller, refusal)
         return self._write(name, request, caller, token)
 
-    def _deny(self, name: str, caller: Caller) -> NoReturn:
-        """Tell the trail.  Raises PermissionDeniedError."""
-        denied = PermissionDeniedError("the role does not allow it")
-        with self._store.write(caller.actor) as unit:
-            # What was asked for is not repeated: it may be another organization's, or nonsense.
-            unit.record(caller.org, name, caller.actor.path, outcome=denied.reason)
-        raise denied
+    def _refuse(self, name: str, caller: Caller, refusal: ControlError) -> NoReturn:
+        """Tell the trail, unless it has been told within the last minute.  Raises ``refusal``."""
+        who = caller.actor
+        if self._refusals.begin(who.uid, name, self._store.surroundings.now_ns()):
+            try:
+                with self._store.write(who) as unit:
+                    # What was asked for is not repeated: it may be another organization's, or nonsense.
+                    unit.record(caller.org, name, who.path, outcome=refusal.reason)
+            except BaseException:
+                self._refusals.forget(who.uid, name)
+                raise
+        raise refusal
 
     def _write(self, name: str, request: Any, caller: Caller, token: str) -> bytes:
         trial = bool(getattr(request, "validate_only", False))
@@ -186,11 +189,16 @@ def _allowed(rule: Rule, name: str, request: Any, caller: Caller) -> bool:
     return f"{_target(name, request)}/".startswith(f"{caller.actor.path}/")
 
 
-def _check_reach(name: str, request: Any, caller: Caller) -> None:
-    """What lies in another organization is not there.  Raises NoSuchObjectError."""
+def _refusal(rule: Rule, name: str, request: Any, caller: Caller) -> ControlError | None:
+    """Why the caller may not, None if they may.  What lies in another organization is not there."""
+    if not _allowed(rule, name, request, caller):
+        return PermissionDeniedError("the role does not allow it")
+    if rule.session and not caller.session:
+        return PermissionDeniedError("it takes a session: an API token does not suffice")
     target = _target(name, request)
     if target and names.organization(target) != caller.org and not caller.may(Permission.EVERY_ORG):
-        raise NoSuchObjectError(target)
+        return NoSuchObjectError(target)
+    return None
 
 
 def _record(unit: WriteUnit, name: str, call: WriteCall, request_id: str) -> None:

@@ -43,6 +43,11 @@ def status_of(error: Exception) -> status_pb2.Status:
     if not isinstance(error, EdgeError) or error.reason not in CODES:
         _log.error("a bug of the control plane ended a call", exc_info=error)
         return rich_status(code_pb2.INTERNAL, "INTERNAL", "a bug of the control plane; its log has the traceback")
+    text = str(error)
+    if error.reason == "STORAGE_FAILED":
+        # Paths and hosts are not the callers'.
+        _log.error("%s", text)
+        text = "the store cannot be used; the log of the control plane says why"
     violations, preconditions, retry_after_s = [], [], None
     if isinstance(error, ArgumentError):
         violations = [Violation(field, text, error.reason) for field, text in error.violations]
@@ -51,7 +56,7 @@ def status_of(error: Exception) -> status_pb2.Status:
     if isinstance(error, TooManyAttemptsError):
         retry_after_s = error.retry_after_s
     return rich_status(
-        CODES[error.reason], error.reason, str(error), violations,
+        CODES[error.reason], error.reason, text, violations,
         preconditions=preconditions, retry_after_s=retry_after_s,
     )  # fmt: skip
 

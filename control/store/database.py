@@ -95,6 +95,8 @@ class Store:
             if self._sqlite:
                 db = db.execution_options(t1edge_writing=True)  # noqa: PLW2901 - the same connection
             else:
+                # A replica that hangs within a unit must not make all others hang.
+                db.execute(sa.text(f"SET LOCAL lock_timeout = {_BUSY_MS}"))
                 db.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER_LOCK})
             yield WriteUnit(db, actor, self.surroundings)
             if keep:

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from control.filters import ListQuery
+from control.filters import ListQuery, wrong_token
 from control.store.schema import API_TOKENS, AUDIT, OBJECTS, TASKS
 
 
@@ -25,13 +25,18 @@ class Listing:
     def page(
         self, db: sa.Connection, scope: Sequence[sa.ColumnElement[bool]], query: ListQuery
     ) -> tuple[list[Any], str]:
-        """Rows within ``scope``, and the token for those behind them, '' if there are none."""
+        """Rows within ``scope``, and the token for those behind them, '' if there are none.
+
+        Raises BadPageTokenError for a token whose values are of other types than the columns.
+        """
         column = self.orders[query.order]
         direction = sa.desc if query.descending else sa.asc
         found = sa.select(self.table).where(*scope)
         for field, value in query.conditions:
             found = found.where(self.fields[field] == value)
         if query.after is not None:
+            if tuple(map(type, query.after)) != (column.type.python_type, self.key.type.python_type):
+                raise wrong_token()
             here, there = sa.tuple_(column, self.key), sa.tuple_(*map(sa.literal, query.after))
             found = found.where(here < there if query.descending else here > there)
         ordered = found.order_by(direction(column), direction(self.key)).limit(query.size + 1)

@@ -67,10 +67,28 @@ class Reader:
         rows, token = listing.USERS.page(self.db, scope, query)
         return [Record(*row) for row in rows], token
 
-    def count_users(self, org: str, role: str) -> int:
-        """How many users of an organization have a role."""
-        chosen = (OBJECTS.c.kind == "user", OBJECTS.c.parent == org, OBJECTS.c.body["role"].as_string() == role)
-        return self._count(OBJECTS, *chosen)
+    def count_confirmed(self, org: str, role: str, *, but: str = "") -> int:
+        """How many users of an organization have a role and a second factor, with which they can log in; one with the
+        uid ``but`` is not counted."""
+        whole = OBJECTS.join(CREDENTIALS, CREDENTIALS.c.user_uid == OBJECTS.c.uid)
+        return self._count(
+            whole,
+            *(OBJECTS.c.kind == "user", OBJECTS.c.parent == org, OBJECTS.c.body["role"].as_string() == role),
+            *(OBJECTS.c.uid != but, CREDENTIALS.c.totp_confirmed),
+        )
+
+    def can_begin(self, org: str, role: str) -> bool:
+        """Has one of these users a one-time password that holds, or an enrolment under way?"""
+        users = sa.select(OBJECTS.c.uid).where(
+            *(OBJECTS.c.kind == "user", OBJECTS.c.parent == org, OBJECTS.c.body["role"].as_string() == role)
+        )
+        one_time = (CREDENTIALS.c.user_uid.in_(users), CREDENTIALS.c.one_time_until_ns > self.now_ns)
+        enrolment = (
+            SESSIONS.c.user_uid.in_(users),
+            SESSIONS.c.kind == "enrolment",
+            SESSIONS.c.expires_ns > self.now_ns,
+        )
+        return self._count(CREDENTIALS, *one_time) + self._count(SESSIONS, *enrolment) > 0
 
     def tokens(self, user: str, query: ListQuery) -> tuple[list[TokenRecord], str]:
         """API tokens of a user."""
@@ -131,5 +149,5 @@ class Reader:
         counted = sa.select(OBJECTS.c.kind, sa.func.count()).group_by(OBJECTS.c.kind)
         return {row[0]: row[1] for row in self.db.execute(counted)}
 
-    def _count(self, table: sa.Table, *conditions: sa.ColumnElement[bool]) -> int:
+    def _count(self, table: sa.FromClause, *conditions: sa.ColumnElement[bool]) -> int:
         return int(self.db.execute(sa.select(sa.func.count()).select_from(table).where(*conditions)).scalar_one())

@@ -170,6 +170,11 @@ class WriteUnit(Reader):
             raise ObjectExistsError(f"there is an API token {token.name!r} already")
         self.db.execute(sa.insert(API_TOKENS), {**token.columns(), "token_hash": token_hash})
 
+    def forget_ended_tokens(self, user_uid: str) -> None:
+        """A user's API tokens that have ended: neither their names nor their number stand in the way of others."""
+        ended = (API_TOKENS.c.user_uid == user_uid, API_TOKENS.c.expires_ns <= self.now_ns)
+        self.db.execute(sa.delete(API_TOKENS).where(*ended))
+
     def delete_token(self, path: str) -> None:
         """End an API token.  Raises NoSuchObjectError."""
         if self.db.execute(sa.delete(API_TOKENS).where(API_TOKENS.c.path == path)).rowcount == 0:
@@ -177,7 +182,8 @@ class WriteUnit(Reader):
 
     def attempts(self, key: str) -> tuple[int, int]:
         """How many logins have failed since the last that did not, and when the last of them began."""
-        found = self.db.execute(sa.select(ATTEMPTS).where(ATTEMPTS.c.key == key)).first()
+        live = (ATTEMPTS.c.key == key, ATTEMPTS.c.last_ns >= self.now_ns - ATTEMPTS_KEPT_NS)
+        found = self.db.execute(sa.select(ATTEMPTS).where(*live)).first()
         return (found.failures, found.last_ns) if found else (0, 0)
 
     def set_attempts(self, key: str, failures: int) -> None:

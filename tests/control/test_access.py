@@ -10,6 +10,7 @@ import pytest
 from control.access.methods import METHODS, OPEN, Rule
 from control.access.roles import ROLES, Permission
 from control.api import dispatch
+from control.api.refusals import Refusals
 from control.objects import Role
 from tests.control.world import METHODS as CONTRACT
 from tests.control.world import RefusedError, World, user, world_at
@@ -194,7 +195,55 @@ def test_tenants_see_their_own_organization_only(cloud: Cloud) -> None:
     assert [org["name"] for org in every] == [OWN, OTHER, "orgs/system"]
 
 
+def test_what_hands_out_secrets_takes_a_session(world: World, admin: str) -> None:
+    org, maria = world.tenant(admin, "US1")
+    own = {"parent": f"{org}/users/maria", "apiToken": {"displayName": "ci"}, "requestId": "t"}
+    secret = world.call("ApiTokenService/CreateApiToken", own, maria)["secret"]
+    calls: dict[str, dict[str, Any]] = {
+        "ApiTokenService/CreateApiToken": own,  # the answer to the same request holds the secret
+        "UserService/CreateUser": {"parent": org, "user": user("eva"), "requestId": "u"},
+        "UserService/ResetUserCredentials": {"name": f"{org}/users/maria", "requestId": "v"},
+    }
+    assert {name for name, rule in METHODS.items() if rule.session} == set(calls)
+    world.call("UserService/CreateUser", calls["UserService/CreateUser"], maria)
+    for name, request in calls.items():
+        assert outcome(world, name, request, secret) == "PERMISSION_DENIED"
+        assert outcome(world, name, request, maria) == "OK"
+
+
+def test_a_loop_of_refusals_is_a_record_a_minute(world: World, admin: str) -> None:
+    org, _ = world.tenant(admin, "US1")
+    staff = world.add_user(admin, org, "eva", "ROLE_STAFF")
+
+    def told() -> list[str]:
+        request = {"parent": org, "filter": f'actor = "{org}/users/eva"', "pageSize": 1_000}
+        found = world.call("AuditService/ListAuditRecords", request, admin)["records"]
+        return [record["outcome"] for record in found if record["outcome"] != "OK"]
+
+    for _ in range(20):
+        assert outcome(world, "UserService/ListUsers", {"parent": org}, staff) == "PERMISSION_DENIED"
+    assert told() == ["PERMISSION_DENIED"]
+    assert outcome(world, "OrgService/GetOrg", {"name": "orgs/US2"}, staff) == "OBJECT_UNKNOWN"
+    assert told() == ["PERMISSION_DENIED", "OBJECT_UNKNOWN"]
+    world.now_s += 60
+    outcome(world, "UserService/ListUsers", {"parent": org}, staff)
+    assert len(told()) == 3
+    world.now_s -= 120  # a clock that is set back does not silence the trail
+    outcome(world, "UserService/ListUsers", {"parent": org}, staff)
+    assert len(told()) == 4
+
+
+def test_refusals_are_kept_of_so_many_users() -> None:
+    refusals = Refusals()
+    assert all(refusals.begin(str(number), "x", 0) for number in range(10_001))
+    assert refusals.begin("0", "x", 0)  # forgotten
+    assert not refusals.begin("10000", "x", 0)
+    refusals.forget("10000", "x")
+    assert refusals.begin("10000", "x", 0)
+
+
 def test_denied_calls_are_in_the_trail(cloud: Cloud) -> None:
+    cloud.world.now_s += 60
     outcome(cloud.world, "OrgService/CreateOrg", cloud.requests[OWN]["OrgService/CreateOrg"], cloud.tokens[Role.STAFF])
     request = {"parent": OWN, "filter": 'outcome = "PERMISSION_DENIED"', "orderBy": "number desc", "pageSize": 1}
     (record,) = cloud.world.call("AuditService/ListAuditRecords", request, cloud.admin)["records"]

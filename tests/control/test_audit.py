@@ -68,6 +68,9 @@ BROKEN = {
     "nested": (lambda rows: [*rows, "[" * 100_000], "no JSON"),
     "no record": (lambda rows: [*rows, "{}"], "no audit record"),
     "a field more": (_edit(lambda record: record.update(more="x")), "no audit record"),
+    "no UTF-8": (lambda rows: [*rows[:-1], rows[-1].replace('"OK"', '"\\ud800"')], "no audit record"),
+    "no UTF-8 as organization": (lambda rows: [rows[0].replace('"orgs/system"', '"\\ud800"')], "no audit record"),
+    "a key twice": (lambda rows: [rows[0].replace("{", '{"outcome": "x", ', 1)], "a key stands there twice"),
     "a number as text": (_edit(lambda record: record.update(number="4")), "no audit record"),
 }
 
@@ -96,7 +99,13 @@ def test_failed_logins_are_in_the_trail(world: World, admin: str) -> None:
     for request in ({"org": org, "username": "maria"}, {"org": "orgs/US9", "username": "x"}):
         assert _fails(world, {**request, "password": "wrong"})
     assert json.loads(lines(world, admin, org)[-1])["outcome"] == "INVALID_CREDENTIALS"
-    assert json.loads(lines(world, admin)[-1])["actor"] == "orgs/US9/users/x"
+    nobodys = json.loads(lines(world, admin)[-1])
+    assert (nobodys["actor"], nobodys["object"]) == ("orgs/system", "orgs/system")
+    assert _fails(world, {"org": org, "username": "x", "password": "wrong"})
+    assert _fails(world, {"org": org, "username": "x", "password": "wrong"})
+    first, second = map(json.loads, lines(world, admin, org)[-2:])
+    assert (first["actor"], first["object"], first["outcome"]) == (org, org, "INVALID_CREDENTIALS")
+    assert first["details"] == second["details"] != nobodys["details"]  # who tries the same again is seen
 
 
 def _fails(world: World, request: dict[str, str]) -> bool:

@@ -24,6 +24,10 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
 from control.access.totp import code_at
+from control.api.client import ControlClient
+from edge.api.client import open_channel
+from edge.api.tls import TlsFiles
+from edge.cli.control import session
 from edge.cli.main import cli
 from tests.control.world import PASSWORD, seed_of
 
@@ -227,6 +231,64 @@ def test_a_start_that_cannot_be_meant(home: Path, options: list[str], code: int,
     assert done.returncode == code, done.stderr
     assert text in done.stderr
     assert "geheim" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "arguments"),
+    [
+        ("", ["control", "login", "--org", "system", "--user", "a", "--to", "192.0.2.1:7441"]),
+        ("t1a_x", ["control", "orgs", "list", "--to", "control.example:7441"]),
+        ("", ["edge", "revisions", "--to", "192.0.2.1:7440"]),
+    ],
+)
+def test_nothing_leaves_the_machine_in_clear_text(
+    home: Path, monkeypatch: pytest.MonkeyPatch, variable: str, arguments: list[str]
+) -> None:
+    assert home.is_dir()
+    monkeypatch.setenv("T1EDGE_TOKEN", variable)
+    result = CliRunner().invoke(cli, arguments, input="geheim\n\n")
+    assert result.exit_code == 2
+    assert "without TLS only this machine is called" in result.output
+    assert "Password" not in result.output  # it is not even asked for
+
+
+def test_a_session_that_began_with_tls_goes_on_with_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[tuple[str, TlsFiles | None]] = []
+
+    def watched(address: str, tls: TlsFiles | None = None) -> grpc.Channel:
+        opened.append((address, tls))
+        return open_channel("unix:/nonexistent")
+
+    monkeypatch.setattr("control.api.client.open_channel", watched)
+    monkeypatch.chdir(home)
+    files = TlsFiles(Path("own.pem"), Path("own.key"), Path("ca.pem"))
+    session.keep(session.KeptSession("192.0.2.1:7441", "orgs/system/users/a", "t1s_x", session.paths_of(files)))
+    monkeypatch.chdir("/")
+    run("orgs", "list", code=3)
+    assert opened == [("192.0.2.1:7441", TlsFiles(home / "own.pem", home / "own.key", home / "ca.pem"))]
+    for damaged in ('["a"]', "5", '"abc"', "[1, 2, 3]", "null"):
+        text = session.session_path().read_text()
+        session.session_path().write_text(re.sub(r'"tls": (\[.*\]|[^}]*)', f'"tls": {damaged}', text))
+        assert "cannot be used" in run("orgs", "list", code=2).output
+    session.keep(session.KeptSession("192.0.2.1:7441", "orgs/system/users/a", "t1s_x"))
+    assert "without TLS" in run("orgs", "list", code=2).output
+    assert len(opened) == 1
+
+
+def test_logout_ends_the_session_beside_an_api_token(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert home.is_dir()
+    shown: list[str] = []
+
+    def call(client: ControlClient, *_: object) -> dict[str, Any]:
+        shown.extend(value for _, value in client._metadata)
+        return {}
+
+    monkeypatch.setattr(ControlClient, "call", call)
+    monkeypatch.setenv("T1EDGE_TOKEN", "t1a_x")
+    session.keep(session.KeptSession("unix:x", "orgs/system/users/a", "t1s_kept"))
+    run("logout")
+    assert shown == ["Bearer t1s_kept"]
+    assert not session.session_path().exists()
 
 
 def test_other_commands_do_not_load_the_control_plane() -> None:

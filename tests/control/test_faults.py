@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from control import chain
 from control.errors import KeyFileError
 from control.objects import Org
-from control.store import Actor, Store
+from control.store import Actor, Store, database
 from control.surroundings import Surroundings
 from edge.errors import StoreError
 from tests.control.world import World, world_at
@@ -159,6 +159,16 @@ def cut_off(world: World) -> None:
         with psycopg.connect(world.database, autocommit=True) as db:
             db.execute("SELECT pg_terminate_backend(%s)", (pid,))
         unit.find("orgs/US1")
+
+
+@pytest.mark.parametrize("database", [pytest.param("postgres", marks=pytest.mark.needs("postgres"))], indirect=True)
+def test_a_replica_that_hangs_does_not_make_others_hang(either: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_BUSY_MS", 50)
+    with psycopg.connect(either.database) as db:
+        db.execute("SELECT pg_advisory_xact_lock(%s)", (database._WRITER_LOCK,))
+        with pytest.raises(StoreError, match="LockNotAvailable"), either.store.write(Actor("x", "u")):
+            pass
+    assert either.administrator()
 
 
 def test_writers_take_turns(tmp_path: Path) -> None:

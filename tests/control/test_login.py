@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from control.access.login import MAX_DELAY_NS, ONE_TIME_NS, SESSION_NS
@@ -75,6 +77,12 @@ def test_bad_passwords_are_not_taken(world: World, password: str) -> None:
     with pytest.raises(RefusedError) as caught:
         world.call("SessionService/Login", request)
     assert caught.value.reason == ("INVALID_ARGUMENT" if password else "NEW_PASSWORD_REQUIRED")
+
+
+def test_short_usernames_may_be_in_a_password() -> None:
+    check_password(PASSWORD, "a", "new_password")
+    with pytest.raises(ArgumentError):
+        check_password("x-Anna-9-secret", "anna", "new_password")
 
 
 def test_a_one_time_password_is_not_kept_as_ones_own(world: World) -> None:
@@ -212,6 +220,18 @@ def test_a_user_of_the_same_name_is_another_one(world: World, admin: str) -> Non
     with pytest.raises(RefusedError) as caught:
         world.call("OrgService/GetOrg", {"name": org}, maria)
     assert caught.value.reason == "UNAUTHENTICATED"
+
+
+def test_a_token_that_ended_gives_up_its_name(world: World, admin: str) -> None:
+    end = (datetime.fromtimestamp(world.now_s, UTC) + timedelta(minutes=1)).isoformat()
+    request = {"parent": ADMINISTRATOR, "apiToken": {"displayName": "ci", "expireTime": end}}
+    world.call("ApiTokenService/CreateApiToken", request, admin)
+    with pytest.raises(RefusedError) as caught:
+        world.call("ApiTokenService/CreateApiToken", request, admin)
+    assert caught.value.reason == "OBJECT_EXISTS"
+    world.now_s += 60
+    world.call("ApiTokenService/CreateApiToken", {**request, "apiToken": {"displayName": "ci"}}, admin)
+    assert len(world.call("ApiTokenService/ListApiTokens", {"parent": ADMINISTRATOR}, admin)["apiTokens"]) == 1
 
 
 def test_an_api_token_is_its_user_until_it_ends(world: World, admin: str) -> None:

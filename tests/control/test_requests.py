@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.control.world import RefusedError, World, user
+from control.access.totp import code_at
+from control.filters import read_query
+from control.store.listing import USERS
+from edge.errors import StoreError
+from tests.control.world import PASSWORD, RefusedError, World, seed_of, user, world_at
 
 
 def refusal(world: World, name: str, request: dict[str, Any], token: str) -> RefusedError:
@@ -82,6 +87,15 @@ def test_names_that_are_none(world: World, admin: str, name: str) -> None:
     assert refused.fields == {"name": "expected orgs/*/users/*"}
 
 
+def forged(value: object, key: object, order: str = "username") -> str:
+    """A page token of the list of the provider's users, as nobody was given it."""
+    query = read_query(
+        "orgs/system/users", filter_text="", order_by=order, page_size=0, page_token="",
+        fields=USERS.fields, orders=USERS.orders, default_order="",
+    )  # fmt: skip
+    return query.token(value, key)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
@@ -99,6 +113,11 @@ def test_names_that_are_none(world: World, admin: str, name: str) -> None:
         ({"pageToken": "WyIiLCAxLCAyXQ=="}, "page_token"),
         ({"pageToken": "ñ"}, "page_token"),
         ({"pageToken": "W1tbW1tb" * 2_000}, "page_token"),
+        ({"pageToken": forged(1, "orgs/system/users/a")}, "page_token"),
+        ({"pageToken": forged("a", 1)}, "page_token"),
+        ({"pageToken": forged("a\0", "orgs/system/users/a")}, "page_token"),
+        ({"pageToken": forged("a", "\ud800")}, "page_token"),
+        ({"orderBy": "create_time", "pageToken": forged("a", "orgs/system/users/a", "create_time")}, "page_token"),
     ],
 )
 def test_lists_that_cannot_be_meant(world: World, admin: str, change: dict[str, Any], field: str) -> None:
@@ -170,10 +189,61 @@ def test_what_is_used_is_not_deleted(world: World, admin: str) -> None:
 
 def test_the_last_system_administrator_stays(world: World, admin: str) -> None:
     name = {"name": "orgs/system/users/administrator"}
-    assert refusal(world, "UserService/DeleteUser", name, admin).reason == "LAST_ADMINISTRATOR"
-    world.create_user(admin, "orgs/system", "second", "ROLE_SYSTEM_ADMINISTRATOR")
-    world.call("UserService/DeleteUser", name, admin)
+    one_time = world.create_user(admin, "orgs/system", "second", "ROLE_SYSTEM_ADMINISTRATOR")
+    for method in ("UserService/DeleteUser", "UserService/ResetUserCredentials"):
+        # The second one has never logged in, and perhaps never will.
+        assert refusal(world, method, name, admin).reason == "LAST_ADMINISTRATOR"
+    second = world.first_login("orgs/system/users/second", one_time)
+    world.call("UserService/ResetUserCredentials", name, second)
+    other = {"name": "orgs/system/users/second"}
+    assert refusal(world, "UserService/DeleteUser", other, second).reason == "LAST_ADMINISTRATOR"
+    world.call("UserService/DeleteUser", name, second)
     assert refusal(world, "OrgService/ListOrgs", {}, admin).reason == "UNAUTHENTICATED"
+
+
+def test_a_start_lets_in_who_was_locked_out(tmp_path: Path, database: str) -> None:
+    with world_at(tmp_path / "data", database) as world:
+        first = (world.data / "first-login").read_text()
+        world.close()
+        world.open()
+        assert (world.data / "first-login").read_text() == first  # it holds for a week
+        world.now_s += 7 * 86_400
+        world.close()
+        world.open()
+        assert (world.data / "first-login").read_text() != first
+        assert (world.data / "first-login").stat().st_mode & 0o777 == 0o600
+        admin = world.administrator()
+        records = world.call("AuditService/ListAuditRecords", {"parent": "orgs/system"}, admin)["records"]
+        assert [record["method"] for record in records[:2]] == ["start", "recover"]
+        used = (world.data / "first-login").read_text()
+        world.now_s += 30 * 86_400
+        world.close()
+        world.open()  # who has a second factor can log in
+        assert (world.data / "first-login").read_text() == used
+        assert "session" in world.login("orgs/system/users/administrator")
+
+
+def test_an_enrolment_is_not_cut_off_by_a_start(world: World) -> None:
+    one_time = (world.data / "first-login").read_text().strip()
+    request = {"org": "orgs/system", "username": "administrator", "password": one_time, "newPassword": PASSWORD}
+    enrolment = world.call("SessionService/Login", request)["enrolment"]
+    world.close()
+    world.open()
+    code = code_at(seed_of(enrolment["uri"]), int(world.now_s) // 30)
+    assert "session" in world.call("SessionService/ConfirmSecondFactor", {"token": enrolment["token"], "code": code})
+
+
+def test_what_is_wrong_with_the_store_is_for_the_log(
+    world: World, admin: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails() -> None:
+        raise StoreError("/var/lib/geheim: disk I/O error")
+
+    monkeypatch.setattr(world.store, "read", fails)
+    refused = refusal(world, "OrgService/ListOrgs", {}, admin)
+    assert (refused.code, refused.reason) == ("RESOURCE_EXHAUSTED", "STORAGE_FAILED")
+    assert b"geheim" not in refused.raw
+    assert "/var/lib/geheim: disk I/O error" in caplog.text
 
 
 def test_a_trial_changes_nothing_and_hands_nothing_out(world: World, admin: str) -> None:

@@ -37,6 +37,10 @@ def test_planted_secrets_are_nowhere(world: World, caplog: pytest.LogCaptureFixt
     canary = "canary-password-81"
     call("SessionService/Login", {"org": org, "username": "maria", "password": canary, "code": "918273"})
     call("SessionService/Login", {"org": org, "username": "eva", "password": eva, "newPassword": canary[:11]})
+    typed = "canary-username-82"  # a password in the wrong field
+    for place in (org, "orgs/US9"):
+        call("SessionService/Login", {"org": place, "username": typed, "password": canary})
+    call("AuditService/ListAuditRecords", {"parent": "orgs/system"}, admin)
     for token in (admin, maria, api):
         for name in ("UserService/ListUsers", "AuditService/ListAuditRecords", "TaskService/ListTasks"):
             call(name, {"parent": org}, token)
@@ -46,7 +50,7 @@ def test_planted_secrets_are_nowhere(world: World, caplog: pytest.LogCaptureFixt
     for method, code in world.calls:
         metrics.called(method, code, 0.1)
     outputs += [metrics.page().decode(), caplog.text]
-    secrets = {one_time, PASSWORD, eva, api, maria, admin, canary}
+    secrets = {one_time, PASSWORD, eva, api, maria, admin, canary, typed}
     secrets |= {b32encode(seed).decode().rstrip("=") for seed in world.seeds.values()}
     keys = (world.data / "keys").read_text().split()[1]
     world.close()

@@ -11,12 +11,13 @@ import click
 
 from edge.cli.common import write_json, write_result
 from edge.cli.control import session
-from edge.cli.remote import RemoteCommand
+from edge.cli.remote import RemoteCommand, checked_tls, taken_tls
 from edge.cli.tables import print_table
 from edge.printable import printable
 
 if TYPE_CHECKING:
     from control.api.client import ControlClient
+    from edge.api.tls import TlsFiles
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -108,29 +109,29 @@ def taken_change(options: dict[str, Any]) -> dict[str, Any]:
     return {"validateOnly": options.pop("validate_only"), "requestId": options.pop("request_id")}
 
 
-def open_client(options: dict[str, Any], address: str, token: str) -> ControlClient:
-    """A client; the options of ``to_option`` are taken out of ``options``."""
+def open_client(options: dict[str, Any], address: str, token: str, tls: TlsFiles | None) -> ControlClient:
+    """A client; ``--timeout`` is taken out of ``options``."""
     from control.api.client import ControlClient
-    from edge.api.client import tls_files
 
-    cert, key, authorities = (options.pop(f"tls_{name}") for name in ("cert", "key", "ca"))
-    try:
-        tls = tls_files(cert, key, authorities)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    return ControlClient(address, token, tls, timeout_s=options.pop("timeout"))
+    return ControlClient(address, token, checked_tls(address, tls), timeout_s=options.pop("timeout"))
 
 
 def connect(options: dict[str, Any]) -> Connection:
     """As whom the user last logged in, or by the token of the environment."""
-    given = options.pop("to")
     token = os.environ.get(TOKEN_VARIABLE, "")
-    if token:
-        return Connection(open_client(options, given or DEFAULT_ADDRESS, token), "")
+    if not token:
+        return connect_as_kept(options)
+    address = options.pop("to") or DEFAULT_ADDRESS
+    return Connection(open_client(options, address, token, taken_tls(options)), "")
+
+
+def connect_as_kept(options: dict[str, Any]) -> Connection:
+    """As whom the user last logged in; a session that began with TLS goes on with it."""
+    given, tls = options.pop("to"), taken_tls(options)
     found = session.kept()
     if given not in {None, found.address}:
         raise click.UsageError(f"the session is one of {found.address}: log in to {given} first")
-    return Connection(open_client(options, found.address, found.token), found.user)
+    return Connection(open_client(options, found.address, found.token, tls or found.tls_files()), found.user)
 
 
 def collect(connection: Connection, name: str, field: str, options: dict[str, Any], **fields: Any) -> list[Any]:

@@ -9,6 +9,7 @@ import click
 from edge.cli.common import json_option, message, write_json, write_result
 from edge.cli.control import session
 from edge.cli.control.common import DEFAULT_ADDRESS, ControlCommand, open_client, to_option
+from edge.cli.remote import taken_tls
 from edge.printable import printable
 
 if TYPE_CHECKING:
@@ -26,9 +27,10 @@ def command(org: str, user: str, as_json: bool, **options: Any) -> None:
     The first login sets a password and enrols an authenticator, which gives the codes of later ones.
     """
     address = options.pop("to") or DEFAULT_ADDRESS
-    with open_client(options, address, "") as client:
+    tls = taken_tls(options)
+    with open_client(options, address, "", tls) as client:
         begun = _begun(client, org, user)
-    session.keep(session.KeptSession(address, begun["user"], begun["token"]))
+    session.keep(session.KeptSession(address, begun["user"], begun["token"], session.paths_of(tls)))
     if as_json:
         write_json({"user": begun["user"], "expireTime": begun["expireTime"]})
     else:

@@ -8,7 +8,7 @@ import click
 
 from edge.cli.common import json_option, write_json, write_result
 from edge.cli.control import session
-from edge.cli.control.common import ControlCommand, connect, to_option
+from edge.cli.control.common import ControlCommand, connect_as_kept, to_option
 
 
 @click.command("logout", cls=ControlCommand, epilog="Example:  t1edge control logout")
@@ -18,7 +18,7 @@ def command(as_json: bool, **options: Any) -> None:
     """End the session, here and there."""
     from edge.api.client import CallError
 
-    connection = connect(options)
+    connection = connect_as_kept(options)  # also beside an API token, which is no session
     with connection.client as client:
         try:
             client.call("SessionService/Logout", {})

@@ -15,6 +15,7 @@ from edge.printable import printable
 if TYPE_CHECKING:
     from edge.api.answers import AppliedAnswer
     from edge.api.client import Conditions, EdgeClient
+    from edge.api.tls import TlsFiles
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -77,14 +78,33 @@ def change_options(function: Decorated) -> Decorated:
 
 def connect(options: dict[str, Any]) -> EdgeClient:
     """The client that ``to_option`` describes; its options are taken out of ``options``."""
-    from edge.api.client import EdgeClient, tls_files
+    from edge.api.client import EdgeClient
+
+    address = options.pop("to")
+    return EdgeClient(address, checked_tls(address, taken_tls(options)), timeout_s=options.pop("timeout"))
+
+
+def taken_tls(options: dict[str, Any]) -> TlsFiles | None:
+    """The files of TLS; their options are taken out of ``options``."""
+    from edge.api.client import tls_files
 
     cert, key, authorities = (options.pop(f"tls_{name}") for name in ("cert", "key", "ca"))
     try:
-        tls = tls_files(cert, key, authorities)
+        return tls_files(cert, key, authorities)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    return EdgeClient(options.pop("to"), tls, timeout_s=options.pop("timeout"))
+
+
+def checked_tls(address: str, tls: TlsFiles | None) -> TlsFiles | None:
+    """``tls``; what leaves this machine is never in clear text.  Raises AddressError for what is no address."""
+    from edge.listening import parse_address
+
+    if tls is None and not parse_address(address).local:
+        raise click.UsageError(
+            f"{address}: without TLS only this machine is called: a loopback address or unix:PATH "
+            "(--tls-cert, --tls-key and --tls-ca reach others)"
+        )
+    return tls
 
 
 def conditions_of(options: dict[str, Any]) -> Conditions:
