@@ -1,7 +1,7 @@
 # What a worker has that becomes another's where the rules of NAT, or what needs one worker, have changed.  All workers
 # stand meanwhile.
 
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from native.account cimport count_source, discount_source, end_session, watch_fragments
 from native.engine cimport State
@@ -13,7 +13,7 @@ from native.port_blocks cimport note_left
 from native.session cimport (
     ORIGINAL, REPLY, RW_ALG, Session, hash_key, is_half_open, is_in, numbers_used, table_pass_on,
 )
-from native.steer cimport Steering, owner_of_key
+from native.steer cimport Steering, fixed_sum, owner_of_key
 
 
 cdef inline uint32_t owner_of_session(const Steering *steering, const Session *session) noexcept nogil:
@@ -22,19 +22,21 @@ cdef inline uint32_t owner_of_session(const Steering *steering, const Session *s
 
 
 cdef inline bint has_one_owner(const Steering *steering, const State *state, uint32_t number) noexcept nogil:
-    # Do all packets of a session, and of those that it has announced, belong to one worker?
+    # Do all packets of a session, and of those that it has announced, belong to one worker?  They have to have the same
+    # fixed addresses: who has one owner by chance may have two where fewer addresses are fixed.
     cdef const Session *session = &state.table.sessions[number]
-    cdef const Key *key = &session.flow[REPLY].key
-    cdef uint32_t owner = owner_of_session(steering, session)
+    cdef const Key *key = &session.flow[ORIGINAL].key
+    cdef uint64_t fixed = fixed_sum(steering, key_family(key), key)
     cdef const Control *control
     cdef uint32_t i
-    if owner_of_key(steering, key_family(key), key) != owner:
+    key = &session.flow[REPLY].key
+    if fixed_sum(steering, key_family(key), key) != fixed:
         return False
     if session.flow[ORIGINAL].rewrite & RW_ALG:
         control = &state.expectations.controls[number]
         for i in range(control.count):
             key = &state.expectations.pool[control.expected[i]].key
-            if owner_of_key(steering, key_family(key), key) != owner:
+            if fixed_sum(steering, key_family(key), key) != fixed:
                 return False
     return True
 

@@ -253,6 +253,20 @@ def test_a_page_goes_on_where_it_was_although_sessions_have_moved() -> None:
     assert edge.moved["sessions"]
 
 
+def test_a_session_has_one_owner_whatever_rules_come_after_its_own() -> None:
+    """Two of whose packets would be one worker's by chance may be two workers' under the next rules."""
+    no_nat = acme(nat_rules=[])
+    other_nat = acme(nat_rules=[nat("other", "SNAT", "203.0.113.10", "10.20.0.128/25")])
+    for seed in range(40):
+        edge = Workers(acme(), 2, seed=seed)
+        edge.process("LAN", Flow(1).out(b""), 1)
+        (session,) = edge.sessions()
+        edge.apply(no_nat)
+        edge.apply(other_nat)
+        answer = Flow(1, session.translated.sport).back(b"")
+        assert edge.process("INTERNET", answer, 2).reason is Reason.SESSION
+
+
 def test_events_of_all_workers_are_told_in_order() -> None:
     edge = Workers(acme(), 3, seed=1)
     edge.watch_sessions = True
