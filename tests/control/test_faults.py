@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -23,23 +21,10 @@ from control.surroundings import Surroundings
 from edge.errors import StoreError
 from tests.control.world import World, world_at
 from tests.control.writer import change, newest
+from tests.writing import line, running
 
 KILLS = 20
-
-
-@contextmanager
-def writer(root: Path, *arguments: object) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "tests.control.writer", *map(str, arguments)]
-    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
-        try:
-            yield child
-        finally:
-            child.kill()
-
-
-def line(child: subprocess.Popen[str]) -> str:
-    assert child.stdout is not None
-    return child.stdout.readline().strip()
+writer = partial(running, "tests.control.writer")
 
 
 def whole(store: Store) -> int:

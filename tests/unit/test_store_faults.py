@@ -5,11 +5,8 @@ from __future__ import annotations
 import random
 import re
 import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,24 +14,10 @@ import pytest
 from edge.store import RevisionStore
 from edge.store.database import DATABASE
 from tests.store_writer import document, revision
+from tests.writing import line, running
 
 KILLS = 30
-WRITER = (sys.executable, "-m", "tests.store_writer")
-
-
-@contextmanager
-def writer(root: Path, *arguments: object, prefix: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[str]]:
-    command = [*prefix, *WRITER, *map(str, arguments)]
-    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
-        try:
-            yield child
-        finally:
-            child.kill()
-
-
-def line(child: subprocess.Popen[str]) -> str:
-    assert child.stdout is not None
-    return child.stdout.readline().strip()
+writer = partial(running, "tests.store_writer")
 
 
 def test_a_kill_at_any_moment_loses_nothing_that_was_acknowledged(root: Path, tmp_path: Path) -> None:
