@@ -89,6 +89,15 @@ class Space:
             made.bind(address)
         return made
 
+    def ping(self, address: str, *options: str) -> list[str]:
+        """What three echo requests of one session hear, each asked when the one before is done with.
+
+        Alone each waits for its answer.  The last of several ping(8) gives only as long as the slowest before took, or
+        the interval: less than a busy machine may need.
+        """
+        command = ("ping", "-c", "1", "-W", str(round(PATIENCE)), "-e", str(next(NUMBERS) % 65_535 + 1), *options)
+        return [self.run(*command, address, check=False) for _ in range(3)]
+
     def remove(self) -> None:
         run("ip", "netns", "delete", self.name, check=False)
 
