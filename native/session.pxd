@@ -17,7 +17,8 @@ from native.wire cimport likely, prefetch, unlikely
 cdef enum:
     NONE = 0xffffffff
     WAVE = 32               # packets whose sessions are asked for together: what the processor can wait for at once
-    NUMBER_BITS = 24        # of a session's number: there are no more than 2^24
+    CLAIM = 1024            # numbers that a worker takes at a time
+    NUMBER_BITS = 31        # of a session's number: 64 workers have no more than 64 (2^24 + CLAIM)
     FIRST_DUE = 3           # the top of the heap: the four below any place then share a cache line
     ORIGINAL = 0
     REPLY = 1
@@ -74,7 +75,7 @@ ctypedef struct Session:
     uint32_t seqhi[2]       # the highest end that the other side's window lets it send
     uint8_t state[2]        # a TcpState or UdpState each
     uint8_t kind            # native.packet Kind of the packet that made it
-    uint8_t live
+    uint8_t live            # 0, or the mark of the table that it is in
     uint32_t revision       # of the configuration that last admitted it
     # cold
     uint64_t id             # of the edge's first session 1, one more with each
@@ -110,7 +111,7 @@ cdef extern from *:
         return t1_sooner(&four[right], &four[left]) ? right : left;
     }
     """
-    # When a session is looked at, in ns, and who: identifier << NUMBER_BITS | number.
+    # When a session is looked at, in ns, and who: the low bits of its identifier << NUMBER_BITS | its number.
     ctypedef struct Due "t1_due":
         uint64_t who
         uint64_t when
@@ -132,6 +133,9 @@ ctypedef struct Table:
     uint32_t capacity
     uint32_t count
     uint32_t top            # sessions never used yet start here
+    uint32_t end            # of several workers: those up to here are this one's
+    uint32_t *claimed       # likewise: how many are somebody's; NULL: this one is alone
+    uint8_t mark            # Session.live of those in this table: workers have tables of their own over one array
     uint32_t free           # list through Session.next
     uint32_t half_open
     uint64_t next_check     # ns before which nothing can expire
@@ -268,12 +272,23 @@ cdef inline void key_reversed(const Key *key, uint8_t side, Key *out) noexcept n
     out.dst_hi = key.src_hi
 
 
+cdef inline uint32_t numbers_used(const Table *table) noexcept nogil:
+    # Sessions of this table have lower numbers; where there are several workers, so may others.
+    return table.top if likely(table.claimed == NULL) else table.claimed[0]
+
+
+cdef inline bint is_in(const Table *table, uint32_t number) noexcept nogil:
+    # Is there a session with this number that belongs to this table?
+    return table.sessions[number].live == table.mark
+
+
 cdef int table_init(Table *table, uint64_t seed) noexcept nogil
 cdef int table_reserve(Table *table, uint32_t capacity) noexcept nogil
 cdef void table_free(Table *table) noexcept nogil
 cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noexcept nogil
 cdef void table_remove(Table *table, uint32_t session) noexcept nogil
-cdef int due_reserve(Table *table, uint32_t capacity) noexcept nogil
+cdef bint table_pass_on(Table *giver, Table *taker, uint32_t session) noexcept nogil
+cdef int due_reserve(Table *table, uint32_t capacity, uint32_t numbers) noexcept nogil
 cdef void due_add(Table *table, uint32_t session) noexcept nogil
 cdef void due_sooner(Table *table, uint32_t session) noexcept nogil
 cdef bint look_at_next(Table *table, uint64_t now, uint32_t *session) noexcept nogil

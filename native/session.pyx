@@ -6,14 +6,20 @@ from libc.string cimport memset
 from native.memory cimport PAGE, enlarge, release, reserve_huge
 from native.packet cimport Key
 from native.session cimport (
-    FIRST_DUE, NONE, NUMBER_BITS, REPLY, Bucket, Due, Flow, Session, Table,
+    CLAIM, FIRST_DUE, NONE, NUMBER_BITS, REPLY, Bucket, Due, Flow, Session, Table,
     flow_at, hash_key, lowest, matching_tags, soonest_of_four, sooner, tag_of,
 )
 from native.wire cimport prefetch, unlikely
 
+cdef extern from *:
+    """
+    static inline uint32_t t1_claim(uint32_t *p, uint32_t n) { return __atomic_add_fetch(p, n, __ATOMIC_RELAXED); }
+    """
+    uint32_t claim "t1_claim"(uint32_t *claimed, uint32_t count) noexcept nogil     # how many are then
+
 cdef enum:
     FIRST_BUCKETS = 512
-    NUMBER_MASK = (1 << NUMBER_BITS) - 1
+    NUMBER_MASK = 0x7fffffff
     NEVER = 0xffffffffffffffffULL
     SECOND_DUES = 4             # where the four below the top are
 
@@ -29,6 +35,7 @@ cdef int table_init(Table *table, uint64_t seed) noexcept nogil:
     table.bucket_bytes = FIRST_BUCKETS * sizeof(Bucket)
     table.buckets = <Bucket *>reserve_huge(table.bucket_bytes)
     table.free = NONE
+    table.mark = 1
     table.last_due = FIRST_DUE - 1
     return 0 if table.buckets != NULL else -1
 
@@ -54,10 +61,10 @@ cdef int table_reserve(Table *table, uint32_t capacity) noexcept nogil:
     return 0
 
 
-cdef int due_reserve(Table *table, uint32_t capacity) noexcept nogil:
-    # Address space for so many sessions in the heap; 0, or -1 with no less than before.
+cdef int due_reserve(Table *table, uint32_t capacity, uint32_t numbers) noexcept nogil:
+    # Address space for so many sessions in the heap, which have numbers below that; 0, or -1 with no less than before.
     cdef uint64_t places = (<uint64_t>capacity + FIRST_DUE + 4) * sizeof(Due)
-    if make_huge(<void **>&table.places, &table.places_reserved, <uint64_t>capacity * 4) != 0:
+    if make_huge(<void **>&table.places, &table.places_reserved, <uint64_t>numbers * 4) != 0:
         return -1
     return make_huge(<void **>&table.due, &table.due_reserved, places)
 
@@ -218,6 +225,16 @@ cdef inline void ask_for(const Session *session) noexcept nogil:
     prefetch(&session.id)
 
 
+cdef bint has_unused(Table *table) noexcept nogil:
+    # Is number `top` this table's, and has it never been used?
+    if table.claimed == NULL:
+        return table.top < table.capacity
+    if table.top == table.end:
+        table.end = claim(table.claimed, CLAIM)
+        table.top = table.end - CLAIM
+    return table.end <= table.capacity
+
+
 cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noexcept nogil:
     # A new live session with these keys (which the caller knows to be free), not yet in the heap; NONE when
     # the table is full.
@@ -231,7 +248,7 @@ cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noe
         table.free = table.sessions[number].next
         if table.free != NONE:
             ask_for(&table.sessions[table.free])
-    elif table.top < table.capacity:
+    elif has_unused(table):
         number = table.top
         table.top += 1
     else:
@@ -240,7 +257,7 @@ cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noe
     memset(session, 0, sizeof(Session))
     session.flow[0].key = original[0]
     session.flow[1].key = reply[0]
-    session.live = 1
+    session.live = table.mark
     session.fw_slot = NONE
     session.admitted_slot = NONE
     session.dnat_slot = NONE
@@ -284,13 +301,9 @@ cdef void due_sink(Table *table, uint32_t place, Due due) noexcept nogil:
     put_due(table, place, &due)
 
 
-cdef void due_add(Table *table, uint32_t number) noexcept nogil:
-    # A session that is in the table, with identifier and deadline, and not in the heap yet.
-    cdef const Session *session = &table.sessions[number]
+cdef void due_enter(Table *table, Due due) noexcept nogil:
+    # Into the heap, of a session that is not there yet.
     cdef uint32_t i
-    cdef Due due
-    due.when = session.expires
-    due.who = session.id << NUMBER_BITS | number
     table.last_due += 1
     if table.last_due & 3 == 0:
         for i in range(table.last_due + 1, table.last_due + 4):
@@ -299,6 +312,15 @@ cdef void due_add(Table *table, uint32_t number) noexcept nogil:
     due_rise(table, table.last_due, due)
     if due.when < table.next_check:
         table.next_check = due.when
+
+
+cdef void due_add(Table *table, uint32_t number) noexcept nogil:
+    # A session that is in the table, with identifier and deadline.
+    cdef const Session *session = &table.sessions[number]
+    cdef Due due
+    due.when = session.expires
+    due.who = session.id << NUMBER_BITS | number
+    due_enter(table, due)
 
 
 cdef void due_leave(Table *table, uint32_t number) noexcept nogil:
@@ -390,3 +412,30 @@ cdef void table_remove(Table *table, uint32_t number) noexcept nogil:
     session.next = table.free
     table.free = number
     table.count -= 1
+
+
+cdef bint table_pass_on(Table *giver, Table *taker, uint32_t number) noexcept nogil:
+    # A session becomes that of another worker, with its number, for which a free one comes back if there is one: so no
+    # worker ever has more numbers than it has had sessions at once.  Whoever calls this has both to himself.
+    # It is looked at when it would have been.  False, with nothing changed, where there is no memory for it.
+    cdef Session *session = &giver.sessions[number]
+    cdef uint32_t returned = taker.free
+    cdef Due due
+    make_index_room(taker)
+    if not index_has_room(taker):
+        return False
+    due = giver.due[giver.places[number]]
+    due_leave(giver, number)
+    index_remove(giver, &session.flow[0].key, number << 1)
+    index_remove(giver, &session.flow[1].key, number << 1 | REPLY)
+    giver.count -= 1
+    session.live = taker.mark
+    index_add(taker, &session.flow[0].key, number << 1)
+    index_add(taker, &session.flow[1].key, number << 1 | REPLY)
+    taker.count += 1
+    due_enter(taker, due)
+    if returned != NONE:
+        taker.free = taker.sessions[returned].next
+        taker.sessions[returned].next = giver.free
+        giver.free = returned
+    return True

@@ -39,14 +39,19 @@ cdef inline uint64_t address_hash(const Steering *steering, uint64_t hi, uint64_
     return mix(lo ^ steering.seed, hi ^ 0x9E3779B97F4A7C15ULL)
 
 
-cdef inline uint32_t owner_of_key(const Steering *steering, uint8_t family, const Key *key) noexcept nogil:
-    # Of packets between two addresses, whichever sent them.
+cdef inline uint64_t fixed_sum(const Steering *steering, uint8_t family, const Key *key) noexcept nogil:
+    # Of the fixed ones of two addresses.
     cdef uint64_t h = 0
     if is_fixed(steering, family, key.src_hi, key.src_lo):
         h += address_hash(steering, key.src_hi, key.src_lo)
     if is_fixed(steering, family, key.dst_hi, key.dst_lo):
         h += address_hash(steering, key.dst_hi, key.dst_lo)
-    return <uint32_t>((h >> 32) * steering.workers >> 32)
+    return h
+
+
+cdef inline uint32_t owner_of_key(const Steering *steering, uint8_t family, const Key *key) noexcept nogil:
+    # Of packets between two addresses, whichever sent them.
+    return <uint32_t>((fixed_sum(steering, family, key) >> 32) * steering.workers >> 32)
 
 
 cdef class Steerer:

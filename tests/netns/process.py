@@ -1,4 +1,4 @@
-"""An edge as a process of its own: ``python -m tests.netns.process MTU SPEC...`` forwards for the company of
+"""An edge as a process of its own: ``python -m tests.netns.process WORKERS MTU SPEC...`` forwards for the company of
 :func:`tests.support.acme` until its standard input ends.
 
 It answers every line that it reads with a line of JSON: its ports, and packets by reason.
@@ -14,6 +14,7 @@ from edge.forwarder import Forwarder
 from edge.model import Options
 from edge.ports import PortSpec
 from edge.runtime import Edge
+from edge.workers import Workers
 from tests.support import acme
 
 
@@ -35,8 +36,9 @@ def say(line: str) -> None:
 
 def main() -> None:
     """Forward."""
-    edge = Edge(acme(options=Options(mtu=int(sys.argv[1]))))
-    with Forwarder(edge, [PortSpec.parse(text) for text in sys.argv[2:]]) as forwarder:
+    workers, config = int(sys.argv[1]), acme(options=Options(mtu=int(sys.argv[2])))
+    edge = Edge(config) if workers == 1 else Workers(config, workers)
+    with Forwarder(edge, [PortSpec.parse(text) for text in sys.argv[3:]]) as forwarder:
         say("ready")
         for _ in sys.stdin:
             say(report(edge, forwarder))

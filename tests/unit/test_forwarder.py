@@ -16,6 +16,7 @@ from edge.packets.text import parse_packet
 from edge.ports import PortKind, PortSpec, made_mac
 from edge.runtime import Edge
 from edge.verdicts import Reason, Verdict
+from edge.workers import Workers
 from tests.support import acme, network
 
 CLIENT_MAC, ROUTER_MAC = bytes.fromhex("020000000a0a"), bytes.fromhex("02000000cb01")
@@ -23,9 +24,9 @@ BROADCAST = b"\xff" * 6
 PATIENCE = 20.0
 
 
-@pytest.fixture
-def edge() -> Edge:
-    return Edge(acme())
+@pytest.fixture(params=[1, 2, 3])
+def edge(request: pytest.FixtureRequest) -> Edge:
+    return Edge(acme()) if request.param == 1 else Workers(acme(), request.param)
 
 
 @pytest.fixture
@@ -223,7 +224,7 @@ def test_specs_that_contradict_each_other(edge: Edge, texts: tuple[str, ...], pr
 
 
 def test_a_forwarder_that_can_go_on_no_longer_says_so(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: object) -> None:
+    def fail(*_: object) -> None:
         raise MemoryError("no room")
 
     monkeypatch.setattr(edge, "forward", fail)
