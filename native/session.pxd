@@ -7,7 +7,8 @@
 #
 # Heap: who is to be looked at next, by the deadline that was noted and then the session's identifier, four children
 # each.  A deadline may move later without touching the heap, it is noted when the session is looked at; one that moves
-# before the noted one is noted at once.  Nothing here takes longer for one session than the depth of the heap.
+# before the noted one is noted at once.  Four sessions with numbers in a row have one entry, that of the one among them
+# who is next.  Nothing here takes longer for one session than the depth of the heap.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -19,6 +20,8 @@ cdef enum:
     WAVE = 32               # packets whose sessions are asked for together: what the processor can wait for at once
     CLAIM = 1024            # numbers that a worker takes at a time
     NUMBER_BITS = 31        # of a session's number: 64 workers have no more than 64 (2^24 + CLAIM)
+    CREW_BITS = 2           # sessions with numbers in a row share an entry of the heap
+    CREW = 1 << CREW_BITS
     FIRST_DUE = 3           # the top of the heap: the four below any place then share a cache line
     ORIGINAL = 0
     REPLY = 1
@@ -82,9 +85,8 @@ ctypedef struct Session:
     uint64_t created
     uint64_t folded_packets     # already counted on its rules
     uint64_t folded_bytes
+    uint64_t noted          # ns: the deadline by which it is in the heap, 0: it is not
     uint32_t next
-    uint32_t previous
-    uint32_t unused
     uint32_t fw_slot        # counter slots of the rules that admitted it, NONE where there is none
     uint32_t dnat_slot
     uint32_t snat_slot
@@ -140,7 +142,7 @@ ctypedef struct Table:
     uint32_t half_open
     uint64_t next_check     # ns before which nothing can expire
     Due *due                # the heap, from place FIRST_DUE to `last_due`; NULL: this table has none
-    uint32_t *places        # by session number: its place there, 0: it has none
+    uint32_t *places        # by session number >> CREW_BITS: the place there, 0: there is none
     uint64_t due_reserved   # bytes
     uint64_t places_reserved
     uint32_t last_due
@@ -303,6 +305,11 @@ cdef inline uint32_t lookup_alive(const Table *table, const Key *key, uint64_t n
     # The flow number with this key of a session whose time is not over, or NONE.
     cdef uint32_t found = lookup(table, key, hash_key(table, key))
     return NONE if found == NONE or is_over(table, found, now) else found
+
+
+cdef inline uint32_t crews(uint32_t numbers) noexcept nogil:
+    # How many entries of the heap as many sessions have at the most.
+    return (numbers + CREW - 1) >> CREW_BITS
 
 
 cdef inline uint64_t next_look(const Table *table) noexcept nogil:

@@ -12,7 +12,7 @@ from native.expect cimport (
 from native.fragment cimport CHUNK, Chunk, Datagram, Fragments
 from native.memory cimport PAGE, release, reserve, reserve_huge
 from native.port_blocks cimport PortBlock, PortBlocks
-from native.session cimport ORIGINAL, RW_ALG, Bucket, Due, Session, Table, numbers_used, table_free
+from native.session cimport ORIGINAL, RW_ALG, Bucket, Due, Session, Table, crews, numbers_used, table_free
 from native.shared cimport Shared
 from native.stats cimport RuleCounter
 from native.team cimport Team
@@ -105,12 +105,17 @@ cdef size_t due_size(const Table *table) noexcept nogil:
     return min((<size_t>table.last_due + 4) * sizeof(Due), table.due_reserved)
 
 
+cdef size_t places_size(const Table *table) noexcept nogil:
+    # Bytes of the places in the heap.
+    return min(<size_t>crews(numbers_used(table)) * 4, table.places_reserved)
+
+
 cdef int copy_due(Table *to, const Table *source, Spare *due, Spare *places) noexcept nogil:
     # Who is to be looked at when.
     if source.due == NULL:
         return 0
     to.due = <Due *>duplicate(due, source.due, due_size(source), source.due_reserved)
-    to.places = <uint32_t *>duplicate(places, source.places, <size_t>numbers_used(source) * 4, source.places_reserved)
+    to.places = <uint32_t *>duplicate(places, source.places, places_size(source), source.places_reserved)
     return 0 if to.due != NULL and to.places != NULL else -1
 
 
@@ -272,6 +277,7 @@ cdef class Blank:
         cdef uint64_t due
         cdef uint64_t due_reserved
         cdef uint64_t places
+        cdef uint64_t used_places
         cdef uint64_t mappings
         cdef int problem = 0
         self.engine = Engine(0)
@@ -286,6 +292,7 @@ cdef class Blank:
             due = due_size(&source.table)
             due_reserved = source.table.due_reserved
             places = source.table.places_reserved
+            used_places = places_size(&source.table)
             mappings = source.mappings.table.reserved
         finally:
             engine.give_turn()
@@ -293,7 +300,7 @@ cdef class Blank:
             if (make_spare(&self.spares.buckets, bucket_bytes, bucket_bytes) != 0
                     or make_spare(&self.spares.sessions, min(top * sizeof(Session), reserved), reserved) != 0
                     or make_spare(&self.spares.due, due, due_reserved) != 0
-                    or make_spare(&self.spares.places, top * 4, places) != 0
+                    or make_spare(&self.spares.places, used_places, places) != 0
                     or make_spare(&self.spares.mapping_buckets, mapping_bytes, mapping_bytes) != 0
                     or make_spare(&self.spares.mappings, mapped * sizeof(Session), mappings) != 0):
                 problem = -1
