@@ -64,8 +64,8 @@ class Workers(Edge):
     all of them stand between two bursts.
 
     With ``one_sequence`` it does what :class:`edge.runtime.Edge` does with the same seed, bytes and random choices
-    included; without it each worker draws from a sequence of its own.  Raises ResourceError for lack of memory,
-    ValueError for a number of workers that cannot be.
+    included, in one thread: it does not forward; without it each worker draws from a sequence of its own.  Raises
+    ResourceError for lack of memory, ValueError for a number of workers that cannot be.
     """
 
     def __init__(

@@ -99,7 +99,8 @@ class Team:
         """Frames by their workers, as :meth:`native.engine.Engine.process_batch` does it."""
 
     def lane(self, worker: int) -> Lane:
-        """A worker that :meth:`Lane.time_bursts` runs.  Raises ValueError where there is none, MemoryError."""
+        """A worker that :meth:`Lane.time_bursts` runs.  Raises ValueError where there is none, RuntimeError with
+        ``one_sequence``, MemoryError."""
 
 @disjoint_base
 class Lane:
