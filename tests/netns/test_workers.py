@@ -6,8 +6,10 @@ tests/netns/lab.py draws the namespaces.
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ FLOWS = 24
 EXCHANGES = 150
 CHANGES = 12
 SIZE = 8_000_000
+METRICS = "127.0.0.1:9464"
 REMOTES = tuple(f"198.51.100.{number}" for number in range(20, 52))
 
 
@@ -85,11 +88,24 @@ class Exchanges:
                     return
             self.rounds += 1
 
+    def go_on(self) -> None:
+        """Returns when each flow has had an answer to what it asked for later than now."""
+        rounds = self.rounds
+        wait_for("more exchanges", lambda: self.rounds > rounds + 1 or not self._thread.is_alive())
+
     def stop(self) -> None:
         self.stopping.set()
         self._thread.join()
         for out in self._sockets:
             out.close()
+
+
+def handed_over(lab: Lab) -> float:
+    """How many frames have come in at another worker than their own, as the metrics of the edge tell."""
+    with lab.middle.inside(), urllib.request.urlopen(f"http://{METRICS}/metrics", timeout=60) as answer:
+        page = answer.read().decode()
+    (found,) = re.findall(r"^t1edge_frames_handed_over_total\{.*} (.*)$", page, re.MULTILINE)
+    return float(found)
 
 
 def echo(lab: Lab, address: str) -> None:
@@ -132,7 +148,7 @@ def test_frames_come_in_at_the_worker_that_they_belong_to(lab: Lab, monkeypatch:
 
 def test_connections_go_on_while_their_workers_change(lab: Lab, tmp_path: Path) -> None:
     with (
-        serve(lab, tmp_path, policy(), 2) as service,
+        serve(lab, tmp_path, policy(), 2, ("--metrics", METRICS)) as service,
         Wire(service) as wire,
         service.client() as client,
         Answerer(lab.server, SERVERS[:2], (53,), speak=echoed),
@@ -151,6 +167,10 @@ def test_connections_go_on_while_their_workers_change(lab: Lab, tmp_path: Path) 
                     while left:
                         left -= len(receiver.recv(min(left, 1 << 20)))
                     thread.join()
+                    exchanges.go_on()
+                    before = handed_over(lab)
+                    exchanges.go_on()
+                    assert handed_over(lab) == before
                 transfer(near, far, SIZE)
         finally:
             exchanges.stop()
