@@ -47,8 +47,8 @@ class Reading:
     """Everything that one scrape tells of an edge, all under one configuration.
 
     ``applies`` counts changes of the configuration by result, see APPLY_RESULTS; ``neighbours`` entries by state;
-    ``ports_up`` says which ports can carry packets, ``links`` what was lost at them; the rest is totals, ``handed_over``
-    of the frames that came in at another worker than their own.
+    ``ports_up`` says which ports can carry packets, ``links`` what was lost at them; the rest is totals,
+    ``handed_over`` of the frames that came in at another worker than their own.
     """
 
     config: EdgeConfig
