@@ -139,9 +139,9 @@ cdef class Ports:
             raise OSError(errno, os.strerror(errno))
 
     def place(self, uint32_t slot, bytes program not None) -> None:
-        """Deal out the frames of a port of :meth:`open_link_of` by a program of classic BPF (struct sock_filter[]) whose
-        results are the group's workers, in the order of joining; until then the first has all.  One of the group is
-        enough.  Raises OSError; then it stays as it was."""
+        """Deal out the frames of a port of :meth:`open_link_of` by a program of classic BPF (struct sock_filter[])
+        whose results are the workers of the group in the order of joining; until then the first has all.  To say so
+        to one of the group is enough.  Raises OSError; then it stays as it was."""
         if link_place(self._open(slot).fd, <const char *>program, <uint16_t>(len(program) // 8)) != 0:
             raise OSError(errno, os.strerror(errno))
 

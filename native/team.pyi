@@ -7,6 +7,8 @@ from native.engine import Engine
 from native.program import Program
 from native.steer import Steerer
 
+ONE_THREAD: str
+
 _Endpoints: TypeAlias = tuple[int, int, int, int, int]
 _Step: TypeAlias = tuple[
     int, int, int | None, int | None, _Endpoints | None, _Endpoints | None, bool, int | None, int | None
