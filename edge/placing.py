@@ -19,6 +19,9 @@ SUM = 0  # the memory word that the fixed addresses are added up in
 ADDRESSES = {4: (12, 16), 6: (8, 24)}
 WORDS = {4: 1, 6: 4}
 
+WORD_FACTOR, LAST_FACTOR = 0x9E3779B1, 0x85EBCA77
+"""Of the hash: after each word of an address, and after the last one."""
+
 LOAD_WORD, LOAD_BYTE, LOAD_NUMBER, LOAD_SUM, INDEX_SUM, STORE_SUM = 0x20, 0x30, 0x00, 0x60, 0x61, 0x02
 ADD_X, MULTIPLY, SHIFT_RIGHT, XOR, XOR_X, TO_X = 0x0C, 0x24, 0x74, 0xA4, 0xAC, 0x07
 JUMP, IF_EQUAL, IF_ABOVE, IF_NOT_BELOW = 0x05, 0x15, 0x25, 0x35
@@ -41,7 +44,7 @@ class Assembler:
         return len(self._code)
 
     def go(self, label: int) -> None:
-        """What has been put last comes after ``label``'s instruction unless it is that one."""
+        """What is put next goes on at a label."""
         if label != len(self._code):
             self.put(JUMP, len(self._code) - label)
 
@@ -111,12 +114,12 @@ def _address(code: Assembler, family: int, offset: int, ranges: Ranges, seed: in
     code.put(STORE_SUM, SUM)
     code.put(ADD_X)
     code.put(INDEX_SUM, SUM)
-    code.put(MULTIPLY, 0x85EBCA77)
+    code.put(MULTIPLY, LAST_FACTOR)
     for word in reversed(range(WORDS[family])):
         code.put(XOR_X)
         code.put(SHIFT_RIGHT, 15)
         code.put(TO_X)
-        code.put(MULTIPLY, 0x9E3779B1)
+        code.put(MULTIPLY, WORD_FACTOR)
         if word:
             code.put(XOR_X)
             code.put(LOAD_WORD, offset + 4 * word)

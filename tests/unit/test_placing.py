@@ -116,6 +116,14 @@ def test_one_worker_has_everything() -> None:
     assert found_by(([], []), 1, [packet(4, 1, 2), packet(6, 1, 2), bytes(60)]) == [0, 0, 0]
 
 
+def test_what_no_address_divides_is_the_first_workers() -> None:
+    """As with an SNAT rule for any source."""
+    touched = touched_ranges(NatConfig((nat("out", "SNAT", "203.0.113.2", ""),)))
+    frames = [packet(4, remote, 1 << 24) for remote in (0, 1, 0xC6336401, 0xFFFFFFFF)]
+    assert found_by(touched, 64, frames) == [0, 0, 0, 0]
+    assert len(set(found_by(touched, 64, [packet(6, remote, 1) for remote in range(200)]))) > 50
+
+
 @pytest.mark.parametrize("text", ["", "4", "45" + "00" * 18, "60" + "00" * 30, "0001080006040001" + "00" * 20])
 def test_what_is_no_packet_is_the_first_workers(text: str) -> None:
     """Cut short, or ARP."""
