@@ -214,6 +214,10 @@ class Forwarder:
         self._table.bind([by_slot.get(slot) for slot in range(self._table.count)])
         for port in fresh:
             self._announce(port)
+        try:
+            self._table.place(self._edge.placing)
+        except OSError as error:
+            LOG.warning("frames come in at workers as before, and are handed over: %s", error)
 
     def _add(self, edge_id: str, spec: PortSpec) -> None:
         slot = self._free.pop() if self._free else self._table.count

@@ -11,12 +11,14 @@ from native.port import Ports
 class PortGroup:
     """Places for ports, all closed, of ``workers`` workers; see :class:`native.port.Ports`, whose methods these are.
 
-    Every worker sends by every port.  What comes in by an interface the kernel deals out to all of them, one flow to
-    one worker; what comes in by a TAP device is taken in by the first.
+    Every worker sends by every port.  What comes in by an interface the kernel deals out to them, as :meth:`place` has
+    it; what comes in by a TAP device is taken in by the first.
     """
 
     def __init__(self, workers: int) -> None:
         self._tables = [Ports(0) for _ in range(workers)]
+        self._program = b""
+        self._placed: dict[int, bytes] = {}  # of every link that several workers have
 
     def of(self, worker: int) -> Ports:
         """The ports as a worker has them."""
@@ -58,19 +60,34 @@ class PortGroup:
             group = first.open_link_of(slot, ifindex, mtu, mac, 0)
             for table in others:
                 table.open_link_of(slot, ifindex, mtu, mac, group)
+            self._place(slot)
             for table in self._tables:
                 table.listen(slot)
         except BaseException:
             self._shut(slot)
             raise
 
+    def place(self, program: bytes) -> None:
+        """Deal out what comes in by interfaces as a program of :mod:`edge.placing` says.  Raises OSError; then some go
+        on as before, until it is said again."""
+        self._program = program
+        for slot in self._placed:
+            self._place(slot)
+
+    def _place(self, slot: int) -> None:
+        if self._program and self._placed.get(slot) != self._program:
+            self._tables[0].place(slot, self._program)
+            self._placed[slot] = self._program
+
     def _shut(self, slot: int) -> None:
+        self._placed.pop(slot, None)
         for table in self._tables:
             if table.is_open(slot):
                 table.close(slot)
 
     def close(self, slot: int) -> None:
         """Close a port; its counters stay."""
+        self._placed.pop(slot, None)
         for table in self._tables:
             table.close(slot)
 

@@ -143,6 +143,17 @@ class Edge:
         return 1
 
     @property
+    def placing(self) -> bytes:
+        """The program of :mod:`edge.placing` by which frames come in at the worker that they belong to; empty: there
+        is only one."""
+        return b""
+
+    @property
+    def handed(self) -> int:
+        """How many frames workers have handed over to others."""
+        return 0
+
+    @property
     def reasons_for_one(self) -> list[str]:
         """Why one worker does everything although there are more; empty: it does not."""
         return []

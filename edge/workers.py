@@ -6,13 +6,14 @@ among workers is left to one, and :func:`reasons_for_one` names it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge.bindings import Bindings
 from edge.compiler import Tables
 from edge.errors import ResourceError
 from edge.model import EdgeConfig
 from edge.nat.config import NatConfig, NatType
+from edge.placing import placing_program
 from edge.runtime import Edge, Prepared, ReplayChunk, chosen_seed
 from edge.steering import Ranges, together, touched_ranges
 from native import control
@@ -43,18 +44,25 @@ def reasons_for_one(config: EdgeConfig) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """One way to divide packets: by the addresses that NAT may touch; ``placing`` has the kernel do the same."""
+
+    touched: Touched
+    steerer: Steerer
+    placing: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Division:
-    """How packets are divided under a configuration: by ``touched``, what its own NAT rules read and write, or, as long
-    as there are sessions that these would tear apart, by that and what there was before, ``wide_touched``.
+    """How packets are divided under a configuration: the ``narrow`` way, by what its own NAT rules read and write, or,
+    as long as there are sessions that this would tear apart, the ``wide`` one, by that and what there was ``before``.
 
     ``reasons`` tell why one worker does everything.
     """
 
     nat: NatConfig
-    touched: Touched
-    narrow: Steerer
-    wide_touched: Touched
-    wide: Steerer
+    narrow: Way
+    wide: Way
     before: Touched
     reasons: list[str]
 
@@ -64,8 +72,8 @@ class Workers(Edge):
     all of them stand between two bursts.
 
     With ``one_sequence`` it does what :class:`edge.runtime.Edge` does with the same seed, bytes and random choices
-    included; without it each worker draws from a sequence of its own.  Raises ResourceError for lack of memory,
-    ValueError for a number of workers that cannot be.
+    included, in one thread: it does not forward; without it each worker draws from a sequence of its own.  Raises
+    ResourceError for lack of memory, ValueError for a number of workers that cannot be.
     """
 
     def __init__(
@@ -79,7 +87,7 @@ class Workers(Edge):
     ) -> None:
         chosen = chosen_seed(config, seed)
         try:
-            self._alone = Steerer(1, ([], []), chosen)
+            self._alone = Way(([], []), Steerer(1, ([], []), chosen), placing_program(([], []), chosen, 1))
             first = Steerer(workers, ([], []), chosen)
             engines = [Engine(chosen) for _ in range(workers)]
             team = Team(engines, first, one_sequence)
@@ -95,6 +103,7 @@ class Workers(Edge):
     def _set_team(self, team: Team) -> None:
         self._team = team
         self._reasons: list[str] = []
+        self._placing = self._alone.placing
 
     @property
     def workers(self) -> int:
@@ -105,6 +114,11 @@ class Workers(Edge):
     def reasons_for_one(self) -> list[str]:
         """Why one worker does everything although there are more; empty: it does not."""
         return self._reasons
+
+    @property
+    def placing(self) -> bytes:
+        """As :attr:`edge.runtime.Edge.placing`; another one when a configuration divides packets otherwise."""
+        return self._placing
 
     @property
     def created(self) -> list[int]:
@@ -170,36 +184,42 @@ class Workers(Edge):
         with self._turn:
             last, before = self._division, self._touched
         reasons = reasons_for_one(config) if self.workers > 1 else []
-        touched = last.touched if last is not None and last.nat is config.nat else touched_ranges(config.nat)
+        touched = last.narrow.touched if last is not None and last.nat is config.nat else touched_ranges(config.nat)
         both = together(touched, before)
         try:
             if reasons:
-                return Division(config.nat, touched, self._alone, both, self._alone, before, reasons)
-            narrow = self._steerer(last, touched)
-            wide = narrow if both == touched else self._steerer(last, both)
+                return Division(config.nat, self._by_one(touched), self._by_one(both), before, reasons)
+            narrow = self._way(last, touched)
+            wide = narrow if both == touched else self._way(last, both)
         except MemoryError as error:
             raise ResourceError(str(error)) from error
-        return Division(config.nat, touched, narrow, both, wide, before, reasons)
+        return Division(config.nat, narrow, wide, before, reasons)
 
-    def _steerer(self, last: Division | None, touched: Touched) -> Steerer:
+    def _way(self, last: Division | None, touched: Touched) -> Way:
         """By these addresses; the one that there is stays, so that nothing has to move."""
-        if last is not None:
-            for steerer, known in ((last.narrow, last.touched), (last.wide, last.wide_touched)):
-                if known == touched and steerer is not self._alone:
-                    return steerer
-        return Steerer(self.workers, touched, self._seed)
+        for way in () if last is None else (last.narrow, last.wide):
+            if way.touched == touched and way.steerer is not self._alone.steerer:
+                return way
+        steerer = Steerer(self.workers, touched, self._seed)
+        return Way(touched, steerer, placing_program(touched, self._seed, self.workers))
+
+    def _by_one(self, touched: Touched) -> Way:
+        """By one worker, under a configuration with these addresses."""
+        return replace(self._alone, touched=touched)
 
     def _swap(self, prepared: Prepared, port_map: list[int | None], flush: bool, sources: bool) -> Program | None:
         division = prepared.division
         if division is None or division.before != self._touched:  # another change came first
             division = self._divide(prepared.running.config)
         narrow, wide, reasons = division.narrow, division.wide, division.reasons
-        if not reasons and self._team.steerer is self._alone and control.mappings(self._engine):
-            narrow = wide = self._alone
+        alone = self._alone.steerer
+        if not reasons and self._team.steerer is alone and control.mappings(self._engine):
+            narrow, wide = self._by_one(narrow.touched), self._by_one(wide.touched)
             reasons = [MAPPINGS]
-        old, fits = self._team.swap(prepared.program, port_map, flush, narrow, wide, sources)
+        old, fits = self._team.swap(prepared.program, port_map, flush, narrow.steerer, wide.steerer, sources)
+        self._placing = narrow.placing if fits else wide.placing
         # One worker has sessions of every kind.
-        self._touched = division.touched if fits and narrow is not self._alone else division.wide_touched
+        self._touched = narrow.touched if fits and narrow.steerer is not alone else wide.touched
         self._division = division
         self._reasons = reasons
         return old
@@ -214,7 +234,7 @@ class Workers(Edge):
                 copy._alone, copy._seed = self._alone, self._seed  # noqa: SLF001 - it is one of these
                 copy._division, copy._touched = self._division, self._touched  # noqa: SLF001 - likewise
                 copy._set_team(team)  # noqa: SLF001 - likewise
-                copy._reasons = self._reasons  # noqa: SLF001 - likewise
+                copy._reasons, copy._placing = self._reasons, self._placing  # noqa: SLF001 - likewise
                 copy._begin(team.engines[0], team, self._bindings, self._running, self._port_counters)  # noqa: SLF001 - likewise
         except MemoryError as error:
             raise ResourceError(str(error)) from error

@@ -53,6 +53,7 @@ cdef enum:
 assert sizeof(Key) == 40
 
 AT_WORK = "this engine is at work in another thread"
+ONE_THREAD = "workers that do what a single one would are run by one thread, not each in its own"
 
 
 cdef class Engine:
@@ -573,6 +574,8 @@ cdef class Engine:
             raise RuntimeError("this engine forwards already")
         if self.program is None:
             raise RuntimeError("this engine has no program yet")
+        if self.state.paced_together:
+            raise RuntimeError(ONE_THREAD)
         self.forwards = True
         with nogil:
             turn_begin_work(self.turn)

@@ -13,7 +13,7 @@ from native.port_blocks cimport note_left
 from native.session cimport (
     ORIGINAL, REPLY, RW_ALG, Session, hash_key, is_half_open, is_in, numbers_used, table_pass_on,
 )
-from native.steer cimport Steering, fixed_sum, owner_of_key
+from native.steer cimport Steering, have_same_fixed, owner_of_key
 
 
 cdef inline uint32_t owner_of_session(const Steering *steering, const Session *session) noexcept nogil:
@@ -25,18 +25,16 @@ cdef inline bint has_one_owner(const Steering *steering, const State *state, uin
     # Do all packets of a session, and of those that it has announced, belong to one worker?  They have to have the same
     # fixed addresses: who has one owner by chance may have two where fewer addresses are fixed.
     cdef const Session *session = &state.table.sessions[number]
-    cdef const Key *key = &session.flow[ORIGINAL].key
-    cdef uint64_t fixed = fixed_sum(steering, key_family(key), key)
+    cdef const Key *original = &session.flow[ORIGINAL].key
     cdef const Control *control
     cdef uint32_t i
-    key = &session.flow[REPLY].key
-    if fixed_sum(steering, key_family(key), key) != fixed:
+    if not have_same_fixed(steering, key_family(original), original, &session.flow[REPLY].key):
         return False
     if session.flow[ORIGINAL].rewrite & RW_ALG:
         control = &state.expectations.controls[number]
         for i in range(control.count):
-            key = &state.expectations.pool[control.expected[i]].key
-            if fixed_sum(steering, key_family(key), key) != fixed:
+            if not have_same_fixed(
+                    steering, key_family(original), original, &state.expectations.pool[control.expected[i]].key):
                 return False
     return True
 

@@ -9,7 +9,7 @@ from libc.string cimport memcpy, memset
 import os
 
 from native.port cimport IO_CLOSED, IO_LINK, IO_MEMORY, IO_TAP, IoPort, load_flag, store_flag
-from native.port_link cimport link_close, link_drops, link_listen, link_open
+from native.port_link cimport link_close, link_drops, link_listen, link_open, link_place
 from native.port_memory cimport memory_close, memory_open, queue_drop, queue_head, queue_put, ring_copy_out
 from native.port_tap cimport IFNAMSIZ, c_close, tap_open
 from native.record cimport NO_PORT
@@ -136,6 +136,13 @@ cdef class Ports:
     def listen(self, uint32_t slot) -> None:
         """Let frames in by a port of :meth:`open_link_of`: every worker has opened it.  Raises OSError."""
         if link_listen(self._open(slot).fd) != 0:
+            raise OSError(errno, os.strerror(errno))
+
+    def place(self, uint32_t slot, bytes program not None) -> None:
+        """Deal out the frames of a port of :meth:`open_link_of` by a program of classic BPF (struct sock_filter[])
+        whose results are the workers of the group in the order of joining; until then the first has all.  To say so
+        to one of the group is enough.  Raises OSError; then it stays as it was."""
+        if link_place(self._open(slot).fd, <const char *>program, <uint16_t>(len(program) // 8)) != 0:
             raise OSError(errno, os.strerror(errno))
 
     def open_beside(self, uint32_t slot, Ports first not None) -> None:

@@ -65,9 +65,10 @@ cdef extern from *:
         int unused = 0;
         return setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused);
     }
-    /* Joins a group, a new one if *group is 0, whose number is there then; -1 with errno set. */
+    /* Joins a group, a new one if *group is 0, whose number is there then; -1 with errno set.  The first of it has
+       everything until t1_link_place() says otherwise. */
     static inline int t1_link_join(int fd, int *group) {
-        int kind = PACKET_FANOUT_HASH | PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
+        int kind = PACKET_FANOUT_CBPF | PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
         int first = *group == 0;
         socklen_t size = sizeof *group;
         if (first) kind |= PACKET_FANOUT_FLAG_UNIQUEID;
@@ -75,6 +76,11 @@ cdef extern from *:
         if (first && getsockopt(fd, SOL_PACKET, PACKET_FANOUT, group, &size) != 0) return -1;
         *group &= 0xffff;
         return 0;
+    }
+    /* The program whose results are the places of a group's sockets, in the order of their joining. */
+    static inline int t1_link_place(int fd, const void *code, uint16_t count) {
+        struct sock_fprog program = {count, (struct sock_filter *)code};
+        return setsockopt(fd, SOL_PACKET, PACKET_FANOUT_DATA, &program, sizeof program);
     }
     /* A packet socket of an interface with its rings mapped at *memory, and another at *large, of a group unless that
        is NULL; -1 with errno set. */
@@ -179,6 +185,7 @@ cdef extern from *:
         int ifindex, uint32_t rx_slot, uint32_t rx_count, uint32_t tx_slot, uint32_t tx_count, uint32_t block_slots,
         int size, uint64_t length, uint8_t **memory, int *large, int *group) noexcept nogil
     int link_listen "t1_link_listen"(int fd) noexcept nogil
+    int link_place "t1_link_place"(int fd, const void *code, uint16_t count) noexcept nogil
     uint32_t page_size "t1_page_size"() noexcept nogil
     void link_unmap "t1_link_unmap"(uint8_t *memory, uint64_t size) noexcept nogil
     uint32_t slot_status "t1_slot_status"(const uint8_t *slot) noexcept nogil

@@ -7,6 +7,8 @@ from native.engine import Engine
 from native.program import Program
 from native.steer import Steerer
 
+ONE_THREAD: str
+
 _Endpoints: TypeAlias = tuple[int, int, int, int, int]
 _Step: TypeAlias = tuple[
     int, int, int | None, int | None, _Endpoints | None, _Endpoints | None, bool, int | None, int | None
@@ -99,7 +101,8 @@ class Team:
         """Frames by their workers, as :meth:`native.engine.Engine.process_batch` does it."""
 
     def lane(self, worker: int) -> Lane:
-        """A worker that :meth:`Lane.time_bursts` runs.  Raises ValueError where there is none, MemoryError."""
+        """A worker that :meth:`Lane.time_bursts` runs.  Raises ValueError where there is none, RuntimeError with
+        ``one_sequence``, MemoryError."""
 
 @disjoint_base
 class Lane:

@@ -30,6 +30,8 @@ from native.turn cimport turn_free, turn_give, turn_init
 from native.view cimport step_tuple
 from native.wire cimport unlikely
 
+from native.engine import ONE_THREAD
+
 cdef enum:
     FRAME_ROOM = 2048           # of a frame in a burst that is measured
 
@@ -344,7 +346,10 @@ cdef class Team:
     # -------------------------------------------------------------- measuring
 
     def lane(self, uint32_t worker) -> Lane:
-        """A worker that :meth:`Lane.time_bursts` runs.  Raises ValueError where there is none, MemoryError."""
+        """A worker that :meth:`Lane.time_bursts` runs.  Raises ValueError where there is none, RuntimeError with
+        ``one_sequence``, MemoryError."""
+        if self.one_sequence:
+            raise RuntimeError(ONE_THREAD)
         if worker >= self.workers:
             raise ValueError(f"there is no worker {worker}")
         return Lane(self, worker)

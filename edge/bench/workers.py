@@ -1,8 +1,8 @@
 """Two workers beside one: processor time a packet, on the same flows in the same run, by turns.
 
 Half of the flows leave by SNAT, half come in by DNAT; half of their packets are replies, drawn uniformly.  Each worker
-is a thread on a processor of its own, and each frame comes in at some worker: at its owner, as a network card or the
-kernel would place it that knows the remote address, or at either, so that half of them are handed over.
+is a thread on a processor of its own, and each frame comes in at some worker: at its owner, where the kernel places it
+for an edge that is served (:mod:`edge.placing`), or at either, so that half of them are handed over.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ class EdgeProcess:
         return line.strip()
 
     def ask(self) -> dict[str, Any]:
-        """Ports, reasons, sessions."""
+        """Ports, reasons, sessions, what workers have done."""
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
         answer: dict[str, Any] = json.loads(self._line())

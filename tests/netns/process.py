@@ -1,7 +1,7 @@
 """An edge as a process of its own: ``python -m tests.netns.process WORKERS MTU SPEC...`` forwards for the company of
 :func:`tests.support.acme` until its standard input ends.
 
-It answers every line that it reads with a line of JSON: its ports, and packets by reason.
+It answers every line that it reads with a line of JSON: its ports, packets by reason, what its workers have done.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ def report(edge: Edge, forwarder: Forwarder) -> str:
         sessions = len(edge.sessions())
     ports = {name: asdict(status) for name, status in forwarder.ports.items()}
     links = {name: asdict(counters) for name, counters in forwarder.link_counters().items()}
-    return json.dumps({"ports": ports, "links": links, "reasons": reasons, "sessions": sessions})
+    shown = {"ports": ports, "links": links, "reasons": reasons, "sessions": sessions, "handed": edge.handed}
+    if isinstance(edge, Workers):
+        shown["created"] = edge.created
+    return json.dumps(shown)
 
 
 def say(line: str) -> None:

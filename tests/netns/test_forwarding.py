@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.netns.lab import EdgeProcess, Lab, Space
+from tests.netns.lab import Lab, Space
 from tests.waiting import wait_for
 
-pytestmark = pytest.mark.needs("netns", "nft")
+pytestmark = [pytest.mark.needs("netns", "nft"), pytest.mark.usefixtures("workers")]
 
 INTERNET, INTERNET_6 = "198.51.100.5", "2001:db8:5::5"
 CLIENT = "10.20.0.10"
@@ -22,15 +22,8 @@ IP_MTU_DISCOVER, IP_PMTUDISC_DONT, IP_PMTUDISC_DO = 10, 0, 2
 PATTERN = bytes(range(251))  # its period divides no power of two: nothing can change places unseen
 
 
-@pytest.fixture(scope="module", autouse=True, params=[1, 2], ids=["1worker", "2workers"])
-def _workers(request: pytest.FixtureRequest) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(EdgeProcess, "workers", request.param)
-        yield
-
-
 @pytest.fixture(scope="module")
-def lab(_workers: None) -> Iterator[Lab]:
+def lab(workers: int) -> Iterator[Lab]:  # noqa: ARG001 - the edge has as many
     with Lab() as made:
         made.start()
         yield made

@@ -6,8 +6,10 @@ tests/netns/lab.py draws the namespaces.
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,13 @@ import pytest
 
 from edge.v1 import config_pb2
 from edge.v1 import edge_service_pb2 as pb
-from tests.netns.lab import Lab
+from tests.netns.lab import EdgeProcess, Lab
 from tests.netns.peers import Answerer
 from tests.netns.served import populated, serve
-from tests.netns.test_forwarding import connected, transfer
+from tests.netns.test_forwarding import INTERNET_6, connected, transfer
 from tests.netns.test_served import CLIENTS, SERVERS, policy
 from tests.serve.process import Wire
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.needs("netns", "nft")
 
@@ -29,11 +32,13 @@ FLOWS = 24
 EXCHANGES = 150
 CHANGES = 12
 SIZE = 8_000_000
+METRICS = "127.0.0.1:9464"
+REMOTES = tuple(f"198.51.100.{number}" for number in range(20, 52))
 
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    with populated(CLIENTS[1:], SERVERS[1:]) as made:
+    with populated(CLIENTS[1:], (*SERVERS[1:], *REMOTES)) as made:
         yield made
 
 
@@ -83,6 +88,11 @@ class Exchanges:
                     return
             self.rounds += 1
 
+    def go_on(self) -> None:
+        """Returns when each flow has had an answer to what it asked for later than now."""
+        rounds = self.rounds
+        wait_for("more exchanges", lambda: self.rounds > rounds + 1 or not self._thread.is_alive())
+
     def stop(self) -> None:
         self.stopping.set()
         self._thread.join()
@@ -90,9 +100,55 @@ class Exchanges:
             out.close()
 
 
+def handed_over(lab: Lab) -> float:
+    """How many frames have come in at another worker than their own, as the metrics of the edge tell."""
+    with lab.middle.inside(), urllib.request.urlopen(f"http://{METRICS}/metrics", timeout=60) as answer:
+        page = answer.read().decode()
+    (found,) = re.findall(r"^t1edge_frames_handed_over_total\{.*} (.*)$", page, re.MULTILINE)
+    return float(found)
+
+
+def echo(lab: Lab, address: str) -> None:
+    """A datagram to a server and back, some times."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    server = lab.server.socket(family, socket.SOCK_DGRAM, (address, 5353))
+    client = lab.client.socket(family, socket.SOCK_DGRAM)
+    with server, client:
+        for number in range(8):
+            client.sendto(b"%d" % number, (address, 5353))
+            text, peer = server.recvfrom(100)
+            server.sendto(text, peer)
+            assert client.recv(100) == b"%d" % number
+
+
+def test_frames_come_in_at_the_worker_that_they_belong_to(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those with segments too, pieces, and both ways; also when the interfaces have been away for a moment."""
+    monkeypatch.setattr(EdgeProcess, "workers", 2)
+    edge = lab.start()
+    try:
+        for _ in range(2):
+            for address in (*REMOTES, INTERNET_6):
+                echo(lab, address)
+            for address in REMOTES[:4]:
+                near, far, _ = connected(lab.client, lab.server, socket.AF_INET, address, 443)
+                with near, far:
+                    transfer(near, far, SIZE // 8)
+                    transfer(far, near, SIZE // 8)
+                assert all(" 0% packet loss" in text for text in lab.client.ping(address, "-s", "4000"))
+            now = edge.ask()
+            assert now["handed"] == 0
+            assert min(now["created"]) > len(REMOTES) // 8
+            for device in ("e0", "e1"):
+                lab.middle.run("ip", "link", "set", device, "down")
+                lab.middle.run("ip", "link", "set", device, "up")
+            wait_for("the ports are up again", lambda: all(port["up"] for port in edge.ask()["ports"].values()))
+    finally:
+        edge.stop()
+
+
 def test_connections_go_on_while_their_workers_change(lab: Lab, tmp_path: Path) -> None:
     with (
-        serve(lab, tmp_path, policy(), 2) as service,
+        serve(lab, tmp_path, policy(), 2, ("--metrics", METRICS)) as service,
         Wire(service) as wire,
         service.client() as client,
         Answerer(lab.server, SERVERS[:2], (53,), speak=echoed),
@@ -111,6 +167,10 @@ def test_connections_go_on_while_their_workers_change(lab: Lab, tmp_path: Path) 
                     while left:
                         left -= len(receiver.recv(min(left, 1 << 20)))
                     thread.join()
+                    exchanges.go_on()
+                    before = handed_over(lab)
+                    exchanges.go_on()
+                    assert handed_over(lab) == before
                 transfer(near, far, SIZE)
         finally:
             exchanges.stop()

@@ -294,7 +294,7 @@ def test_workers_end_what_a_single_one_would() -> None:
         edge.set_pace(1, 3)
     seen = []
     for number in range(90):
-        machine, far = number % 7 + 2, number % 5
+        machine, far = number % 7 + 2, number % 11
         frame = build_frame(parse_packet(f"udp 10.20.0.{machine}:{2000 + number % 40} > 8.8.8.{far}:53"))
         now = LIFE * SECOND * (number // 30) + number
         outcomes = [edge.process("LAN", frame, now) for edge in (one, several)]

@@ -13,6 +13,7 @@ from edge.forwarder import Forwarder
 from edge.gateway import Gateway
 from edge.packets.build import build_frame
 from edge.packets.text import parse_packet
+from edge.port_group import PortGroup
 from edge.ports import PortKind, PortSpec, made_mac
 from edge.runtime import Edge
 from edge.verdicts import Reason, Verdict
@@ -267,3 +268,19 @@ def test_a_forwarder_that_is_stopped_has_not_failed(edge: Edge) -> None:
     with forwarder:
         pass
     assert forwarder.failure is None
+
+
+def test_what_the_kernel_does_not_place_is_handed_over(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An edge goes on without: it only costs time."""
+
+    def refuse(_: PortGroup, program: bytes) -> None:
+        assert program
+        raise OSError(12, "no memory for a program")
+
+    monkeypatch.setattr(PortGroup, "place", refuse)
+    with Forwarder(Workers(acme(), 2), []) as forwarder:
+        assert "no memory for a program" in caplog.text
+        forwarder.feed("LAN", arp(1, CLIENT_MAC, "10.20.0.10", "10.20.0.1"))
+        assert frames(forwarder, "LAN", lambda frame: frame[:6] == CLIENT_MAC)

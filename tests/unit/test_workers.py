@@ -10,6 +10,7 @@ import pytest
 from edge.runtime import Edge
 from edge.workers import Workers
 from native.engine import Engine
+from native.port import Ports
 from native.steer import Steerer
 from native.team import Team
 from tests.support import acme
@@ -50,6 +51,18 @@ def test_what_measures_or_replays_one_engine_is_not_for_several() -> None:
         workers.time_bursts([bytes(60)], ["LAN"], [0], trials=1, bursts=1)
     with pytest.raises(RuntimeError, match="one worker"):
         workers.replay(None)  # type: ignore[arg-type]
+
+
+def test_workers_that_do_what_one_would_have_no_threads_of_their_own() -> None:
+    """Each has the first one's looks at sessions that may be over: in a thread of its own it would end none."""
+    workers = Workers(acme(), 2, seed=1, one_sequence=True)
+    ports = Ports(0)
+    ports.stop()
+    with pytest.raises(RuntimeError, match="run by one thread"):
+        workers.forward(ports, 1)
+    with pytest.raises(RuntimeError, match="run by one thread"):
+        workers.lane(0)
+    assert not workers.forwarding
 
 
 def test_a_worker_that_cannot_begin_lets_the_others_go() -> None:
