@@ -26,7 +26,6 @@ cdef class Placing:
 
     cdef int choose(self) except -1
     cdef int weigh(self, int side, bint all_rules) except -1
-    cdef bint is_listable(self, int side, uint32_t which) noexcept
     cdef int place_at_ports(self) except -1
     cdef int place_wide(self) except -1
     cdef int by_set(self, int side, int home, list keep, uint32_t **offset, uint32_t **rules) except -1

@@ -27,6 +27,15 @@ cdef int compare_crowded(const void *one, const void *other) noexcept nogil:
     return -1 if a > b else a < b
 
 
+cdef inline bint is_listable(Axis axis, uint32_t which) noexcept nogil:
+    # Does a set cover so little that its rules may stand in the bucket of every interval of it?
+    cdef uint64_t pieces
+    if which == ANY:
+        return False
+    pieces = axis.offset[which + 1] - axis.offset[which]
+    return axis.span[which] <= 16 or axis.span[which] <= axis.intervals // 64 + 8 * (pieces - 1)
+
+
 cdef class Placing:
     def __cinit__(self, flat, int which, uint32_t small, uint32_t rows, PortSets ports):
         cdef const uint8_t[::1] families = flat.families if len(flat.families) else None
@@ -77,15 +86,6 @@ cdef class Placing:
             (<Axis>self.axes[side]).cut(flat.ranges[which], used[side], sets)
         self.choose()
 
-    cdef bint is_listable(self, int side, uint32_t which) noexcept:
-        # Does a set cover so little that its rules may stand in the bucket of every interval of it?
-        cdef Axis axis = <Axis>self.axes[side]
-        cdef uint64_t pieces
-        if which == ANY:
-            return False
-        pieces = axis.offset[which + 1] - axis.offset[which]
-        return axis.span[which] <= 16 or axis.span[which] <= axis.intervals // 64 + 8 * (pieces - 1)
-
     cdef int weigh(self, int side, bint all_rules) except -1:
         # Company of an address, averaged over a set: of all rules that might stand on this side, or of those that do.
         cdef Axis axis = <Axis>self.axes[side]
@@ -96,28 +96,28 @@ cdef class Placing:
         cdef int64_t total = 0
         cdef size_t i
         cdef uint32_t which
-        rest()
-        for i in range(self.count):
-            which = self.set[side][i]
-            if self.home[i] != NOWHERE and which != ANY and (
-                    self.is_listable(side, which) if all_rules else self.home[i] == side):
-                rules[which] += 1
-        for which in range(axis.sets):
-            if rules[which]:
-                for i in range(axis.offset[which], axis.offset[which + 1]):
-                    load[axis.first[i]] += rules[which]
-                    load[axis.last[i] + 1] -= rules[which]
-        for i in range(axis.intervals):
-            running += load[i]
-            load[i] = total
-            total += running
-        load[axis.intervals] = total
-        for which in range(axis.sets):
-            total = 0
-            if axis.span[which]:
-                for i in range(axis.offset[which], axis.offset[which + 1]):
-                    total += load[axis.last[i] + 1] - load[axis.first[i]]
-                self.score[side][which] = <double>total / <double>axis.span[which]
+        with nogil:
+            for i in range(self.count):
+                which = self.set[side][i]
+                if self.home[i] != NOWHERE and which != ANY and (
+                        is_listable(axis, which) if all_rules else self.home[i] == side):
+                    rules[which] += 1
+            for which in range(axis.sets):
+                if rules[which]:
+                    for i in range(axis.offset[which], axis.offset[which + 1]):
+                        load[axis.first[i]] += rules[which]
+                        load[axis.last[i] + 1] -= rules[which]
+            for i in range(axis.intervals):
+                running += load[i]
+                load[i] = total
+                total += running
+            load[axis.intervals] = total
+            for which in range(axis.sets):
+                total = 0
+                if axis.span[which]:
+                    for i in range(axis.offset[which], axis.offset[which + 1]):
+                        total += load[axis.last[i] + 1] - load[axis.first[i]]
+                    self.score[side][which] = <double>total / <double>axis.span[which]
         return 0
 
     cdef int choose(self) except -1:
@@ -133,7 +133,7 @@ cdef class Placing:
         for i in range(self.count):
             if self.home[i] != NOWHERE:
                 for side in range(2):
-                    if self.is_listable(side, self.set[side][i]) and (
+                    if is_listable(<Axis>self.axes[side], self.set[side][i]) and (
                             self.home[i] == WIDE
                             or self.score[1][self.set[1][i]] < self.score[0][self.set[0][i]]):
                         self.home[i] = <uint8_t>side
@@ -152,7 +152,7 @@ cdef class Placing:
                 if side >= AT_PORT or (i * 0x9e3779b1u >> 16 ^ round) & 1:
                     continue
                 other = 1 - side
-                if self.is_listable(other, self.set[other][i]) and (
+                if is_listable(<Axis>self.axes[other], self.set[other][i]) and (
                         self.score[other][self.set[other][i]] + 1 < self.score[side][self.set[side][i]]):
                     self.home[i] = <uint8_t>other
         return 0
@@ -168,7 +168,7 @@ cdef class Placing:
         self.weigh(AT_PORT, True)
         for i in range(self.count):
             which = self.set[<int>AT_PORT][i]
-            if self.home[i] == NOWHERE or not self.is_listable(AT_PORT, which):
+            if self.home[i] == NOWHERE or not is_listable(<Axis>self.axes[<int>AT_PORT], which):
                 continue
             if self.score[<int>AT_PORT][which] > CROWD:
                 continue
@@ -200,7 +200,8 @@ cdef class Placing:
             crowded[size].score = self.score[self.home[i]][self.set[self.home[i]][i]]
             crowded[size].rule = i
             size += crowded[size].score > COMPANY
-        qsort(crowded, size, sizeof(Crowded), compare_crowded)
+        with nogil:
+            qsort(crowded, size, sizeof(Crowded), compare_crowded)
         i = 0
         while i < size and wide < (most if crowded[i].score > CROWD else limit):
             self.home[crowded[i].rule] = WIDE
@@ -213,21 +214,21 @@ cdef class Placing:
         cdef Axis axis = <Axis>self.axes[side]
         cdef uint32_t i
         cdef uint32_t which
-        rest()
         offset[0] = <uint32_t *>block(keep, 4 * <size_t>axis.sets + 16)
         rules[0] = <uint32_t *>block(keep, 4 * <size_t>self.count + 4)
-        for i in range(self.count):
-            if self.home[i] == home:
-                which = self.set[side][i]
-                offset[0][(axis.sets if which == ANY else which) + 2] += 1
-        for i in range(2, axis.sets + 3):
-            offset[0][i] += offset[0][i - 1]
-        for i in range(self.count):
-            if self.home[i] == home:
-                which = self.set[side][i]
-                which = axis.sets if which == ANY else which
-                rules[0][offset[0][which + 1]] = i
-                offset[0][which + 1] += 1
+        with nogil:
+            for i in range(self.count):
+                if self.home[i] == home:
+                    which = self.set[side][i]
+                    offset[0][(axis.sets if which == ANY else which) + 2] += 1
+            for i in range(2, axis.sets + 3):
+                offset[0][i] += offset[0][i - 1]
+            for i in range(self.count):
+                if self.home[i] == home:
+                    which = self.set[side][i]
+                    which = axis.sets if which == ANY else which
+                    rules[0][offset[0][which + 1]] = i
+                    offset[0][which + 1] += 1
         return 0
 
     cdef uint8_t *sets_of(self, int side, int home, bint several, list keep) except NULL:
@@ -236,8 +237,9 @@ cdef class Placing:
         cdef uint8_t *marks = <uint8_t *>block(keep, axis.sets + 1)
         cdef uint32_t i
         cdef uint32_t which
-        for i in range(self.count):
-            which = self.set[side][i]
-            if self.home[i] == home and which != ANY:
-                marks[which] = not several or axis.offset[which + 1] - axis.offset[which] > 1
+        with nogil:
+            for i in range(self.count):
+                which = self.set[side][i]
+                if self.home[i] == home and which != ANY:
+                    marks[which] = not several or axis.offset[which + 1] - axis.offset[which] > 1
         return marks

@@ -8,7 +8,7 @@ from native.classify cimport ANY, BLOCK, RANK, STEP, TOP, VERIFY, Bucket, Detail
 from native.classify_family cimport AT_PORT, WIDE, Placing
 from native.classify_parts cimport NOTHING, Axis, Classes, Rows, Words
 from native.classify_services cimport Columns
-from native.memory cimport block, rest
+from native.memory cimport block, breathe, rest
 
 cdef enum:
     LAST_INTERVAL = 0x7fffffff
@@ -58,6 +58,11 @@ cdef class Filling:
     cdef uint32_t *set[3]               # as Placing has them
     cdef uint8_t *home
     cdef uint32_t wide                  # rules among the wide ones
+    cdef uint32_t *column               # by rule
+    cdef const uint32_t *offset[2]      # as the two axes of addresses have them
+    cdef const uint32_t *first[2]
+    cdef const uint32_t *last[2]
+    cdef list keep
 
     cdef int fill(self, flat) except -1:
         cdef uint32_t i
@@ -73,7 +78,15 @@ cdef class Filling:
             self.family.details[i].source = NOTHING
             self.family.details[i].destination = NOTHING
             self.family.details[i].service_list = lists[i]
+        self.column = <uint32_t *>block(self.keep, 4 * <size_t>self.count + 4)
+        for i in range(self.count):
+            breathe(i)
+            self.column[i] = self.columns.column(self.columns.of[i])
         self.order_wide()
+        for i in range(2):
+            self.offset[i] = (<Axis>self.axes[i]).offset
+            self.first[i] = (<Axis>self.axes[i]).first
+            self.last[i] = (<Axis>self.axes[i]).last
         for i in range(2):
             rest()
             self.fill_side(i)
@@ -118,11 +131,12 @@ cdef class Filling:
                     wide[count].corner |= spread(first) << side
             count += 1
         if self.family.groups:
-            qsort(wide, count, sizeof(Wide), compare_wide)
-            for i in range(count):
-                wide[i].kind = i >> 6
-                wide[i].corner = 0
-            qsort(wide, count, sizeof(Wide), compare_wide)
+            with nogil:
+                qsort(wide, count, sizeof(Wide), compare_wide)
+                for i in range(count):
+                    wide[i].kind = i >> 6
+                    wide[i].corner = 0
+                qsort(wide, count, sizeof(Wide), compare_wide)
         for i in range(count):
             self.family.wide_position[i] = wide[i].rule
             before[wide[i].rule >> RANK] = max((i >> 6) + 1, before[wide[i].rule >> RANK])
@@ -230,19 +244,17 @@ cdef class Filling:
         cdef uint32_t which
         for i in range(self.wide):
             bit[self.family.wide_position[i]] = i
-        rest()
         self.placing.by_set(side, WIDE, temporary, &offset, &found)
-        for i in range(classes.count):
-            if i & 511 == 511:
-                rest()
-            row = rows.begin()
-            for at in range(offset[axis.sets], offset[axis.sets + 1]):
-                row[bit[found[at]] >> 6] |= <uint64_t>1 << (bit[found[at]] & 63)
-            for member in range(classes.offset.data[i], classes.offset.data[i + 1]):
-                which = classes.members.data[member]
-                for at in range(offset[which], offset[which + 1]):
+        with nogil:
+            for i in range(classes.count):
+                row = rows.begin()
+                for at in range(offset[axis.sets], offset[axis.sets + 1]):
                     row[bit[found[at]] >> 6] |= <uint64_t>1 << (bit[found[at]] & 63)
-            rows.end()
+                for member in range(classes.offset.data[i], classes.offset.data[i + 1]):
+                    which = classes.members.data[member]
+                    for at in range(offset[which], offset[which + 1]):
+                        row[bit[found[at]] >> 6] |= <uint64_t>1 << (bit[found[at]] & 63)
+                rows.end()
         self.family.side[side].packed = rows.packed
         self.family.side[side].wide = rows.finish(self.blocks)
         return 0
@@ -260,28 +272,27 @@ cdef class Filling:
         cdef uint32_t done
         cdef uint32_t some
         self.placing.by_set(side, side, temporary, &offset, &found)
-        for i in range(classes.count):
-            if i & 2047 == 2047:
-                rest()
-            size = 0
-            for member in range(classes.offset.data[i], classes.offset.data[i + 1]):
-                which = classes.members.data[member]
-                for at in range(offset[which], offset[which + 1]):
-                    crowd[size] = found[at]
-                    size += 1
-            qsort(crowd, size, 4, compare_words)
-            starts.push(<uint32_t>(entries.size >> 4))
-            counts.push(size)
-            done = 0
-            while done < size:
-                some = min(size - done, <uint32_t>BLOCK)
-                self.add_block(side, entries, crowd + done, some)
-                done += some
-            while entries.size & 15:
-                entries.push(0)
+        with nogil:
+            for i in range(classes.count):
+                size = 0
+                for member in range(classes.offset.data[i], classes.offset.data[i + 1]):
+                    which = classes.members.data[member]
+                    for at in range(offset[which], offset[which + 1]):
+                        crowd[size] = found[at]
+                        size += 1
+                qsort(crowd, size, 4, compare_words)
+                starts.push(<uint32_t>(entries.size >> 4))
+                counts.push(size)
+                done = 0
+                while done < size:
+                    some = min(size - done, <uint32_t>BLOCK)
+                    self.add_block(side, entries, crowd + done, some)
+                    done += some
+                while entries.size & 15:
+                    entries.push(0)
         return entries
 
-    cdef int add_block(self, int home, Words entries, const uint32_t *crowd, uint32_t some) except -1:
+    cdef int add_block(self, int home, Words entries, const uint32_t *crowd, uint32_t some) except -1 nogil:
         # Up to 16 entries, filled up to a multiple of four by such that contain nothing.
         cdef uint32_t padded = (some + 3) & ~<uint32_t>3
         cdef uint32_t ranges = 2 if home == AT_PORT else 1
@@ -300,7 +311,7 @@ cdef class Filling:
             block_[lane] = LAST_INTERVAL
         for lane in range(some):
             rule = crowd[lane]
-            tail[lane] = self.columns.column(self.columns.of[rule])
+            tail[lane] = self.column[rule]
             tail[padded + lane] = rule
             if self.rules.inexact and self.columns.of[rule] != 0:
                 tail[padded + lane] |= <uint32_t>VERIFY
@@ -312,16 +323,16 @@ cdef class Filling:
             block_ = tail - 2 * ranges * padded
         return 0
 
-    cdef bint take_range(self, int side, uint32_t rule, uint32_t *entry, uint32_t padded) noexcept:
+    cdef bint take_range(self, int side, uint32_t rule, uint32_t *entry, uint32_t padded) noexcept nogil:
         # The intervals of a rule on one side, the first and the last; is that more than its set has?
-        cdef Axis axis = <Axis>self.axes[side]
+        cdef const uint32_t *offset = self.offset[side]
         cdef uint32_t which = self.set[side][rule]
         if which == ANY:
             entry[padded] = LAST_INTERVAL
             return False
-        entry[0] = axis.first[axis.offset[which]]
-        entry[padded] = axis.last[axis.offset[which + 1] - 1]
-        return axis.offset[which + 1] - axis.offset[which] > 1
+        entry[0] = self.first[side][offset[which]]
+        entry[padded] = self.last[side][offset[which + 1] - 1]
+        return offset[which + 1] - offset[which] > 1
 
     cdef int fill_wide_columns(self) except -1:
         # Which wide rules the columns of each row admit.
@@ -330,18 +341,17 @@ cdef class Filling:
         cdef const uint32_t *bits = self.columns.matrix
         cdef list temporary = []
         cdef uint32_t *column = <uint32_t *>block(temporary, 4 * <size_t>self.wide + 4)
-        cdef uint32_t i
+        cdef uint32_t _row
         cdef uint32_t at
         for at in range(self.wide):
-            column[at] = self.columns.column(self.columns.of[self.family.wide_position[at]])
-        for i in range(self.columns.rows):
-            if i & 63 == 63:
-                rest()
-            row = rows.begin()
-            for at in range(self.wide):
-                row[at >> 6] |= <uint64_t>(bits[column[at] >> 5] >> (column[at] & 31) & 1) << (at & 63)
-            rows.end()
-            bits += self.columns.words
+            column[at] = self.column[self.family.wide_position[at]]
+        with nogil:
+            for _row in range(self.columns.rows):
+                row = rows.begin()
+                for at in range(self.wide):
+                    row[at >> 6] |= <uint64_t>(bits[column[at] >> 5] >> (column[at] & 31) & 1) << (at & 63)
+                rows.end()
+                bits += self.columns.words
         self.rules.packed_columns[self.which] = rows.packed
         self.rules.wide_columns[self.which] = rows.finish(self.blocks)
         return 0
@@ -423,6 +433,7 @@ cdef int fill_family(
     filling.rules = rules
     filling.blocks = blocks
     filling.axes = placing.axes
+    filling.keep = []
     filling.which = which
     filling.count = placing.count
     filling.home = placing.home
