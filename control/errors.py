@@ -43,6 +43,22 @@ class StaleObjectError(ControlError):
     reason = "ETAG_MISMATCH"
 
 
+class BusyEntityError(ControlError):
+    """A change of an edge that is busy with another task; ``edges`` are those that would be changed."""
+
+    reason = "BUSY_ENTITY"
+
+    def __init__(self, edges: Sequence[str], task: str, operation: str) -> None:
+        self.edges = tuple(edges)
+        super().__init__(f"the edge is busy with {operation!r}, {task}: try again when that is done")
+
+
+class NoAddressLeftError(ControlError):
+    """An order of public addresses, of which the provider has no more."""
+
+    reason = "NO_ADDRESS_LEFT"
+
+
 class LimitReachedError(ControlError):
     """As many as there may be."""
 

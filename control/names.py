@@ -11,6 +11,7 @@ SYSTEM = "orgs/system"
 """The provider's own organization."""
 
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def parse(name: str, pattern: str, field: str) -> str:
@@ -27,13 +28,23 @@ def parse(name: str, pattern: str, field: str) -> str:
     return name
 
 
+def is_id(text: str) -> bool:
+    """Can it be the id of an object, at the end of its name?"""
+    return _ID.fullmatch(text) is not None
+
+
+def is_shared(name: str) -> bool:
+    """Is it the provider's, for every organization: a region and what lies in it, a size?"""
+    return not name.startswith("orgs/")
+
+
 def organization(name: str) -> str:
-    """``orgs/X`` of the organization that a name lies in."""
-    return "/".join(name.split("/")[:2])
+    """``orgs/X`` of the organization that a name lies in; what is shared lies in the provider's."""
+    return SYSTEM if is_shared(name) else "/".join(name.split("/")[:2])
 
 
 def parent(name: str) -> str:
-    """What a name lies in, '' for an organization."""
+    """What a name lies in, '' for an organization and other names of two parts."""
     return "/".join(name.split("/")[:-2])
 
 

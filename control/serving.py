@@ -17,6 +17,7 @@ from control import names
 from control.access.login import begin_anew
 from control.access.passwords import Passwords
 from control.access.vault import Vault, open_vault, write_private
+from control.checking import check_edges
 from control.errors import KeyFileError
 from control.objects import SYSTEM_ORG, Role, User
 from control.store import Reader, Store
@@ -170,7 +171,7 @@ async def serve(settings: ControlSettings) -> None:
             exposition = MetricsServer(metrics.page, settings.metrics)
             stack.callback(exposition.stop)
             _log.info("metrics on http://%s/metrics", exposition.start())
-        dispatcher = Dispatcher(found.store, found.vault, found.passwords, metrics)
+        dispatcher = Dispatcher(found.store, found.vault, found.passwords, metrics, check=check_edges)
         server = ControlServer(dispatcher, address, settings.tls)
         stack.push_async_callback(server.stop)
         listening = await server.start()

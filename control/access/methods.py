@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from control.access.roles import Permission
+from control.kinds import KINDS
+from control.kinds.kind import WRITES
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,21 @@ METHODS = MappingProxyType(
         "TaskService/GetTask": Rule(Permission.TASKS_READ),
         "TaskService/ListTasks": Rule(Permission.TASKS_READ),
         "AuditService/ListAuditRecords": Rule(Permission.AUDIT_READ),
+        "FirewallService/MoveFirewallRule": Rule(Permission.NETWORKS_WRITE, writes=True),
+        "FirewallService/ReplaceFirewallRules": Rule(Permission.NETWORKS_WRITE, writes=True),
+        "ChangeSetService/ApplyChangeSet": Rule(Permission.NETWORKS_WRITE, writes=True),
+        "OrderService/OrderVdc": Rule(Permission.SUBSCRIPTIONS, writes=True),
+        "OrderService/AddEdgeGateway": Rule(Permission.SERVICES_ORDER, writes=True),
+        "OrderService/AddPublicIpAddress": Rule(Permission.SERVICES_ORDER, writes=True),
+        "OrderService/ReleasePublicIpAddress": Rule(Permission.SERVICES_ORDER, writes=True),
+        "EdgeGatewayService/GetEdgeDocument": Rule(Permission.RESOURCES_READ),
+        "EdgeGatewayService/ListIpAllocations": Rule(Permission.RESOURCES_READ),
         "SessionService/Logout": Rule(None, writes=True),
+        **{
+            kind.method(verb): Rule(kind.permission(verb), writes=verb in WRITES)
+            for kind in KINDS
+            for verb in kind.methods
+        },
     }
 )
 """Method -> its rule."""

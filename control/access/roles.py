@@ -31,25 +31,47 @@ class Permission(Enum):
     """See what was ordered."""
     AUDIT_READ = auto()
     """See who did what."""
+    CATALOG_READ = auto()
+    """See what the provider offers: regions, templates, sizes."""
+    PROVIDER_WRITE = auto()
+    """Change what the provider offers, and see where it comes from."""
+    VDCS_READ = auto()
+    """See the data centers."""
+    SUBSCRIPTIONS = auto()
+    """Order, change and cancel data centers."""
+    RESOURCES_READ = auto()
+    """See what is in the data centers: networks, edges, machines."""
+    SERVICES_ORDER = auto()
+    """Order edges and public addresses, and give them back."""
+    NETWORKS_WRITE = auto()
+    """Change networks, data center groups, and what is on an edge."""
+    MACHINES_WRITE = auto()
+    """Change machines, and reach into them."""
 
 
-_LOOK = frozenset({Permission.ORG_READ, Permission.TASKS_READ})
-_ORGANIZATION = _LOOK | {
+_LOOK = frozenset({Permission.ORG_READ, Permission.TASKS_READ, Permission.CATALOG_READ, Permission.VDCS_READ})
+_WORK = _LOOK | {
+    Permission.TOKENS_OWN,
+    Permission.RESOURCES_READ,
+    Permission.NETWORKS_WRITE,
+    Permission.MACHINES_WRITE,
+}
+_ORGANIZATION = _WORK | {
     Permission.ORG_WRITE,
     Permission.USERS_READ,
     Permission.USERS_WRITE,
-    Permission.TOKENS_OWN,
     Permission.TOKENS_ALL,
+    Permission.SERVICES_ORDER,
     Permission.AUDIT_READ,
 }
 
 ROLES = MappingProxyType(
     {
-        Role.ADMINISTRATOR: _LOOK | {Permission.TOKENS_OWN},
+        Role.ADMINISTRATOR: _LOOK | {Permission.TOKENS_OWN, Permission.SUBSCRIPTIONS},
         Role.ORGANIZATION_ADMINISTRATOR: _ORGANIZATION,
-        Role.TECHNICAL_ADMINISTRATOR: _LOOK | {Permission.TOKENS_OWN},
-        Role.STAFF: _LOOK,
-        Role.SYSTEM_ADMINISTRATOR: _ORGANIZATION | {Permission.ORGS_MANAGE, Permission.EVERY_ORG},
+        Role.TECHNICAL_ADMINISTRATOR: _WORK,
+        Role.STAFF: _LOOK | {Permission.RESOURCES_READ},
+        Role.SYSTEM_ADMINISTRATOR: frozenset(Permission),
     }
 )
 """Role -> what it may."""

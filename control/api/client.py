@@ -11,7 +11,7 @@ from google.protobuf import json_format, message_factory
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from control import chain
-from control.api.server import SERVICES
+from control.api.contract import SERVICES
 from edge.api.client import open_channel, translated
 from edge.api.tls import TlsFiles
 

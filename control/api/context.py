@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from control import names
 from control.access.callers import Caller
 from control.access.login import Logins
+from control.access.vault import Vault
+from control.api.method import Method
+from control.kinds.changes import Changes
 from control.store import Reader, WriteUnit
 
 
@@ -29,7 +34,17 @@ class WriteCall:
     """A new one-time password and its hash, for methods that need one."""
     trial: bool
     """Nothing of it will hold: secrets are not to be handed out."""
+    vault: Vault
+    stored: Callable[[], AbstractContextManager[Reader]]
+    """The state before the call."""
+    methods: Mapping[str, Method]
+    """All methods, for requests within a request."""
     noted: tuple[str, str, str] | None = field(default=None, init=False)
+    changes: Changes = field(init=False)
+    """Of objects of any kind."""
+
+    def __post_init__(self) -> None:
+        self.changes = Changes(self.unit, self.vault)
 
     def note(self, path: str, *, place: str = "", **details: object) -> None:
         """The object of the call, and for the audit trail what else there is to know: never a secret.  The record is

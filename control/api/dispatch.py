@@ -8,30 +8,30 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
-from google.protobuf import message
-
-from control import names
 from control.access.callers import Caller, caller_of
 from control.access.login import Logins
-from control.access.methods import METHODS, OPEN, Rule
+from control.access.methods import METHODS, OPEN
 from control.access.passwords import Passwords
-from control.access.roles import Permission
 from control.access.vault import Vault
-from control.api import api_tokens, errors, orgs, sessions, trail, users
+from control.api import api_tokens, change_sets, errors, firewall, kinds, orders, orgs, sessions, trail, users
 from control.api.context import OpenCall, ReadCall, WriteCall
+from control.api.method import Method
+from control.api.places import placed, told_of, within
 from control.api.refusals import Refusals
+from control.api.rights import refusal_of
 from control.errors import (
+    BusyEntityError,
     ControlError,
-    NoSuchObjectError,
     PermissionDeniedError,
     RequestIdReusedError,
     UnauthenticatedError,
 )
 from control.store import Store, WriteUnit
+from control.surroundings import SECOND_NS
 from edge.errors import ArgumentError
 
 _ORG = "orgs/*"
@@ -39,15 +39,10 @@ _USER = "orgs/*/users/*"
 _TOKEN = "orgs/*/users/*/apiTokens/*"  # noqa: S105 - the form of a name
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """``target``: the field that names what a request is about, and the form of that name."""
-
-    run: Callable[[Any, Any], message.Message]
-    target: tuple[str, str] | None = None
-    one_time: bool = False
-    """Does it hand out a one-time password?"""
+ASK_AGAIN_S: Final = 0.02
+"""How often is looked whether an edge is still busy."""
+_BUSY_TIMEOUT_S: Final = 10.0
+_MAX_BUSY_TIMEOUT_S: Final = 60.0
 
 
 HANDLERS: Mapping[str, Method] = {
@@ -72,6 +67,10 @@ HANDLERS: Mapping[str, Method] = {
     "SessionService/Login": Method(sessions.login),
     "SessionService/ConfirmSecondFactor": Method(sessions.confirm_second_factor),
     "SessionService/Logout": Method(sessions.logout),
+    **kinds.HANDLERS,
+    **firewall.HANDLERS,
+    **change_sets.HANDLERS,
+    **orders.HANDLERS,
 }
 
 
@@ -82,29 +81,96 @@ class Watcher(Protocol):
         """A call has ended."""
 
 
-class Dispatcher:
-    """Runs calls; any number of threads at a time."""
+class Fleet(Protocol):
+    """Whoever brings edges to what they should have."""
 
-    def __init__(self, store: Store, vault: Vault, passwords: Passwords, watcher: Watcher) -> None:
+    def wake(self, edges: Collection[str]) -> None:
+        """What these should have has been changed, and that is on the disk.  Called from any thread; returns soon."""
+
+
+class Unattended:
+    """Nobody."""
+
+    def wake(self, edges: Collection[str]) -> None:
+        """Leave them as they are."""
+
+
+def unchecked(_: WriteUnit) -> None:
+    """Take everything that the objects themselves allow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What became of a call: an answer, or a ``google.rpc.Status``.  ``busy``: the edges that it would wait for, since
+    ``began``, a reading of the monotonic clock, ``until`` another."""
+
+    answer: bytes = b""
+    status: Any = None
+    busy: tuple[str, ...] = ()
+    began: float = 0.0
+    until: float = 0.0
+
+    @property
+    def waits(self) -> bool:
+        """Is the call to be tried again?"""
+        return bool(self.busy)
+
+
+class Dispatcher:
+    """Runs calls; any number of threads at a time.
+
+    ``check`` looks at a unit's edges as they would be, and raises for what they would not take.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        vault: Vault,
+        passwords: Passwords,
+        watcher: Watcher,
+        *,
+        check: Callable[[WriteUnit], None] = unchecked,
+        fleet: Fleet | None = None,
+    ) -> None:
         self._store = store
         self._vault = vault
         self._passwords = passwords
         self._watcher = watcher
+        self._check = check
+        self._fleet = fleet or Unattended()
         self._open = OpenCall(Logins(store, vault, passwords))
         self._refusals = Refusals()
 
     def call(self, name: str, request: Any, authorization: str) -> tuple[bytes, Any]:
         """The answer as bytes, or b"" and the status of the failure, a ``google.rpc.Status``."""
-        began = time.perf_counter()
-        code = "OK"
+        done = self.attempt(name, request, authorization)
+        while done.waits:
+            time.sleep(ASK_AGAIN_S)
+            done = self.attempt(name, request, authorization, done)
+        return done.answer, done.status
+
+    def attempt(self, name: str, request: Any, authorization: str, before: Attempt | None = None) -> Attempt:
+        """One try, or the next one after ``before``: for who can wait without keeping a thread."""
+        now = time.monotonic()
+        began = before.began if before else now
+        code, status, answer = "OK", None, b""
         try:
-            return self._run(name, request, authorization), None
+            if before is not None and now < before.until and self._still_busy(before.busy):
+                return before
+            answer = self._run(name, request, authorization)
+        except BusyEntityError as error:
+            until = before.until if before else began + _patience(request)
+            if time.monotonic() < until:
+                return Attempt(busy=error.edges, began=began, until=until)
+            code, status = _failure(error)
         except Exception as error:  # noqa: BLE001 - every exception ends the call with a status
-            status = errors.status_of(error)
-            code = errors.code_name(status)
-            return b"", status
-        finally:
-            self._watcher.called(name, code, time.perf_counter() - began)
+            code, status = _failure(error)
+        self._watcher.called(name, code, time.monotonic() - began)
+        return Attempt(answer, status)
+
+    def _still_busy(self, edges: Collection[str]) -> bool:
+        with self._store.read() as state:
+            return state.busy(edges) is not None
 
     def _run(self, name: str, request: Any, authorization: str) -> bytes:
         if name in OPEN:
@@ -115,7 +181,7 @@ class Dispatcher:
         token = _bearer(authorization)
         with self._store.read() as state:
             caller = caller_of(state, token)
-            refusal = _refusal(rule, name, request, caller)
+            refusal = _refusal(name, request, caller)
             if refusal is None and not rule.writes:
                 return HANDLERS[name].run(request, ReadCall(caller, state)).SerializeToString()
         if refusal is not None:
@@ -150,11 +216,19 @@ class Dispatcher:
             known = unit.answered(request_id) if request_id and not trial else None
             if known is not None:
                 return self._again(known, digest, _place(caller, request_id))
-            call = WriteCall(caller, unit, one_time, trial)
+            call = WriteCall(caller, unit, one_time, trial, self._vault, self._store.read, HANDLERS)
             answer = HANDLERS[name].run(request, call).SerializeToString()
+            edges = unit.touched()
+            if edges:
+                self._check(unit)
+                if not trial:
+                    _check_busy(unit, edges)
+                unit.settle()
             _record(unit, name, call, request_id)
             if request_id and not trial:
                 unit.remember(request_id, digest, self._vault.seal(answer, _place(caller, request_id)))
+        if edges and not trial:
+            self._fleet.wake(edges)
         return answer
 
     def _again(self, known: tuple[str, bytes], digest: str, place: str) -> bytes:
@@ -168,37 +242,39 @@ def _bearer(authorization: str) -> str:
     return token if kind.lower() == "bearer" else ""
 
 
-def _target(name: str, request: Any) -> str:
-    """What a request is about, '' if that is no object that is there.  Raises ArgumentError for what is no name."""
-    target = HANDLERS[name].target
-    if target is None:
-        return ""
-    field, form = target
-    found = request
-    for part in field.split("."):
-        found = getattr(found, part)
-    return names.parse(found, form, field)
-
-
-def _allowed(rule: Rule, name: str, request: Any, caller: Caller) -> bool:
-    """May the role?  Does not look at whether the object is there."""
-    if rule.permission is None or caller.may(rule.permission):
-        return True
-    if rule.own is None or not caller.may(rule.own):
-        return False
-    return f"{_target(name, request)}/".startswith(f"{caller.actor.path}/")
-
-
-def _refusal(rule: Rule, name: str, request: Any, caller: Caller) -> ControlError | None:
-    """Why the caller may not, None if they may.  What lies in another organization is not there."""
-    if not _allowed(rule, name, request, caller):
-        return PermissionDeniedError("the role does not allow it")
-    if rule.session and not caller.session:
-        return PermissionDeniedError("it takes a session: an API token does not suffice")
-    target = _target(name, request)
-    if target and names.organization(target) != caller.org and not caller.may(Permission.EVERY_ORG):
-        return NoSuchObjectError(target)
+def _refusal(name: str, request: Any, caller: Caller) -> ControlError | None:
+    """Why the caller may not, or may not do a part of it; None if they may."""
+    method = HANDLERS[name]
+    refusal = refusal_of(METHODS[name], method, request, caller)
+    if refusal is not None or method.parts is None:
+        return refusal
+    for index, (part, inner) in enumerate(method.parts(request)):
+        place = f"requests[{index}]"
+        with placed(within(place), place):
+            refusal = refusal_of(METHODS[part], HANDLERS[part], inner, caller)
+        if refusal is not None:
+            return told_of(refusal, place)
     return None
+
+
+def _failure(error: Exception) -> tuple[str, Any]:
+    status = errors.status_of(error)
+    return errors.code_name(status), status
+
+
+def _patience(request: Any) -> float:
+    """For how many seconds a call waits for busy edges."""
+    given = getattr(request, "busy_timeout", None)
+    if given is None or not request.HasField("busy_timeout"):
+        return _BUSY_TIMEOUT_S
+    return float(min(given.seconds + given.nanos / SECOND_NS, _MAX_BUSY_TIMEOUT_S))
+
+
+def _check_busy(unit: WriteUnit, edges: Collection[str]) -> None:
+    """Raises BusyEntityError if one of the edges is busy with another task than this unit's."""
+    task = unit.busy(edges)
+    if task is not None:
+        raise BusyEntityError(tuple(edges), task.path, task.operation)
 
 
 def _record(unit: WriteUnit, name: str, call: WriteCall, request_id: str) -> None:

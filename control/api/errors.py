@@ -15,6 +15,7 @@ _log = logging.getLogger(__name__)
 
 CODES = MappingProxyType(
     {
+        "BUSY_ENTITY": code_pb2.ABORTED,
         "ETAG_MISMATCH": code_pb2.ABORTED,
         "INVALID_ARGUMENT": code_pb2.INVALID_ARGUMENT,
         "INVALID_CREDENTIALS": code_pb2.UNAUTHENTICATED,
@@ -23,6 +24,7 @@ CODES = MappingProxyType(
         "LAST_ADMINISTRATOR": code_pb2.FAILED_PRECONDITION,
         "LIMIT_REACHED": code_pb2.FAILED_PRECONDITION,
         "NEW_PASSWORD_REQUIRED": code_pb2.FAILED_PRECONDITION,
+        "NO_ADDRESS_LEFT": code_pb2.RESOURCE_EXHAUSTED,
         "OBJECT_EXISTS": code_pb2.ALREADY_EXISTS,
         "OBJECT_IN_USE": code_pb2.FAILED_PRECONDITION,
         "OBJECT_UNKNOWN": code_pb2.NOT_FOUND,

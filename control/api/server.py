@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
-from google.protobuf import message_factory
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from control.access.methods import METHODS, OPEN
+from control.api.contract import REQUESTS, SERVICES
+from control.api.dispatch import ASK_AGAIN_S, Attempt
 from control.api.errors import status_of
-from control.v1 import api_token_pb2, audit_pb2, org_pb2, session_pb2, task_pb2, user_pb2
 from edge.api.host import Host
 from edge.errors import ArgumentError
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 MAX_REQUEST = 1 << 20
 """Bytes of a request; what is larger is refused before it is read."""
 
-_FILES = (api_token_pb2, audit_pb2, org_pb2, session_pb2, task_pb2, user_pb2)
-SERVICES = tuple(service for file in _FILES for service in file.DESCRIPTOR.services_by_name.values())
 # Logins take long, and writes wait for the disk and one another: neither keeps reads waiting.
 _READERS = 3
 _WRITERS = 2
@@ -61,22 +59,19 @@ class ControlServer:
 
     def _register(self, server: grpc.aio.Server) -> None:
         for service in SERVICES:
-            handlers = {
-                method.name: self._handler(f"{service.name}/{method.name}", method) for method in service.methods
-            }
+            handlers = {method.name: self._handler(f"{service.name}/{method.name}") for method in service.methods}
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
 
-    def _handler(self, name: str, method: Any) -> Any:
-        request = message_factory.GetMessageClass(method.input_type)
+    def _handler(self, name: str) -> Any:
         # Bytes in, bytes out: what is no message has an answer of ours, too.
-        return grpc.unary_unary_rpc_method_handler(self._behaviour(name, request))
+        return grpc.unary_unary_rpc_method_handler(self._behaviour(name, REQUESTS[name]))
 
-    def _call(self, name: str, message: Any, data: bytes, authorization: str) -> tuple[bytes, Any]:
+    def _call(self, name: str, message: Any, data: bytes, authorization: str, before: Attempt | None) -> Attempt:
         try:
             request = message.FromString(data)
         except DecodeError:
-            return b"", status_of(ArgumentError("the request is no message of the method's type"))
-        return self._dispatcher.call(name, request, authorization)
+            return Attempt(status=status_of(ArgumentError("the request is no message of the method's type")))
+        return self._dispatcher.attempt(name, request, authorization, before)
 
     def _pool(self, name: str) -> ThreadPoolExecutor:
         """Whose threads a method has."""
@@ -91,9 +86,12 @@ class ControlServer:
             shown = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
             authorization = shown[0] if len(shown) == 1 and isinstance(shown[0], str) else ""
             loop = asyncio.get_running_loop()
-            answer, status = await loop.run_in_executor(pool, self._call, name, message, data, authorization)
-            if status is not None:
-                await context.abort_with_status(rpc_status.to_status(status))
-            return answer
+            done = await loop.run_in_executor(pool, self._call, name, message, data, authorization, None)
+            while done.waits:  # not in a thread: others have use for it
+                await asyncio.sleep(ASK_AGAIN_S)
+                done = await loop.run_in_executor(pool, self._call, name, message, data, authorization, done)
+            if done.status is not None:
+                await context.abort_with_status(rpc_status.to_status(done.status))
+            return done.answer
 
         return behaviour

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from control.filters import ListQuery, wrong_token
-from control.store.schema import API_TOKENS, AUDIT, OBJECTS, TASKS
+from control.objects.values import Value
+from control.store.schema import API_TOKENS, AUDIT, OBJECTS, TASKS, TEXT
+
+_ORDER = "order_value"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +21,7 @@ class Listing:
 
     table: sa.Table
     fields: Mapping[str, sa.ColumnElement[str]]
-    orders: Mapping[str, sa.Column[Any]]
+    orders: Mapping[str, sa.ColumnElement[Any]]
     key: sa.Column[Any]
     default_order: str
 
@@ -31,7 +34,7 @@ class Listing:
         """
         column = self.orders[query.order]
         direction = sa.desc if query.descending else sa.asc
-        found = sa.select(self.table).where(*scope)
+        found = sa.select(self.table, column.label(_ORDER)).where(*scope)
         for field, value in query.conditions:
             found = found.where(self.fields[field] == value)
         if query.after is not None:
@@ -45,13 +48,32 @@ class Listing:
             return rows, ""
         rows.pop()
         end = rows[-1]._mapping  # noqa: SLF001 - the public name of a row's mapping
-        return rows, query.token(end[column.name], end[self.key.name])
+        return rows, query.token(end[_ORDER], end[self.key.name])
 
 
 def _said(field: str) -> sa.ColumnElement[str]:
     """A field of an object's body."""
     found: sa.ColumnElement[str] = OBJECTS.c.body[field].as_string()
     return found
+
+
+def of_kind(model: type[Value], filters: Iterable[str], orders: Iterable[str], *, unique: bool) -> Listing:
+    """The lists of a kind of objects: by ``filters`` and ``orders``, fields of its model, besides those of all kinds.
+
+    An order of ``position`` is that of the objects themselves.  The first order is the default one.
+    """
+    shown = "display_name" in model.model_fields
+    by_name = OBJECTS.c.name if unique or not shown else _ordered(model, "display_name")
+    own = {name: OBJECTS.c.position if name == "position" else _ordered(model, name) for name in orders}
+    every = {**own, ("display_name" if shown else "name"): by_name, **_TIMES}
+    fields = {name: _said(name) for name in [*filters, *(["display_name"] if shown else [])]}
+    return Listing(OBJECTS, fields, every, OBJECTS.c.path, next(iter(every)))
+
+
+def _ordered(model: type[Value], field: str) -> sa.ColumnElement[Any]:
+    """A field of a body, ordered as columns are."""
+    found = OBJECTS.c.body[field]
+    return found.as_integer() if model.model_fields[field].annotation is int else sa.cast(found.as_string(), TEXT)
 
 
 _TIMES = {"create_time": OBJECTS.c.created_ns, "update_time": OBJECTS.c.updated_ns}

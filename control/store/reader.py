@@ -2,25 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import fields
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from control.errors import NoSuchObjectError
 from control.filters import ListQuery
 from control.store import listing
-from control.store.records import AuditRecord, Credentials, Record, SessionRow, TaskRecord, TokenRecord
-from control.store.schema import API_TOKENS, AUDIT, CREDENTIALS, FACTS, OBJECTS, SESSIONS, TASKS
+from control.store.records import (
+    AuditRecord,
+    Credentials,
+    EdgeState,
+    Place,
+    Record,
+    SessionRow,
+    TaskRecord,
+    TokenRecord,
+)
+from control.store.schema import (
+    API_TOKENS,
+    AUDIT,
+    CREDENTIALS,
+    EDGE_STATES,
+    FACTS,
+    OBJECTS,
+    PUBLIC_ADDRESSES,
+    REFS,
+    SESSIONS,
+    TASK_WAITS,
+    TASKS,
+)
+from control.surroundings import SECOND_NS
+
+BUSY_NS: Final = 10 * SECOND_NS
+"""How long an edge is busy with a task at most."""
+
+RUNNING: Final = "TASK_STATUS_RUNNING"
+SUCCESS: Final = "TASK_STATUS_SUCCESS"
+FAILED: Final = "TASK_STATUS_ERROR"
 
 
-def _columns(table: sa.Table, kind: type[SessionRow | TokenRecord | Record]) -> list[sa.Column[Any]]:
+def _columns(table: sa.Table, kind: type[SessionRow | TokenRecord | Record | Place]) -> list[sa.Column[Any]]:
     """What a row consists of, in its order."""
     return [table.c[field.name] for field in fields(kind)]
 
 
 # What every call asks, made once: making a query costs more than running it.
-_OBJECT = sa.select(*_columns(OBJECTS, Record)).where(OBJECTS.c.path == sa.bindparam("path"))
+_OBJECTS = sa.select(*_columns(OBJECTS, Record))
+_PLACES = sa.select(*_columns(OBJECTS, Place))
+_OBJECT = _OBJECTS.where(OBJECTS.c.path == sa.bindparam("path"))
+_EDGE_STATE = sa.select(EDGE_STATES).where(EDGE_STATES.c.path == sa.bindparam("path"))
 _OWN_SESSION, _OWN_TOKEN = len(fields(SessionRow)), len(fields(TokenRecord))
 _SESSION = (
     sa.select(*_columns(SESSIONS, SessionRow), *_columns(OBJECTS, Record))
@@ -59,13 +92,77 @@ class Reader:
         if only is not None:
             scope.append(OBJECTS.c.path == only)
         rows, token = listing.ORGS.page(self.db, scope, query)
-        return [Record(*row) for row in rows], token
+        return [Record.of(row) for row in rows], token
+
+    def objects(self, kind: str, parent: str, shape: listing.Listing, query: ListQuery) -> tuple[list[Record], str]:
+        """A page of the objects of a kind that lie in ``parent``, '' for those that lie in nothing."""
+        if parent:
+            self.get(parent)
+        rows, token = shape.page(self.db, [OBJECTS.c.kind == kind, OBJECTS.c.parent == parent], query)
+        return [Record.of(row) for row in rows], token
+
+    def all(self, kind: str, parent: str) -> list[Record]:
+        """Every object of a kind that lies in ``parent``, in their own order, and by name where they have none."""
+        found = _OBJECTS.where(OBJECTS.c.kind == kind, OBJECTS.c.parent == parent)
+        return [Record(*row) for row in self.db.execute(found.order_by(OBJECTS.c.position, OBJECTS.c.path))]
+
+    def inside(self, parent: str, kinds: Iterable[str]) -> list[Record]:
+        """Every object of some kinds that lies in ``parent``, in the order of ``all``."""
+        found = _OBJECTS.where(OBJECTS.c.kind.in_(tuple(kinds)), OBJECTS.c.parent == parent)
+        return [Record(*row) for row in self.db.execute(found.order_by(OBJECTS.c.position, OBJECTS.c.path))]
+
+    def places_of(self, kind: str, parent: str) -> list[Place]:
+        """Where the objects of a kind in ``parent`` stand, in their order."""
+        found = _PLACES.where(OBJECTS.c.kind == kind, OBJECTS.c.parent == parent)
+        return [Place(*row) for row in self.db.execute(found.order_by(OBJECTS.c.position, OBJECTS.c.path))]
+
+    def count(self, kind: str, parent: str) -> int:
+        """How many objects of a kind lie in ``parent``."""
+        return self._count(OBJECTS, OBJECTS.c.kind == kind, OBJECTS.c.parent == parent)
+
+    def every(self, kind: str) -> list[Record]:
+        """Every object of a kind, by name."""
+        found = _OBJECTS.where(OBJECTS.c.kind == kind).order_by(OBJECTS.c.path)
+        return [Record(*row) for row in self.db.execute(found)]
+
+    def addresses_taken(self, network: str, *, but: str = "") -> dict[int, str]:
+        """The addresses of a provider network that edges have, as numbers, each with its edge; one edge's are left
+        out."""
+        own = (PUBLIC_ADDRESSES.c.network == network, PUBLIC_ADDRESSES.c.edge != but)
+        found = sa.select(PUBLIC_ADDRESSES.c.address, PUBLIC_ADDRESSES.c.edge).where(*own)
+        return {row[0]: row[1] for row in self.db.execute(found)}
+
+    def named(self, kind: str, parent: str, name: str) -> Record | None:
+        """The object of a kind in ``parent`` that has a name which no other there can have."""
+        same = (OBJECTS.c.kind == kind, OBJECTS.c.parent == parent, OBJECTS.c.name == name)
+        row = self.db.execute(_OBJECTS.where(*same)).first()
+        return Record(*row) if row else None
+
+    def users_of(self, path: str, kind: str = "") -> list[Record]:
+        """The objects that need an object, by reference or because they lie in it; of one kind, or all."""
+        found = _OBJECTS.where(OBJECTS.c.path.in_(sa.select(REFS.c.source).where(REFS.c.target == path)))
+        if kind:
+            found = found.where(OBJECTS.c.kind == kind)
+        return [Record(*row) for row in self.db.execute(found.order_by(OBJECTS.c.position, OBJECTS.c.path))]
+
+    def edge_state(self, edge: str) -> EdgeState | None:
+        """What an edge should have and has; None for no edge."""
+        row = self.db.execute(_EDGE_STATE, {"path": edge}).first()
+        return EdgeState.of(row) if row else None
+
+    def busy(self, edges: Collection[str]) -> TaskRecord | None:
+        """A task that one of these edges is still busy with; none is for longer than ten seconds."""
+        recent = TASKS.c.start_ns.between(self.now_ns - BUSY_NS, self.now_ns)
+        waiting = (TASKS.c.status == RUNNING, recent, TASK_WAITS.c.edge.in_(edges))
+        found = sa.select(TASKS).join(TASK_WAITS, TASK_WAITS.c.task == TASKS.c.path).where(*waiting)
+        row = self.db.execute(found.order_by(TASKS.c.start_ns).limit(1)).first()
+        return TaskRecord.of(row) if row else None
 
     def users(self, org: str, query: ListQuery) -> tuple[list[Record], str]:
         """Users of an organization."""
         scope = [OBJECTS.c.kind == "user", OBJECTS.c.parent == self.get(org).path]
         rows, token = listing.USERS.page(self.db, scope, query)
-        return [Record(*row) for row in rows], token
+        return [Record.of(row) for row in rows], token
 
     def count_confirmed(self, org: str, role: str, *, but: str = "") -> int:
         """How many users of an organization have a role and a second factor, with which they can log in; one with the

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from types import MappingProxyType
 from typing import Any, Self, TypeVar
 
 from control.objects.values import Value
 
 Model = TypeVar("Model", bound=Value)
+
+SEALED = "$sealed"
+"""Where a body has its secrets, encrypted, by field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +29,11 @@ class _Row:
 
 @dataclass(frozen=True, slots=True)
 class Record(_Row):
-    """An object: ``body`` is what its owner says, see :mod:`control.objects`; the rest is the store's."""
+    """An object: ``body`` is what its owner says, see :mod:`control.objects`; the rest is the store's.
+
+    ``name`` is unique among the objects of its kind that lie in ``parent``; ``position`` orders those that have an
+    order.
+    """
 
     path: str
     uid: str
@@ -36,6 +45,7 @@ class Record(_Row):
     created_ns: int
     updated_ns: int
     body: dict[str, Any]
+    position: int = 0
 
     @property
     def etag(self) -> str:
@@ -43,8 +53,24 @@ class Record(_Row):
         return f"{self.uid[:8]}-{self.version}"
 
     def value(self, model: type[Model]) -> Model:
-        """The body as the value that it is."""
-        return model.model_validate(self.body, strict=False)
+        """The body as the value that it is, without its secrets."""
+        said = {field: value for field, value in self.body.items() if field != SEALED}
+        return model.model_validate(said, strict=False)
+
+    @property
+    def sealed(self) -> Mapping[str, str]:
+        """Its secrets by field, encrypted, in base64."""
+        return MappingProxyType(self.body.get(SEALED, {}))
+
+
+@dataclass(frozen=True, slots=True)
+class Place(_Row):
+    """Where an object stands among its like, and in which state it is."""
+
+    path: str
+    uid: str
+    version: int
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +138,19 @@ class SessionRow(_Row):
     kind: str
     created_ns: int
     expires_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeState(_Row):
+    """What an edge should have, and has: counters of its wanted configuration.  ``status``: PENDING, REALIZED or
+    ERROR."""
+
+    path: str
+    desired: int
+    desired_ns: int
+    realized: int
+    realized_etag: str
+    status: str
+    reason: str
+    message: str
+    updated_ns: int

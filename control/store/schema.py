@@ -7,11 +7,11 @@ import sqlalchemy as sa
 METADATA = sa.MetaData()
 
 # Names are ordered by their bytes, in both databases.
-_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def _text(name: str, *, primary_key: bool = False, nullable: bool = False) -> sa.Column[str]:
-    return sa.Column(name, _TEXT, primary_key=primary_key, nullable=nullable)
+    return sa.Column(name, TEXT, primary_key=primary_key, nullable=nullable)
 
 
 def _number(name: str, *, primary_key: bool = False) -> sa.Column[int]:
@@ -20,7 +20,7 @@ def _number(name: str, *, primary_key: bool = False) -> sa.Column[int]:
 
 def _user() -> sa.Column[str]:
     """Whose it is: it goes with its user."""
-    return sa.Column("user_uid", _TEXT, sa.ForeignKey("objects.uid", ondelete="CASCADE"), nullable=False)
+    return sa.Column("user_uid", TEXT, sa.ForeignKey("objects.uid", ondelete="CASCADE"), nullable=False)
 
 
 OBJECTS = sa.Table(
@@ -36,18 +36,20 @@ OBJECTS = sa.Table(
     _number("created_ns"),
     _number("updated_ns"),
     sa.Column("body", sa.JSON, nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("uid", name="objects_uid"),
     sa.UniqueConstraint("kind", "parent", "name", name="objects_name"),
     sa.Index("objects_created", "kind", "parent", "created_ns", "path"),
     sa.Index("objects_updated", "kind", "parent", "updated_ns", "path"),
+    sa.Index("objects_position", "kind", "parent", "position", "path"),
 )
 
 # Which object needs which, and by which field; what lies in an object needs it by its "parent".
 REFS = sa.Table(
     "refs",
     METADATA,
-    sa.Column("source", _TEXT, sa.ForeignKey("objects.path", ondelete="CASCADE"), primary_key=True),
-    sa.Column("target", _TEXT, sa.ForeignKey("objects.path"), primary_key=True),
+    sa.Column("source", TEXT, sa.ForeignKey("objects.path", ondelete="CASCADE"), primary_key=True),
+    sa.Column("target", TEXT, sa.ForeignKey("objects.path"), primary_key=True),
     _text("field", primary_key=True),
     sa.Index("refs_target", "target"),
 )
@@ -55,7 +57,7 @@ REFS = sa.Table(
 CREDENTIALS = sa.Table(
     "credentials",
     METADATA,
-    sa.Column("user_uid", _TEXT, sa.ForeignKey("objects.uid", ondelete="CASCADE"), primary_key=True),
+    sa.Column("user_uid", TEXT, sa.ForeignKey("objects.uid", ondelete="CASCADE"), primary_key=True),
     _text("password_hash"),
     _number("one_time_until_ns"),  # 0: not a one-time password
     sa.Column("totp_sealed", sa.LargeBinary, nullable=True),
@@ -111,6 +113,41 @@ TASKS = sa.Table(
     _text("error_reason"),
     _text("error_message"),
     sa.Index("tasks_start", "org", "start_ns", "path"),
+)
+
+# One row an edge: how often what it should have was changed, and which of these states it has.
+EDGE_STATES = sa.Table(
+    "edge_states",
+    METADATA,
+    sa.Column("path", TEXT, sa.ForeignKey("objects.path", ondelete="CASCADE"), primary_key=True),
+    _number("desired"),
+    _number("desired_ns"),
+    _number("realized"),
+    _text("realized_etag"),
+    _text("status"),  # PENDING, REALIZED or ERROR
+    _text("reason"),
+    _text("message"),
+    _number("updated_ns"),
+)
+
+# Which edge has which address of a provider's network: no two the same.
+PUBLIC_ADDRESSES = sa.Table(
+    "public_addresses",
+    METADATA,
+    sa.Column("network", TEXT, sa.ForeignKey("objects.path"), primary_key=True),
+    _number("address", primary_key=True),
+    sa.Column("edge", TEXT, sa.ForeignKey("objects.path", ondelete="CASCADE"), nullable=False),
+    sa.Index("public_addresses_edge", "edge"),
+)
+
+# What a task waits for: that an edge has at least this of its states.
+TASK_WAITS = sa.Table(
+    "task_waits",
+    METADATA,
+    sa.Column("task", TEXT, sa.ForeignKey("tasks.path", ondelete="CASCADE"), primary_key=True),
+    _text("edge", primary_key=True),
+    _number("revision"),
+    sa.Index("task_waits_edge", "edge"),
 )
 
 AUDIT = sa.Table(

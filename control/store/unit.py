@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,24 +16,39 @@ from control.errors import (
     StaleObjectError,
 )
 from control.objects.values import Value
-from control.store.reader import Reader
-from control.store.records import AuditRecord, Credentials, Record, SessionRow, TaskRecord, TokenRecord
+from control.store.reader import FAILED, RUNNING, SUCCESS, Reader
+from control.store.records import (
+    SEALED,
+    AuditRecord,
+    Credentials,
+    EdgeState,
+    Record,
+    SessionRow,
+    TaskRecord,
+    TokenRecord,
+)
 from control.store.schema import (
     API_TOKENS,
     ATTEMPTS,
     AUDIT,
     CREDENTIALS,
+    EDGE_STATES,
     FACTS,
     OBJECTS,
+    PUBLIC_ADDRESSES,
     REFS,
     REQUESTS,
     SESSIONS,
+    TASK_WAITS,
     TASKS,
 )
 from control.surroundings import SECOND_NS, Surroundings
 
 REQUESTS_KEPT_NS = 24 * 3600 * SECOND_NS
 ATTEMPTS_KEPT_NS = 24 * 3600 * SECOND_NS
+
+
+_RENUMBERED = sa.update(OBJECTS).where(OBJECTS.c.path == sa.bindparam("at")).values(position=sa.bindparam("number"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,40 +70,100 @@ class WriteUnit(Reader):
         super().__init__(db, surroundings.now_ns())
         self.actor = actor
         self.surroundings = surroundings
+        self.places: dict[str, str] = {}
+        """The objects that the unit made or changed, each with the field of the request that says so."""
+        self._edges: dict[str, None] = {}
+        self._running: list[str] = []
 
     # ------------------------------------------------------------------ objects
 
-    def create(self, kind: str, path: str, value: Value, refs: Iterable[tuple[str, str]] = ()) -> Record:
-        """A new object; ``refs`` are pairs of an object that it needs and the field that says so.
+    def create(
+        self,
+        kind: str,
+        path: str,
+        value: Value,
+        refs: Iterable[tuple[str, str]] = (),
+        *,
+        name: str = "",
+        sealed: Mapping[str, str] | None = None,
+        position: int = 0,
+    ) -> Record:
+        """A new object; ``refs`` are pairs of an object that it needs and the field that says so, ``name`` is unique
+        among its like, its id by default.
 
         Raises ObjectExistsError, and NoSuchObjectError for what it lies in or needs.
         """
-        parent = names.parent(path)
-        needed = [*refs, *([(parent, "parent")] if parent else [])]
+        parent, name = names.parent(path), name or names.last(path)
+        needed = {*refs, *([(parent, "parent")] if parent else [])}
         for target, _ in needed:
             self.get(target)
         if self.find(path) is not None:
             raise ObjectExistsError(f"{path} is there already")
+        self._check_name(kind, parent, name)
         record = Record(
-            path, self.surroundings.id(), kind, names.organization(path), parent, names.last(path),
-            1, self.now_ns, self.now_ns, value.model_dump(mode="json"),
+            path, self.surroundings.id(), kind, names.organization(path), parent, name,
+            1, self.now_ns, self.now_ns, _body(value, sealed), position,
         )  # fmt: skip
         self.db.execute(sa.insert(OBJECTS), record.columns())
-        for target, field in needed:
-            self.db.execute(sa.insert(REFS), {"source": path, "target": target, "field": field})
+        self._need(path, needed)
         return record
 
-    def update(self, known: Record, value: Value, etag: str) -> Record:
-        """Another value for an object.  Raises StaleObjectError if ``etag`` is given and another one."""
+    def update(
+        self,
+        known: Record,
+        value: Value,
+        etag: str,
+        refs: Iterable[tuple[str, str]] | None = None,
+        *,
+        name: str = "",
+        sealed: Mapping[str, str] | None = None,
+    ) -> Record:
+        """Another value for an object, and what it needs then, by default the same as before; secrets that are not
+        given stay.
+
+        Raises StaleObjectError if ``etag`` is given and another one, and what ``create`` does.
+        """
         _check_etag(known, etag)
-        body = value.model_dump(mode="json")
+        body, name = _body(value, {**known.sealed, **(sealed or {})}), name or known.name
         if body == known.body:
             return known
+        if name != known.name:
+            self._check_name(known.kind, known.parent, name)
+        if refs is not None:
+            needed = set(refs)
+            for target, _ in needed:
+                self.get(target)
+            self.db.execute(sa.delete(REFS).where(REFS.c.source == known.path, REFS.c.field != "parent"))
+            self._need(known.path, needed)
+        return self._changed(known, name=name, body=body)
+
+    def move(self, known: Record, position: int) -> Record:
+        """Another place in the order."""
+        return self._changed(known, position=position)
+
+    def renumber(self, paths: Iterable[str], gap: int) -> None:
+        """Other numbers for the places of objects that stay in their order, or are all told of as a list: their
+        versions stay."""
+        rows = [{"at": path, "number": index * gap} for index, path in enumerate(paths, 1)]
+        if rows:
+            self.db.execute(_RENUMBERED, rows)
+
+    def _changed(self, known: Record, **columns: Any) -> Record:
         later = max(self.now_ns, known.updated_ns)  # the clock may have been set back
-        record = replace(known, version=known.version + 1, updated_ns=later, body=body)
-        changed = {"version": record.version, "updated_ns": later, "body": body}
+        changed = {**columns, "version": known.version + 1, "updated_ns": later}
         self.db.execute(sa.update(OBJECTS).where(OBJECTS.c.path == known.path).values(changed))
-        return record
+        return replace(known, **changed)
+
+    def _need(self, path: str, needed: Collection[tuple[str, str]]) -> None:
+        if needed:
+            rows = [{"source": path, "target": target, "field": field} for target, field in sorted(needed)]
+            self.db.execute(sa.insert(REFS), rows)
+
+    def _check_name(self, kind: str, parent: str, name: str) -> None:
+        """Raises ObjectExistsError for a name that another object has."""
+        other = self.named(kind, parent, name)
+        if other is not None:
+            raise ObjectExistsError(f"{other.path} has the name {name!r}")
 
     def delete(self, known: Record, etag: str) -> None:
         """An object that nobody needs.  Raises StaleObjectError or ObjectInUseError."""
@@ -98,18 +173,93 @@ class WriteUnit(Reader):
         if users:
             raise ObjectInUseError(known.path, users)
         self.db.execute(sa.delete(OBJECTS).where(OBJECTS.c.path == known.path))
+        self._stop_waiting(TASK_WAITS.c.edge == known.path)
+
+    # ------------------------------------------------------------------ edges
+
+    def touch(self, edge: str) -> None:
+        """What an edge should have is changed by this unit."""
+        self._edges[edge] = None
+
+    def touched(self) -> tuple[str, ...]:
+        """The edges that have been touched, and are there."""
+        return tuple(edge for edge in self._edges if self.find(edge) is not None)
+
+    def settle(self) -> None:
+        """At the end of a unit: edges have got another wanted state, and its tasks wait for them."""
+        touched = self.touched()
+        for edge in touched:
+            known = self.edge_state(edge)
+            revision = known.desired + 1 if known else 1
+            wanted: dict[str, Any] = {
+                "desired": revision,
+                "desired_ns": self.now_ns,
+                "status": "PENDING",
+                "reason": "",
+                "message": "",
+            }
+            if known is None:
+                new = EdgeState(edge, realized=0, realized_etag="", updated_ns=self.now_ns, **wanted)
+                self.db.execute(sa.insert(EDGE_STATES), new.columns())
+            else:
+                self.db.execute(sa.update(EDGE_STATES).where(EDGE_STATES.c.path == edge).values(wanted))
+            for task in self._running:
+                self.db.execute(sa.insert(TASK_WAITS), {"task": task, "edge": edge, "revision": revision})
+
+    def realized(self, edge: str, revision: int, etag: str) -> None:
+        """An edge has one of its states: tasks that waited for no more have ended."""
+        known = self.edge_state(edge)
+        if known is None or known.realized > revision:
+            return
+        status = "REALIZED" if revision == known.desired else "PENDING"
+        changed = {"realized": revision, "realized_etag": etag, "status": status, "reason": "", "message": ""}
+        mine = EDGE_STATES.c.path == edge
+        self.db.execute(sa.update(EDGE_STATES).where(mine).values(**changed, updated_ns=self.now_ns))
+        self._stop_waiting(TASK_WAITS.c.edge == edge, TASK_WAITS.c.revision <= revision)
+
+    def failed(self, edge: str, revision: int, reason: str, message: str) -> None:
+        """An edge does not take one of its states: the tasks that wait for it have failed."""
+        known = self.edge_state(edge)
+        if known is None or known.realized >= revision:
+            return
+        changed = {"status": "ERROR", "reason": reason, "message": message, "updated_ns": self.now_ns}
+        self.db.execute(sa.update(EDGE_STATES).where(EDGE_STATES.c.path == edge).values(changed))
+        waiting = (TASK_WAITS.c.edge == edge, TASK_WAITS.c.revision <= revision)
+        tasks = TASKS.c.path.in_(sa.select(TASK_WAITS.c.task).where(*waiting))
+        ended = {"status": FAILED, "end_ns": self.now_ns, "error_reason": reason, "error_message": message}
+        self.db.execute(sa.update(TASKS).where(tasks, TASKS.c.status == RUNNING).values(ended))
+        self.db.execute(sa.delete(TASK_WAITS).where(*waiting))
+
+    def _stop_waiting(self, *which: sa.ColumnElement[bool]) -> None:
+        waiting = set(self.db.execute(sa.select(TASK_WAITS.c.task).where(*which)).scalars())
+        if not waiting:
+            return
+        self.db.execute(sa.delete(TASK_WAITS).where(*which))
+        left = sa.select(TASK_WAITS.c.task).where(TASK_WAITS.c.task.in_(waiting))
+        ended = (TASKS.c.path.in_(waiting), TASKS.c.path.not_in(left), TASKS.c.status == RUNNING)
+        self.db.execute(sa.update(TASKS).where(*ended).values(status=SUCCESS, end_ns=self.now_ns))
+
+    def take_addresses(self, network: str, edge: str, numbers: Iterable[int]) -> None:
+        """The addresses of a provider network that an edge has from now on; no two edges have the same."""
+        self.db.execute(sa.delete(PUBLIC_ADDRESSES).where(PUBLIC_ADDRESSES.c.edge == edge))
+        rows = [{"network": network, "address": number, "edge": edge} for number in numbers]
+        self.db.execute(sa.insert(PUBLIC_ADDRESSES), rows)
 
     # ------------------------------------------------------------------ what is told of it
 
     def done(self, operation: str, path: str, *, place: str = "") -> TaskRecord:
-        """The task of something that is done by the end of the unit; it lies with its object, or in the organization
-        ``place``."""
+        """The task of what the unit does; it lies with its object, or in the organization ``place``.  It is done by
+        the end of the unit, unless edges have been touched: then it goes on until they have what they should."""
         place = place or names.organization(path)
+        waits = bool(self.touched())
+        end_ns = None if waits else max(self.now_ns, self.surroundings.now_ns())
         task = TaskRecord(
-            f"{place}/tasks/{self.surroundings.id()}", place, operation, "TASK_STATUS_SUCCESS", self.actor.path, path,
-            self.now_ns, max(self.now_ns, self.surroundings.now_ns()), "", "",
+            f"{place}/tasks/{self.surroundings.id()}", place, operation, RUNNING if waits else SUCCESS,
+            self.actor.path, path, self.now_ns, end_ns, "", "",
         )  # fmt: skip
         self.db.execute(sa.insert(TASKS), task.columns())
+        if waits:
+            self._running.append(task.path)
         return task
 
     def record(
@@ -198,6 +348,12 @@ class WriteUnit(Reader):
         for name, value in facts.items():
             self.db.execute(sa.delete(FACTS).where(FACTS.c.name == name))
             self.db.execute(sa.insert(FACTS), {"name": name, "value": value})
+
+
+def _body(value: Value, sealed: Mapping[str, str] | None) -> dict[str, Any]:
+    """What is kept of a value, and of its secrets."""
+    said = value.model_dump(mode="json")
+    return {**said, SEALED: dict(sealed)} if sealed else said
 
 
 def _check_etag(known: Record, etag: str) -> None:

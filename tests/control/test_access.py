@@ -11,7 +11,9 @@ from control.access.methods import METHODS, OPEN, Rule
 from control.access.roles import ROLES, Permission
 from control.api import dispatch
 from control.api.refusals import Refusals
+from control.kinds import KINDS
 from control.objects import Role
+from tests.control.samples import SAMPLES, plant_all, vdc_of
 from tests.control.world import METHODS as CONTRACT
 from tests.control.world import RefusedError, World, user, world_at
 
@@ -20,17 +22,25 @@ OWN, OTHER = "orgs/US1", "orgs/US2"
 
 # May the role call the method in its own organization?  Written out: the code's table is not asked.
 YES = {
-    Role.ADMINISTRATOR: {"GetOrg", "ListOrgs", "GetTask", "ListTasks"},
-    Role.TECHNICAL_ADMINISTRATOR: {"GetOrg", "ListOrgs", "GetTask", "ListTasks"},
-    Role.STAFF: {"GetOrg", "ListOrgs", "GetTask", "ListTasks"},
+    Role.ADMINISTRATOR: {"GetOrg", "ListOrgs", "GetTask", "ListTasks", "OrderVdc"},
+    Role.TECHNICAL_ADMINISTRATOR: {
+        *("GetOrg", "ListOrgs", "GetTask", "ListTasks", "ListIpAllocations"),
+        *("MoveFirewallRule", "ReplaceFirewallRules", "ApplyChangeSet", "GetEdgeDocument"),
+    },
+    Role.STAFF: {"GetOrg", "ListOrgs", "GetTask", "ListTasks", "ListIpAllocations", "GetEdgeDocument"},
     Role.ORGANIZATION_ADMINISTRATOR: {
         *("GetOrg", "ListOrgs", "UpdateOrg", "GetTask", "ListTasks", "ListAuditRecords"),
         *("CreateUser", "GetUser", "ListUsers", "UpdateUser", "DeleteUser", "ResetUserCredentials"),
         *("GetApiToken", "ListApiTokens", "DeleteApiToken"),
+        *("AddEdgeGateway", "AddPublicIpAddress", "ReleasePublicIpAddress", "ListIpAllocations"),
+        *("MoveFirewallRule", "ReplaceFirewallRules", "ApplyChangeSet", "GetEdgeDocument"),
     },
 }
-YES[Role.SYSTEM_ADMINISTRATOR] = YES[Role.ORGANIZATION_ADMINISTRATOR] | {"CreateOrg", "DeleteOrg"}
+YES[Role.SYSTEM_ADMINISTRATOR] = YES[Role.ORGANIZATION_ADMINISTRATOR] | {"CreateOrg", "DeleteOrg", "OrderVdc"}
 OWN_TOKENS = {Role.ADMINISTRATOR, Role.TECHNICAL_ADMINISTRATOR, Role.ORGANIZATION_ADMINISTRATOR}
+
+
+IP_SET = "type.googleapis.com/control.v1.CreateIpSetRequest"
 
 
 def requests(org: str, task: str, token: str) -> dict[str, dict[str, Any]]:
@@ -55,7 +65,51 @@ def requests(org: str, task: str, token: str) -> dict[str, dict[str, Any]]:
         "TaskService/GetTask": {"name": task},
         "TaskService/ListTasks": {"parent": org},
         "AuditService/ListAuditRecords": {"parent": org},
+        "OrderService/OrderVdc": {
+            "parent": org,
+            "vdc": {"region": "regions/one", "plan": "VDC_PLAN_ON_DEMAND"},
+            **only,
+        },
+        "OrderService/AddEdgeGateway": {
+            "parent": org,
+            "vdc": vdc_of(org),
+            "gatewayCidr": "10.77.0.1/24",
+            "lanName": "x",
+            **only,
+        },
+        "OrderService/AddPublicIpAddress": {"edge": f"{org}/edges/one", "quantity": 1, **only},
+        "OrderService/ReleasePublicIpAddress": {
+            "edge": f"{org}/edges/one",
+            "address": f"198.51.100.2{org[-1]}",
+            **only,
+        },
+        "EdgeGatewayService/ListIpAllocations": {"parent": f"{org}/edges/one"},
+        "EdgeGatewayService/GetEdgeDocument": {"name": f"{org}/edges/one"},
+        "FirewallService/MoveFirewallRule": {
+            "name": f"{org}/edges/one/firewallRules/one",
+            "position": {"first": True},
+            **only,
+        },
+        "FirewallService/ReplaceFirewallRules": {"parent": f"{org}/edges/one", **only},
+        "ChangeSetService/ApplyChangeSet": {
+            "parent": org,
+            "requests": [{"@type": IP_SET, "parent": f"{org}/edges/one", "ipSet": {"displayName": "x"}}],
+            **only,
+        },
+        **{name: request for sample in SAMPLES for name, request in sample.requests(org).items()},
     }
+
+
+OF_KIND = {sample.of.method(verb): (sample, verb) for sample in SAMPLES for verb in sample.of.methods}
+SHARED = {name for name, (sample, _) in OF_KIND.items() if not sample.of.form.startswith("orgs/")}
+
+
+def may(role: Role, name: str) -> bool:
+    """In one's own organization."""
+    if name in OF_KIND:
+        sample, verb = OF_KIND[name]
+        return role in sample.allowed(verb)
+    return name.partition("/")[2] in YES[role]
 
 
 class Cloud:
@@ -82,6 +136,7 @@ class Cloud:
         request = {"parent": f"{org}/users/victor", "apiToken": {"displayName": "ci"}}
         token = self.world.call("ApiTokenService/CreateApiToken", request, victor)["apiToken"]["name"]
         task = self.world.call("TaskService/ListTasks", {"parent": org}, self.admin)["tasks"][0]["name"]
+        plant_all(self.world, org)
         self.requests[org] = requests(org, task, token)
 
 
@@ -116,20 +171,23 @@ def outcome(world: World, name: str, request: dict[str, Any], token: str) -> str
 def test_every_cell_of_the_table(cloud: Cloud, role: Role, name: str) -> None:
     method = name.partition("/")[2]
     system = role is Role.SYSTEM_ADMINISTRATOR
-    allowed = method in YES[role]
+    allowed = may(role, name)
     own = outcome(cloud.world, name, cloud.requests[OWN][name], cloud.tokens[role])
     other = outcome(cloud.world, name, cloud.requests[OTHER][name], cloud.tokens[role])
     expected = "OK" if allowed else "PERMISSION_DENIED"
     if method == "DeleteOrg" and allowed:
         expected = "OBJECT_IN_USE"
+    if name in OF_KIND and method.startswith("Delete") and allowed:
+        assert own in {"OK", "OBJECT_IN_USE"}
+        expected = own
     assert own == expected
-    scoped = method not in {"ListOrgs", "CreateOrg"}
+    scoped = method not in {"ListOrgs", "CreateOrg"} and name not in SHARED
     # Who may end the tokens of others gets as far as the question whose organization it is.
     reaches = allowed or (method == "CreateApiToken" and role is Role.ORGANIZATION_ADMINISTRATOR)
     assert other == ("OBJECT_UNKNOWN" if reaches and scoped and not system else expected)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "SessionService/Logout"])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in {"SessionService/Logout", *SHARED}])
 @pytest.mark.parametrize("role", TENANT_ROLES)
 def test_what_others_have_looks_like_what_nobody_has(cloud: Cloud, role: Role, name: str) -> None:
     seen = set()
@@ -165,6 +223,10 @@ def test_a_name_that_begins_like_ones_own_is_not(cloud: Cloud) -> None:
 def test_without_a_token_nothing_can_be_called(cloud: Cloud, name: str) -> None:
     request = cloud.requests[OWN].get(name, {})
     assert outcome(cloud.world, name, request, "") == "UNAUTHENTICATED"
+
+
+def test_every_kind_has_a_sample() -> None:
+    assert [sample.kind for sample in SAMPLES] == [kind.name for kind in KINDS]
 
 
 def test_every_method_of_the_contract_is_in_the_tables() -> None:

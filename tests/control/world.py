@@ -6,7 +6,7 @@ import contextlib
 import random
 import re
 from base64 import b32decode
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ from google.rpc import code_pb2, error_details_pb2
 
 from control.access.passwords import Passwords
 from control.access.totp import code_at
+from control.api.contract import SERVICES
 from control.api.dispatch import Dispatcher
-from control.api.server import SERVICES
+from control.checking import check_edges
 from control.serving import FIRST_LOGIN, ControlSettings, opened
 from control.store import Store
+from control.store.unit import PROVIDER
 from control.surroundings import SECOND_NS, Surroundings
 
 METHODS = {f"{service.name}/{method.name}": method for service in SERVICES for method in service.methods}
@@ -60,6 +62,8 @@ class World:
         self.database = database
         self.now_s = 1_800_000_000.0
         self.calls: list[tuple[str, str]] = []
+        self.woken: list[str] = []
+        self.attended = True
         self.surroundings = Surroundings(lambda: int(self.now_s * SECOND_NS), random.Random(seed).randbytes)
         self.seeds: dict[str, bytes] = {}
         self._stack = contextlib.ExitStack()
@@ -70,8 +74,8 @@ class World:
         passwords = Passwords(self.surroundings.random, FAST)
         found = self._stack.enter_context(opened(settings, self.surroundings, passwords))
         self.store: Store = found.store
-        self.vault = found.vault
-        self.dispatcher = Dispatcher(found.store, found.vault, found.passwords, self)
+        self.vault, self.passwords = found.vault, found.passwords
+        self.dispatcher = Dispatcher(found.store, found.vault, found.passwords, self, check=check_edges, fleet=self)
 
     def close(self) -> None:
         self._stack.close()
@@ -79,6 +83,20 @@ class World:
     def called(self, method: str, code: str, seconds: float) -> None:
         assert seconds >= 0
         self.calls.append((method, code))
+
+    def wake(self, edges: Collection[str]) -> None:
+        """A fleet that has everything at once, unless a test wants to see what is before."""
+        self.woken += edges
+        if self.attended:
+            self.realize(edges)
+
+    def realize(self, edges: Collection[str]) -> None:
+        """Edges have what they should have."""
+        with self.store.write(PROVIDER) as unit:
+            for edge in edges:
+                state = unit.edge_state(edge)
+                assert state is not None
+                unit.realized(edge, state.desired, f"etag-{state.desired}")
 
     def call(self, name: str, request: dict[str, Any] | None = None, token: str = "") -> dict[str, Any]:
         method = METHODS[name]

@@ -1,0 +1,93 @@
+"""What the planner needs to know of an edge, asked of the store with few queries."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from control.objects.edge import EdgeGateway
+from control.objects.firewall import FirewallRule
+from control.objects.group import IpSet, SecurityGroup
+from control.objects.ipsec import IpsecTunnel
+from control.objects.load_balancer import LoadBalancerPool, VirtualService
+from control.objects.nat import NatRule
+from control.objects.network import Network
+from control.objects.profile import ApplicationPortProfile
+from control.objects.region import ProviderNetwork
+from control.objects.routing import StaticRoute
+from control.objects.values import Value
+from control.planner import EdgeInputs, Item, MachineFacts, not_emulated
+from control.store import Reader, Record
+
+_ON_EDGE: dict[str, tuple[str, type[Value]]] = {
+    "firewall_rule": ("firewall_rules", FirewallRule),
+    "nat_rule": ("nat_rules", NatRule),
+    "ip_set": ("ip_sets", IpSet),
+    "security_group": ("security_groups", SecurityGroup),
+    "application_port_profile": ("application_port_profiles", ApplicationPortProfile),
+    "static_route": ("static_routes", StaticRoute),
+    "ipsec_tunnel": ("ipsec_tunnels", IpsecTunnel),
+    "load_balancer_pool": ("load_balancer_pools", LoadBalancerPool),
+    "virtual_service": ("virtual_services", VirtualService),
+}
+"""Kind of what lies on an edge -> its place in the inputs, and its model."""
+
+
+def inputs(reader: Reader, edge: str) -> EdgeInputs:
+    """Everything that the document of an edge is made of.  Raises NoSuchObjectError."""
+    record = reader.get(edge)
+    value = record.value(EdgeGateway)
+    found: dict[str, list[Any]] = defaultdict(list)
+    for each in reader.inside(edge, _ON_EDGE):
+        place, model = _ON_EDGE[each.kind]
+        found[place].append(Item(each.path, each.value(model)))
+    return EdgeInputs(
+        edge=Item(edge, value),
+        uplink=Item(value.provider_network, reader.get(value.provider_network).value(ProviderNetwork)),
+        networks=[Item(each.path, each.value(Network)) for each in reader.users_of(edge, "network")],
+        machines=list(_machines(reader, value.owner)) if _follows(found["security_groups"]) else (),
+        **found,
+    )
+
+
+def left_out(reader: Reader, edge: Record) -> tuple[str, ...]:
+    """What the document of an edge leaves out because edges do not emulate it, without making the document."""
+    networks = reader.users_of(edge.path, "network")
+    services = reader.inside(edge.path, ["ipsec_tunnel", "virtual_service"])
+    return not_emulated(
+        Item(edge.path, edge.value(EdgeGateway)),
+        [Item(each.path, each.value(Network)) for each in networks],
+        [Item(each.path, each.value(IpsecTunnel)) for each in services if each.kind == "ipsec_tunnel"],
+        [Item(each.path, each.value(VirtualService)) for each in services if each.kind == "virtual_service"],
+    )
+
+
+def _follows(groups: Iterable[Item[SecurityGroup]]) -> bool:
+    return any(group.value.vm_criteria for group in groups)
+
+
+def _machines(reader: Reader, owner: str) -> Iterable[MachineFacts]:
+    """The machines of a data center group; a data center alone has no groups that follow them."""
+    if "/vdcGroups/" not in owner:
+        return
+    for vdc in reader.get(owner).body["vdcs"]:
+        for record in reader.all("machine", vdc):
+            yield facts(record)
+
+
+def facts(machine: Record) -> MachineFacts:
+    """What groups ask of a machine; it has the addresses of its connected interfaces."""
+    body = machine.body
+    addresses = (nic["address"] for nic in body["nics"] if nic.get("connected", True) and nic.get("address"))
+    return MachineFacts(machine.path, body["display_name"], tuple(body["tags"]), tuple(addresses))
+
+
+def following(reader: Reader, vdc: str) -> list[str]:
+    """The edges with groups that machines of a data center may be in."""
+    edges = (
+        edge.path for group in reader.users_of(vdc, "vdc_group") for edge in reader.users_of(group.path, "edge_gateway")
+    )
+    return [
+        edge for edge in edges if any(group.body["vm_criteria"] for group in reader.inside(edge, ["security_group"]))
+    ]

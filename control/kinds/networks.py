@@ -1,0 +1,58 @@
+"""Networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from control.access.roles import Permission
+from control.kinds.kind import Change, Kind
+from control.kinds.vdcs import region_of
+from control.objects.addresses import Interface, interface
+from control.objects.network import Network
+from control.store import Reader, Record
+
+
+def networks_of(reader: Reader, edge: str) -> list[Record]:
+    """The networks that an edge routes for."""
+    return reader.users_of(edge, "network")
+
+
+def overlapping(first: Iterable[Interface], second: Iterable[Interface]) -> bool:
+    """Do two of the networks have an address in common?"""
+    others = list(second)
+    return any(
+        one.version == other.version and one.network.overlaps(other.network) for one in first for other in others
+    )
+
+
+def _rules(change: Change) -> None:
+    value: Network | None = change.value
+    if value is None or value.edge is None or change.before is not None:
+        return  # what follows cannot change
+    edge = change.unit.get(value.edge)
+    if region_of(change.unit, value.owner) != edge.body["region"]:
+        raise change.wrong("edge", f"expected an edge of {region_of(change.unit, value.owner)}")
+    gateways = value.gateways()
+    uplink = change.unit.get(edge.body["provider_network"])
+    taken = [(other.path, other.body["gateway_cidrs"]) for other in networks_of(change.unit, value.edge)]
+    for path, cidrs in [*taken, (uplink.name, [uplink.body["gateway_cidr"]])]:
+        if overlapping(gateways, map(interface, cidrs)):
+            raise change.wrong("gateway_cidrs", f"expected no address in common with {path} on the same edge")
+
+
+NETWORK = Kind(
+    name="network",
+    form="orgs/*/networks/*",
+    service="NetworkService",
+    noun="Network",
+    plural="Networks",
+    words="Network",
+    model=Network,
+    read=Permission.RESOURCES_READ,
+    write=Permission.NETWORKS_WRITE,
+    refs=lambda value: [(value.owner, "owner"), *([(value.edge, "edge")] if value.edge else [])],
+    rules=_rules,
+    touches=lambda _, record: [record.body["edge"]] if record.body["edge"] else [],
+    fixed=frozenset({"owner", "network_type", "edge", "gateway_cidrs"}),
+    filters=("owner", "network_type", "edge"),
+)

@@ -1,0 +1,55 @@
+"""What holds for everything that lies on an edge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from control import names
+from control.errors import LimitReachedError
+from control.kinds.kind import Change
+from control.objects.profile import SYSTEM_PROFILES
+from edge.document.problems import quoted
+from edge.firewall.system_profiles import system_profile
+
+GROUPS = ("ipSets", "securityGroups")
+PROFILES = ("applicationPortProfiles",)
+POOLS = ("loadBalancerPools",)
+
+
+def at_most(most: int) -> Callable[[Change], None]:
+    """The rules of a kind of which an edge has so many and no more."""
+    return partial(check_count, most)
+
+
+def check_count(most: int, change: Change) -> None:
+    """Raises LimitReachedError for one too many."""
+    if change.before is None and change.unit.count(change.kind.name, names.parent(change.path)) >= most:
+        raise LimitReachedError(f"an edge has at most {most:,} objects of the kind {change.kind.words}")
+
+
+def check_references(change: Change, field: str, given: Iterable[str], collections: Iterable[str]) -> None:
+    """Raises ArgumentError for the first that lies on another edge, or is something else."""
+    edge = names.parent(change.path)
+    places = {f"{edge}/{collection}" for collection in collections}
+    for index, name in enumerate(given):
+        if name.rpartition("/")[0] not in places:
+            expected = " or ".join(f"{place}/*" for place in sorted(places))
+            raise change.wrong(f"{field}[{index}]" if field.endswith("s") else field, f"expected {expected}")
+
+
+def check_profiles(change: Change, field: str, given: Iterable[str]) -> None:
+    """The same for profiles, VMware's among them."""
+    for index, name in enumerate(given):
+        if name.startswith(SYSTEM_PROFILES):
+            word = name.removeprefix(SYSTEM_PROFILES)
+            if system_profile(word) is None:
+                place = f"{field}[{index}]" if field.endswith("s") else field
+                raise change.wrong(place, f"VMware ships no profile with the name {quoted(word)}")
+        else:
+            check_references(change, field, [name], PROFILES)
+
+
+def own_profiles(given: Iterable[str]) -> list[str]:
+    """Those that are objects."""
+    return [name for name in given if not name.startswith(SYSTEM_PROFILES)]
