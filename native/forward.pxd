@@ -10,7 +10,7 @@ from native.answer cimport ANSWER_ROOM
 from native.cut cimport next_piece
 from native.engine cimport BURST, Result, Work
 from native.fragment cimport set_pieces
-from native.handing cimport hand_over, look_at, owner_here
+from native.handing cimport hand_over, look_at, owner_here, take_wave
 from native.io cimport port_flush, port_receive, port_release, port_send
 from native.limits cimport error_clock
 from native.linkway cimport link_input, link_output, lock_neighbours, unlock_neighbours
@@ -25,8 +25,7 @@ from native.port cimport FRAME_HEAD, Arrival, IoPort, port_of
 from native.program cimport ProgramData, side_of
 from native.record cimport NO_PORT
 from native.ring cimport (
-    HANDED_FRAME, HANDED_LARGE, HANDED_WHOLE, Handed, HandedWith, Ring, may_take_in, publish_all, ring_done, ring_next,
-    ring_of,
+    HANDED_FRAME, HANDED_LARGE, HANDED_WHOLE, Handed, HandedWith, Ring, may_take_in, publish_all, ring_done, ring_of,
 )
 from native.segment cimport Segments, begin_segments, next_segment
 from native.session cimport (
@@ -427,12 +426,7 @@ cdef inline uint32_t serve_ring(Work *work, Ring *ring) noexcept nogil:
     cdef uint32_t count = WAVE
     cdef uint32_t i
     while count == WAVE and frames < BURST:
-        count = 0
-        while count < WAVE:
-            wave[count] = ring_next(ring)
-            if wave[count] == NULL:
-                break
-            count += 1
+        count = take_wave(ring, wave)
         look_at(work.state, work.program, wave, count)
         for i in range(count):
             serve_handed(work, wave[i])

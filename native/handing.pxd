@@ -8,7 +8,7 @@ from native.fragment cimport set_pieces
 from native.owner cimport owner_of
 from native.packet cimport K_ICMP_ERROR, PARSED, Packet
 from native.program cimport ProgramData
-from native.ring cimport HANDED_FRAME, Handed, Hands, put_packet, ring_of, ring_put
+from native.ring cimport HANDED_FRAME, Handed, Hands, Ring, put_packet, ring_next, ring_of, ring_put
 from native.session cimport NONE, WAVE, flow_of, is_over, prefetch_bucket, prefetch_session
 from native.stats cimport R_FRAGMENT_HELD
 from native.steer cimport Steering
@@ -53,6 +53,17 @@ cdef inline Handed *hand_over(
     put_packet(handed, packet, frame)
     hands.handed += 1
     return handed
+
+
+cdef inline uint32_t take_wave(Ring *ring, Handed **wave) noexcept nogil:
+    # Up to WAVE frames of a ring that nobody has taken yet.
+    cdef uint32_t count = 0
+    while count < WAVE:
+        wave[count] = ring_next(ring)
+        if wave[count] == NULL:
+            break
+        count += 1
+    return count
 
 
 cdef inline void look_at(State *state, const ProgramData *program, Handed **wave, uint32_t count) noexcept nogil:

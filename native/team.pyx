@@ -8,7 +8,7 @@ from native.account cimport clear_up_together, expire
 from native.ahead cimport WORTHWHILE, ask_together
 from native.engine cimport BURST, Engine, Result, State
 from native.fragment cimport set_pieces
-from native.handing cimport hand_over, look_at, owner_here
+from native.handing cimport hand_over, look_at, owner_here, take_wave
 from native.limits cimport watch_limits
 from native.memory cimport release, reserve
 from native.moving cimport have_one_owner, pass_fragments, pass_sessions
@@ -18,7 +18,7 @@ from native.pipeline cimport pipeline
 from native.program cimport Program, ProgramData, side_of
 from native.record cimport NO_PORT, Recorder
 from native.ring cimport (
-    HANDED_NOTHING, Handed, Hands, Ring, Sleeper, handed_at, may_take_in, publish_all, ring_done, ring_next,
+    HANDED_NOTHING, Handed, Hands, Ring, Sleeper, handed_at, may_take_in, publish_all, ring_done,
 )
 from native.room cimport make_room
 from native.session cimport CLAIM, NONE, WAVE, prefetch_bucket, prefetch_session, set_hash
@@ -490,12 +490,7 @@ cdef class Lane:
             ring = &self.team.common.rings[giver * self.team.workers + self.hands.worker]
             count = WAVE
             while count == WAVE:
-                count = 0
-                while count < WAVE:
-                    wave[count] = ring_next(ring)
-                    if wave[count] == NULL:
-                        break
-                    count += 1
+                count = take_wave(ring, wave)
                 look_at(state, &self.engine.program.data, wave, count)
                 for i in range(count):
                     self._judge(&wave[i].packet, wave[i].port)
