@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from edge.errors import ForwardingError, PortError
 from edge.model import EdgeConfig
+from edge.port_group import PortGroup
 from edge.ports import (
     Device,
     PortKind,
@@ -31,7 +32,6 @@ from edge.state import LINK_DROPS, LinkCounters
 from edge.trace import TraceNeighbour
 from edge.verdicts import Processed
 from native.neighbour import NeighbourTable
-from native.port import Ports
 
 if TYPE_CHECKING:
     from pyroute2 import IPRoute
@@ -94,7 +94,7 @@ class _Port:
 
 
 class Forwarder:
-    """Owns the worker thread and the open ports of one edge.  Ports that ``specs`` does not name are in memory.
+    """Owns the worker threads and the open ports of one edge.  Ports that ``specs`` does not name are in memory.
 
     Raises PortSpecError where a port or a device is given twice.  ``with Forwarder(...):`` starts and stops it.
     """
@@ -105,9 +105,9 @@ class Forwarder:
         self._specs = {spec.name: spec for spec in specs}
         self._ports: dict[str, _Port] = {}
         self._free: list[int] = []
-        self._table = Ports(0)
+        self._table = PortGroup(edge.workers)
         self._neighbours = NeighbourTable(secrets.randbits(63))
-        self._worker: threading.Thread | None = None
+        self._workers: list[threading.Thread] = []
         self._keeper: threading.Thread | None = None
         self._stopping = threading.Event()
         self._ready = threading.Event()
@@ -123,7 +123,7 @@ class Forwarder:
     def start(self) -> None:
         """Open the ports and forward.  Raises PortError if a device cannot be had; then nothing is left open.  One that
         is not there yet is no error: it is opened as soon as it appears."""
-        if self._worker is not None:
+        if self._workers:
             raise RuntimeError("this forwarder has been started already")
         self._stopping.clear()
         self._ready.clear()
@@ -141,16 +141,19 @@ class Forwarder:
             raise self._failures[0]
         for name in self.unbound:
             LOG.warning("the edge has no port %r: nothing passes there until it has", name)
-        self._worker = threading.Thread(target=self._work, name="t1edge-worker", daemon=True)
-        self._worker.start()
-        while self._worker.is_alive() and not self._edge.forwarding:
+        for number in range(self._edge.workers):
+            name = "t1edge-worker" if number == 0 else f"t1edge-worker{number}"
+            self._workers.append(threading.Thread(target=self._work, args=(number,), name=name, daemon=True))
+        for worker in self._workers:
+            worker.start()
+        while all(worker.is_alive() for worker in self._workers) and not self._edge.forwarding:
             time.sleep(0.001)
         atexit.register(self.stop)
 
-    def _work(self) -> None:
-        """The thread that forwards."""
+    def _work(self, number: int) -> None:
+        """A thread that forwards."""
         try:
-            self._edge.forward(self._table)
+            self._edge.forward(self._table.of(number), number)
             if self._ending:
                 return
             raise ForwardingError("it was not told to stop")
@@ -171,13 +174,13 @@ class Forwarder:
         return ForwardingError(f"the edge has stopped forwarding: {self._failed_with!r}")
 
     def stop(self) -> None:
-        """End the worker, close the ports and leave the interfaces as they were found."""
+        """End the workers, close the ports and leave the interfaces as they were found."""
         atexit.unregister(self.stop)
         self._ending = True
         self._table.stop()
-        if self._worker is not None:
-            self._worker.join()
-            self._worker = None
+        for worker in self._workers:
+            worker.join()
+        self._workers.clear()
         self._stopping.set()
         if self._keeper is not None:
             self._keeper.join()
@@ -211,6 +214,10 @@ class Forwarder:
         self._table.bind([by_slot.get(slot) for slot in range(self._table.count)])
         for port in fresh:
             self._announce(port)
+        try:
+            self._table.place(self._edge.placing)
+        except OSError as error:
+            LOG.warning("frames come in at workers as before, and are handed over: %s", error)
 
     def _add(self, edge_id: str, spec: PortSpec) -> None:
         slot = self._free.pop() if self._free else self._table.count
@@ -234,7 +241,7 @@ class Forwarder:
         ``outputs``: tell that, too."""
         with self._edge.turn():
             done = self._edge.process_batch(frames, now_ns, outputs=True)
-            self._edge.emit(self._table, [output for item in done for output in item.outputs])
+            self._edge.emit(self._table.of(0), [output for item in done for output in item.outputs])
         return done if outputs else [Processed(item.verdict, item.reason, ()) for item in done]
 
     def feed(self, port: str, frame: bytes) -> None:

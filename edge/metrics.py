@@ -47,7 +47,8 @@ class Reading:
     """Everything that one scrape tells of an edge, all under one configuration.
 
     ``applies`` counts changes of the configuration by result, see APPLY_RESULTS; ``neighbours`` entries by state;
-    ``ports_up`` says which ports can carry packets, ``links`` what was lost at them; the rest is totals.
+    ``ports_up`` says which ports can carry packets, ``links`` what was lost at them; the rest is totals,
+    ``handed_over`` of the frames that came in at another worker than their own.
     """
 
     config: EdgeConfig
@@ -59,6 +60,7 @@ class Reading:
     ports_up: Mapping[str, bool] = field(default_factory=dict)
     links: Mapping[str, LinkCounters] = field(default_factory=dict)
     events_lost: int = 0
+    handed_over: int = 0
     pending_confirmation: bool = False
 
     @classmethod
@@ -75,7 +77,13 @@ class Reading:
     ) -> Reading:
         """What an edge tells, and what only those around it know; ``links`` is asked at the moment of the rest."""
         lost: dict[str, LinkCounters] = {}
-        found = edge.counted(rules=True, beside=lambda: lost.update(links()))
+        handed_over: list[int] = []
+
+        def look() -> None:
+            lost.update(links())
+            handed_over.append(edge.handed)
+
+        found = edge.counted(rules=True, beside=look)
         return cls(
             found.config,
             found.revision,
@@ -86,6 +94,7 @@ class Reading:
             ports_up,
             lost,
             events_lost,
+            handed_over[-1],
             pending_confirmation,
         )
 
@@ -203,6 +212,12 @@ class Exposition:
             (([edge, ("state", state)], count) for state, count in sorted(reading.neighbours.items())),
         )  # fmt: skip
         yield from _counter(edge, "events_lost_total", "Events that nobody fetched in time.", reading.events_lost)
+        yield from _counter(
+            edge,
+            "frames_handed_over_total",
+            "Frames that came in at another worker than their own.",
+            reading.handed_over,
+        )
 
     def _rules(self, edge: tuple[str, str], counters: Mapping[str, RuleCounters]) -> Iterator[str]:
         for kind, text in (("firewall", "firewall"), ("nat", "NAT")):

@@ -14,8 +14,7 @@ from edge.reference_quote import quoted
 from edge.reference_wire import Kind, parse
 from edge.verdicts import Reason
 
-MASK = (1 << 64) - 1
-GOLDEN = 0x9E3779B97F4A7C15
+MASK = (1 << 32) - 1
 
 
 def is_fixed(rules: Iterable[NatRule], address: IPAddress) -> bool:
@@ -44,11 +43,14 @@ def owner(rules: Sequence[NatRule], workers: int, seed: int, frame: bytes) -> in
         flow = flow if quote is None else quote.flow
     fixed = [address for address in (flow.src, flow.dst) if is_fixed(rules, address)]
     total = sum(address_hash(address, seed) for address in fixed) & MASK
-    return (total >> 32) * workers >> 32
+    return (total >> 16) * workers >> 16
 
 
 def address_hash(address: IPAddress, seed: int) -> int:
-    """64 bits that say little about the address."""
-    number = int(address)
-    product = ((number & MASK) ^ seed) * (number >> 64 ^ GOLDEN)
-    return product & MASK ^ product >> 64
+    """32 bits that say little about the address: of its words one by one."""
+    packed = address.packed
+    total = (seed ^ seed >> 32) & MASK
+    for at in range(0, len(packed), 4):
+        total = (total ^ int.from_bytes(packed[at : at + 4])) * 0x9E3779B1 & MASK
+        total ^= total >> 15
+    return total * 0x85EBCA77 & MASK

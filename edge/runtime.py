@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from edge.bindings import Bindings
@@ -39,6 +39,10 @@ from native.neighbour import NeighbourTable
 from native.port import Ports
 from native.program import Program
 from native.snapshot import Blank, copy_engine
+from native.team import Team
+
+if TYPE_CHECKING:
+    from edge.workers import Division
 
 SLOTS_A_TURN = 4096
 """How many slots of the session table are looked at before packets may pass again: less than a millisecond."""
@@ -75,6 +79,7 @@ class Prepared:
     program: Program
     bindings: Bindings
     replaced: tuple[Running | None, Compiled | None, Program | None] | None = None
+    division: Division | None = None  # of packets among workers
 
     def __init__(self, running: Running, compiled: Compiled) -> None:
         self.running = running
@@ -90,14 +95,20 @@ class Edge:
     """
 
     def __init__(self, config: EdgeConfig, *, seed: int | None = None, revision: int = 1) -> None:
-        chosen = next((value for value in (seed, config.options.seed) if value is not None), DEFAULT_SEED)
-        self._begin(Engine(chosen), Bindings(), None, {})
+        engine = Engine(chosen_seed(config, seed))
+        self._begin(engine, engine, Bindings(), None, {})
         self.commit(self.prepare(config, revision=revision))
 
     def _begin(
-        self, engine: Engine, bindings: Bindings, running: Running | None, port_counters: dict[str, PortCount]
+        self,
+        engine: Engine,
+        whole: Engine | Team,
+        bindings: Bindings,
+        running: Running | None,
+        port_counters: dict[str, PortCount],
     ) -> None:
-        self._engine = engine
+        self._engine = engine  # of several the first
+        self._whole = whole
         self._port_counters = port_counters  # as they were when the configuration last changed; never changed itself
         self._bindings = bindings
         self._running = running
@@ -126,6 +137,27 @@ class Edge:
         assert self._running is not None, "the constructor installs a configuration"
         return self._running
 
+    @property
+    def workers(self) -> int:
+        """How many threads may forward at once."""
+        return 1
+
+    @property
+    def placing(self) -> bytes:
+        """The program of :mod:`edge.placing` by which frames come in at the worker that they belong to; empty: there
+        is only one."""
+        return b""
+
+    @property
+    def handed(self) -> int:
+        """How many frames workers have handed over to others."""
+        return 0
+
+    @property
+    def reasons_for_one(self) -> list[str]:
+        """Why one worker does everything although there are more; empty: it does not."""
+        return []
+
     def turn(self) -> AbstractContextManager[object]:
         """While it is held, what is asked of the edge belongs together: nobody else has a turn, and no packet passes in
         between.  A thread that has it can take it again; every method here takes one for itself."""
@@ -146,13 +178,14 @@ class Edge:
             assert self._program is not None, "a snapshot has no links"
             return neighbours.next_hop(self._program, port, frame)
 
-    def forward(self, ports: Ports) -> None:
-        """Forward between ports until somebody stops them, by the clock CLOCK_MONOTONIC; in a thread of its own."""
+    def forward(self, ports: Ports, worker: int = 0) -> None:  # noqa: ARG002 - there is one
+        """Forward between ports until somebody stops them, by the clock CLOCK_MONOTONIC; in a thread of its own for
+        each worker."""
         self._engine.forward(ports)
 
     @property
     def forwarding(self) -> bool:
-        """Is a thread inside :meth:`forward`?"""
+        """Is a thread inside :meth:`forward`, of each worker?"""
         return self._engine.forwarding
 
     def emit(self, ports: Ports, outputs: Iterable[Output]) -> None:
@@ -223,7 +256,7 @@ class Edge:
             if self._bindings is not before:
                 return False
             try:
-                self._engine.reserve(
+                self._whole.reserve(
                     len(prepared.bindings.slot_ids),
                     prepared.bindings.usage_slots,
                     options.max_sessions,
@@ -253,7 +286,7 @@ class Edge:
             if old is not None:
                 counted = zip(old.ports, control.port_counters(self._engine), strict=True)
                 self._port_counters = {**self._port_counters, **dict(counted)}
-            prepared.replaced = old, self._compiled, self._engine.swap(prepared.program, port_map, flush, limited)
+            prepared.replaced = old, self._compiled, self._swap(prepared, port_map, flush, limited)
             if self._compiled is None or prepared.compiled.base is not self._compiled.base:
                 self._merge = None
             self._program, self._compiled = prepared.program, prepared.compiled
@@ -261,6 +294,9 @@ class Edge:
             control.set_port_counters(self._engine, [self._port_counters.get(name, (0, 0, 0, 0)) for name in new.ports])
             if old is not None:
                 self._collect_events(EVENTS_KEPT, old)  # in which ports have the numbers of the old configuration
+
+    def _swap(self, prepared: Prepared, port_map: list[int | None], flush: bool, sources: bool) -> Program | None:
+        return self._engine.swap(prepared.program, port_map, flush, sources)
 
     def _look_at_addresses(self) -> None:
         """An address that had no port to give and that no session holds has room again: none will end to say so."""
@@ -299,7 +335,7 @@ class Edge:
             blank = Blank(self._engine)
             with self._turn:
                 engine = copy_engine(self._engine, blank)
-                copy._begin(engine, self._bindings, self._running, self._port_counters)  # noqa: SLF001 - it is one of these
+                copy._begin(engine, engine, self._bindings, self._running, self._port_counters)  # noqa: SLF001 - it is one of these
         except MemoryError as error:
             raise ResourceError(str(error)) from error
         return copy
@@ -310,7 +346,7 @@ class Edge:
         """Before a packet, look at ``each`` sessions whose time may be over, and what looks were not needed before, up
         to ``most``; a session that is looked at ends, or is found to live on.  Few make a backlog likely: for tests."""
         with self._turn:
-            self._engine.set_pace(each, most)
+            self._whole.set_pace(each, most)
 
     def process(
         self,
@@ -331,7 +367,14 @@ class Edge:
         """
         came = None if fragmentation is None else (fragmentation.size, fragmentation.identification, fragmentation.at)
         with self._turn:
-            raw = self._engine.process(self.port_number(port), frame, now_ns, True, unsegmented, map_replies, came)
+            raw = self._whole.process(
+                self.port_number(port),
+                frame,
+                now_ns,
+                unsegmented=unsegmented,
+                map_replies=map_replies,
+                fragmentation=came,
+            )
             return self._outcome(raw)
 
     def process_batch(self, frames: Sequence[tuple[str, bytes]], now_ns: int, *, outputs: bool) -> list[Processed]:
@@ -346,7 +389,7 @@ class Edge:
                 if port not in numbers:
                     raise UnknownPortError(f"frames[{place}]: no port {port!r}; there are {', '.join(numbers)}")
             try:
-                done = self._engine.process_batch([(numbers[port], frame) for port, frame in frames], now_ns, outputs)
+                done = self._whole.process_batch([(numbers[port], frame) for port, frame in frames], now_ns, outputs)
             except ValueError as error:
                 raise FrameTooLongError(str(error)) from error
             return [
@@ -374,7 +417,7 @@ class Edge:
     def map_reply(self, port: str, frame: bytes, now_ns: int) -> tuple[str, bytes]:
         """What a capture taken behind the edge means by this frame: see :meth:`replay`."""
         with self._turn:
-            number, mapped = self._engine.map_reply(self.port_number(port), frame, now_ns)
+            number, mapped = self._whole.map_reply(self.port_number(port), frame, now_ns)
             return self._now.ports[number], mapped
 
     def port_number(self, port: str) -> int:
@@ -563,6 +606,11 @@ class Edge:
             logged=logged,
             nat_rule_ids=tuple(dict.fromkeys(nat_id for nat_id in nat_ids if nat_id is not None)),
         )
+
+
+def chosen_seed(config: EdgeConfig, seed: int | None) -> int:
+    """What everything random starts from: the seed that was given, the configuration's, or a fixed one."""
+    return next((value for value in (seed, config.options.seed) if value is not None), DEFAULT_SEED)
 
 
 def no_memory(error: MemoryError) -> ResourceError:

@@ -44,6 +44,7 @@ class ServeSettings:
     ports: Sequence[str]
     tls: TlsFiles | None
     allow_unsupported: bool
+    workers: int = 1
 
 
 async def serve(settings: ServeSettings) -> None:
@@ -120,7 +121,7 @@ async def _gateway(settings: ServeSettings) -> AsyncIterator[Gateway]:
             _log.warning("no --data: revisions are kept in memory and end with this process")
         known = store.latest_confirmed()
         text = "" if known else await asyncio.to_thread(read_text, settings.file)
-        gateway = Gateway(store)
+        gateway = Gateway(store, workers=settings.workers)
         await gateway.start(text, file=settings.file, allow_unsupported=settings.allow_unsupported)
         gc.freeze()  # the document may be large, and much is still to be loaded
         if known:

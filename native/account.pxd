@@ -18,8 +18,10 @@ from native.port_blocks cimport note_left
 from native.program cimport ProgramData
 from native.record cimport NO_SLOT
 from native.session cimport (
-    NONE, ORIGINAL, REPLY, RW_ALG, RW_MAPPED, Session, is_half_open, look_at_next, next_look, table_remove,
+    FIRST_DUE, NONE, ORIGINAL, REPLY, RW_ALG, RW_MAPPED, Session, Table, is_half_open, look_at_next, next_look, sooner,
+    table_remove,
 )
+from native.shared cimport Shared
 from native.stats cimport (
     R_ALG, S_FIREWALL, S_NAT, T_ALG, T_ALLOW, T_DNAT, T_DROP, T_NO_DNAT, T_NO_SNAT, T_REFLEXIVE, T_REJECT, T_SNAT,
     V_ALLOW, V_DROP, V_REJECT,
@@ -131,11 +133,39 @@ cdef inline uint32_t looks_in(uint64_t since, uint64_t now) noexcept nogil:
     return <uint32_t>min((now - since) // LOOK_NS, <uint64_t>MANY_LOOKS)
 
 
+cdef inline State *next_due(const Shared *shared) noexcept nogil:
+    # The worker with the session that is to be looked at first.
+    cdef State **states = <State **>shared.states
+    cdef State *found = states[0]
+    cdef const Table *table
+    cdef uint32_t worker
+    for worker in range(1, shared.workers):
+        table = &states[worker].table
+        if table.last_due >= FIRST_DUE and (
+                found.table.last_due < FIRST_DUE or sooner(&table.due[FIRST_DUE], &found.table.due[FIRST_DUE])):
+            found = states[worker]
+    return found
+
+
+cdef inline void clear_up_together(State *first) noexcept nogil:
+    # Where one thread runs all workers: what a single one would, in that order.  `first` is their first.
+    cdef State *due = next_due(first.shared)
+    first.looks = <uint32_t>min(
+        <uint64_t>first.looks + first.looks_each + looks_in(first.looked, first.now), <uint64_t>first.looks_most)
+    first.looked = first.now
+    while first.looks and is_behind(due):
+        first.looks -= 1
+        look_at_one(due)
+        due = next_due(first.shared)
+    if not is_behind(due):
+        first.looks = first.looks_most
+
+
 cdef inline void expire(State *state) noexcept nogil:
     # What time brings before a packet.
     if likely(state.now < state.table.next_check):
         return
-    if likely(not state.paced_elsewhere):
+    if likely(not state.paced_together):
         clear_up(state, state.looks_each + looks_in(state.looked, state.now))
         state.looked = state.now
     if unlikely(state.now >= state.fragments.due):

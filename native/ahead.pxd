@@ -20,40 +20,38 @@ cdef enum:
 
 cdef inline void ask_ahead(State *state, const ProgramData *program, Packet *packets, uint32_t count) noexcept nogil:
     # Of up to WAVE packets whose sessions have been asked for.
-    cdef uint32_t which[WAVE]
-    cdef uint32_t new = 0
+    cdef Packet *new[WAVE]
+    cdef uint32_t found = 0
     cdef uint32_t i
     for i in range(count):
-        which[new] = i
-        new += packets[i].guess == NONE
-    if unlikely(new >= WORTHWHILE):
-        ask_together(state, program, packets, which, new)
+        new[found] = &packets[i]
+        found += packets[i].guess == NONE
+    if unlikely(found >= WORTHWHILE):
+        ask_together(state, program, new, found)
 
 
-cdef inline void ask_together(
-    State *state, const ProgramData *program, Packet *packets, const uint32_t *which, uint32_t new
-) noexcept nogil:
+cdef inline void ask_together(State *state, const ProgramData *program, Packet **new, uint32_t most) noexcept nogil:
+    # Of `most` packets that belong to no session, up to WAVE; afterwards `new` has those that were asked about.
     cdef const Rules *rules = &program.firewall
     cdef uint64_t keys[5 * WAVE]
     cdef uint32_t found[WAVE]
-    cdef uint32_t asked[WAVE]
     cdef Packet *packet
     cdef uint32_t count = 0
     cdef uint32_t i
     if rules.empty or program.overlay.count or rules.dead != NULL:
         return
-    for i in range(new):
-        packet = &packets[which[i]]
+    for i in range(most):
+        packet = new[i]
         if (packet.error == PARSED and packet.key.meta & SIDE == 0
                 and (packet.kind == K_TCP or packet.kind == K_UDP)):
             (<Key *>&keys[5 * count])[0] = packet.key
-            asked[count] = which[i]
+            new[count] = packet
             count += 1
     if count < WORTHWHILE:
         return
     rules.many(rules, keys, NULL, DIRECTION_OUT, count, found)
     for i in range(count):
-        packets[asked[i]].asked = found[i]
+        new[i].asked = found[i]
         if found[i] != NO_RULE:
             prefetch(&program.firewall_rules[found[i]])
     for i in range(count):

@@ -7,6 +7,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.classify cimport NO_RULE, Rules, ask, first_match
 from native.classify_family cimport AT_PORT, NOWHERE, WIDE, Placing
+from native.classify_fill cimport fill_family
 from native.classify_services cimport AT_PORTS_ONLY, IN_BUCKET, Columns, PortSets
 from native.memory cimport block, rest
 from native.packet cimport Key
@@ -136,7 +137,6 @@ cdef class RuleTable:
     def __cinit__(self, flat, int width=-1, uint32_t small=SMALL, uint32_t cell_words=CELL_WORDS):
         cdef size_t count = len(flat.rule)
         cdef Columns columns = Columns()
-        cdef Placing placing
         cdef PortSets ports = None
         cdef list placings = []
         cdef list temporary = []
@@ -169,8 +169,7 @@ cdef class RuleTable:
                 self.rules.number[i] = numbers[i]
         for which in range(2):
             rest()
-            placing = placings[which]
-            placing.fill(&self.rules.family[which], &self.rules, columns, flat, which, self.blocks)
+            fill_family(placings[which], &self.rules.family[which], &self.rules, columns, flat, which, self.blocks)
 
     cdef Rules without(self, const uint64_t *dead):
         # The table with a lookup that leaves rules out: `dead` has a bit for each of them and lives as long as what is

@@ -14,8 +14,8 @@ cdef class Words:
     cdef size_t size
     cdef size_t room
 
-    cdef int reserve(self, size_t more) except -1
-    cdef int push(self, uint32_t value) except -1
+    cdef int reserve(self, size_t more) except -1 nogil
+    cdef int push(self, uint32_t value) except -1 nogil
 
 
 cdef class Axis:
@@ -31,7 +31,7 @@ cdef class Axis:
     cdef uint64_t *span         # by set: intervals it covers
 
     cdef int cut(self, ranges, const uint8_t *used, uint32_t sets) except -1
-    cdef uint32_t interval_of(self, uint64_t hi, uint64_t lo) noexcept
+    cdef uint32_t interval_of(self, uint64_t hi, uint64_t lo) noexcept nogil
     cdef Classes sweep(self, const uint8_t *chosen)
 
 
@@ -43,8 +43,8 @@ cdef class Classes:
     cdef Words offset           # by class, into members
     cdef Words members          # numbers of sets
 
-    cdef bint is_made_of(self, uint32_t number, const uint32_t *place, uint32_t count) noexcept
-    cdef uint32_t add(self, const uint32_t *active, uint32_t count) except 0
+    cdef bint is_made_of(self, uint32_t number, const uint32_t *place, uint32_t count) noexcept nogil
+    cdef uint32_t add(self, const uint32_t *active, uint32_t count) except 0 nogil
 
 
 cdef class Rows:
@@ -59,6 +59,6 @@ cdef class Rows:
     cdef list keep
     cdef list temporary
 
-    cdef uint64_t *begin(self) noexcept     # of zeros, for bits to be set in
-    cdef int end(self) except -1
+    cdef uint64_t *begin(self) noexcept nogil   # of zeros, for bits to be set in
+    cdef int end(self) except -1 nogil
     cdef uint64_t *finish(self, list blocks) except NULL

@@ -32,7 +32,7 @@ cdef class Words:
     def __dealloc__(self):
         free(self.data)
 
-    cdef int reserve(self, size_t more) except -1:
+    cdef int reserve(self, size_t more) except -1 nogil:
         cdef size_t wanted = self.size + more
         cdef void *larger
         if wanted <= self.room:
@@ -40,12 +40,13 @@ cdef class Words:
         wanted += wanted // 2 + 64
         larger = realloc(self.data, 4 * wanted)
         if larger == NULL:
-            raise MemoryError
+            with gil:
+                raise MemoryError
         self.data = <uint32_t *>larger
         self.room = wanted
         return 0
 
-    cdef int push(self, uint32_t value) except -1:
+    cdef int push(self, uint32_t value) except -1 nogil:
         self.reserve(1)
         self.data[self.size] = value
         self.size += 1
@@ -100,18 +101,17 @@ cdef class Axis:
             self.start_hi[self.intervals - 1] = bounds[i].hi
             self.start_lo[self.intervals - 1] = bounds[i].lo
             self.intervals += 1
-        for i in range(sets):
-            if i & 8191 == 0:
-                rest()
-            if not used[i]:
-                continue
-            for at in range(offset[i], offset[i + 1]):
-                self.first[at] = self.interval_of(first_hi[at], first_lo[at])
-                self.last[at] = self.interval_of(last_hi[at], last_lo[at])
-                self.span[i] += self.last[at] - self.first[at] + 1
+        with nogil:
+            for i in range(sets):
+                if not used[i]:
+                    continue
+                for at in range(offset[i], offset[i + 1]):
+                    self.first[at] = self.interval_of(first_hi[at], first_lo[at])
+                    self.last[at] = self.interval_of(last_hi[at], last_lo[at])
+                    self.span[i] += self.last[at] - self.first[at] + 1
         return 0
 
-    cdef uint32_t interval_of(self, uint64_t hi, uint64_t lo) noexcept:
+    cdef uint32_t interval_of(self, uint64_t hi, uint64_t lo) noexcept nogil:
         cdef uint32_t low = 0
         cdef uint32_t high = self.intervals - 1
         cdef uint32_t middle
@@ -146,65 +146,64 @@ cdef class Axis:
         cdef size_t i
         cdef size_t at
         cdef bint changed
-        rest()
-        for which in range(self.sets):
-            if not chosen[which]:
-                continue
-            for at in range(self.offset[which], self.offset[which + 1]):
-                entered_at[self.first[at] + 2] += 1
-                left_at[self.last[at] + 3] += 1
-                pieces += 1
-        for i in range(2, intervals + 2):
-            entered_at[i + 1] += entered_at[i]
-            left_at[i + 1] += left_at[i]
+        with nogil:
+            for which in range(self.sets):
+                if not chosen[which]:
+                    continue
+                for at in range(self.offset[which], self.offset[which + 1]):
+                    entered_at[self.first[at] + 2] += 1
+                    left_at[self.last[at] + 3] += 1
+                    pieces += 1
+            for i in range(2, intervals + 2):
+                entered_at[i + 1] += entered_at[i]
+                left_at[i + 1] += left_at[i]
         entered = <uint32_t *>block(temporary, 4 * pieces + 4)
         left = <uint32_t *>block(temporary, 4 * pieces + 4)
-        for which in range(self.sets):
-            if not chosen[which]:
-                continue
-            for at in range(self.offset[which], self.offset[which + 1]):
-                entered[entered_at[self.first[at] + 1]] = which
-                entered_at[self.first[at] + 1] += 1
-                left[left_at[self.last[at] + 2]] = which
-                left_at[self.last[at] + 2] += 1
-        rest()
+        with nogil:
+            for which in range(self.sets):
+                if not chosen[which]:
+                    continue
+                for at in range(self.offset[which], self.offset[which + 1]):
+                    entered[entered_at[self.first[at] + 1]] = which
+                    entered_at[self.first[at] + 1] += 1
+                    left[left_at[self.last[at] + 2]] = which
+                    left_at[self.last[at] + 2] += 1
         while room < 4 * pieces + 4:
             room *= 2
         table = <uint32_t *>block(temporary, 4 * room)      # number of class plus one
         sums = <uint64_t *>block(temporary, 8 * (2 * pieces + 2))
         classes.of = <uint32_t *>block(classes.keep, 4 * intervals)
         found = 0
-        for i in range(intervals):
-            if i & 16383 == 16383:
-                rest()
-            changed = i == 0
-            for at in range(left_at[i], left_at[i + 1]):
-                which = left[at]
-                actives -= 1
-                active[place[which] - 1] = active[actives]
-                place[active[actives]] = place[which]
-                place[which] = 0
-                summed ^= scatter(which)
-                changed = True
-            for at in range(entered_at[i], entered_at[i + 1]):
-                which = entered[at]
-                active[actives] = which
-                actives += 1
-                place[which] = actives
-                summed ^= scatter(which)
-                changed = True
-            if changed:
-                slot = summed & (room - 1)
-                while table[slot]:
-                    found = table[slot] - 1
-                    if sums[found] == summed and classes.is_made_of(found, place, actives):
-                        break
-                    slot = (slot + 1) & (room - 1)
-                if not table[slot]:
-                    found = classes.count
-                    sums[found] = summed
-                    table[slot] = classes.add(active, actives)
-            classes.of[i] = found
+        with nogil:
+            for i in range(intervals):
+                changed = i == 0
+                for at in range(left_at[i], left_at[i + 1]):
+                    which = left[at]
+                    actives -= 1
+                    active[place[which] - 1] = active[actives]
+                    place[active[actives]] = place[which]
+                    place[which] = 0
+                    summed ^= scatter(which)
+                    changed = True
+                for at in range(entered_at[i], entered_at[i + 1]):
+                    which = entered[at]
+                    active[actives] = which
+                    actives += 1
+                    place[which] = actives
+                    summed ^= scatter(which)
+                    changed = True
+                if changed:
+                    slot = summed & (room - 1)
+                    while table[slot]:
+                        found = table[slot] - 1
+                        if sums[found] == summed and classes.is_made_of(found, place, actives):
+                            break
+                        slot = (slot + 1) & (room - 1)
+                    if not table[slot]:
+                        found = classes.count
+                        sums[found] = summed
+                        table[slot] = classes.add(active, actives)
+                classes.of[i] = found
         return classes
 
 
@@ -215,7 +214,7 @@ cdef class Classes:
         self.members = Words()
         self.offset.push(0)
 
-    cdef bint is_made_of(self, uint32_t number, const uint32_t *place, uint32_t count) noexcept:
+    cdef bint is_made_of(self, uint32_t number, const uint32_t *place, uint32_t count) noexcept nogil:
         cdef size_t i
         if self.offset.data[number + 1] - self.offset.data[number] != count:
             return False
@@ -224,11 +223,12 @@ cdef class Classes:
                 return False
         return True
 
-    cdef uint32_t add(self, const uint32_t *active, uint32_t count) except 0:
+    cdef uint32_t add(self, const uint32_t *active, uint32_t count) except 0 nogil:
         # How many classes there are now.
         cdef uint32_t i
         if self.members.size + count > 0xffffffffULL:
-            raise MemoryError("the rules' address sets overlap too much for one table")
+            with gil:
+                raise MemoryError("the rules' address sets overlap too much for one table")
         for i in range(count):
             self.members.push(active[i])
         self.offset.push(<uint32_t>self.members.size)
@@ -249,13 +249,13 @@ cdef class Rows:
             self.row = <uint64_t *>block(self.temporary, 8 * <size_t>words)
             self.packed = <PackedWords *>block(self.keep, sizeof(PackedWords) * <size_t>self.groups * count)
 
-    cdef uint64_t *begin(self) noexcept:
+    cdef uint64_t *begin(self) noexcept nogil:
         if self.groups == 0:
             return self.row + <size_t>STEP * self.count
         memset(self.row, 0, 8 * <size_t>self.words)
         return self.row
 
-    cdef int end(self) except -1:
+    cdef int end(self) except -1 nogil:
         cdef PackedWords *packed = self.packed + <size_t>self.groups * self.count
         cdef uint32_t i
         self.count += 1

@@ -8,7 +8,7 @@ from libc.string cimport memcpy, memset
 
 from native.classify cimport ANY, Ports, Rules, Service, Strides
 from native.classify_parts cimport Axis
-from native.memory cimport block, rest
+from native.memory cimport block, breathe, rest
 
 cdef enum:
     SEARCHED = 1024     # a single packet's class among so many is found by two comparisons with 32 bounds
@@ -153,7 +153,7 @@ cdef uint32_t port_classes(Ports *ports, const uint64_t *begins, bint wide_vecto
     return ports.classes
 
 
-cdef uint32_t class_of(const Ports *ports, uint16_t port) noexcept:
+cdef uint32_t class_of(const Ports *ports, uint16_t port) noexcept nogil:
     cdef uint32_t low = 0
     cdef uint32_t high = ports.classes
     cdef uint32_t middle
@@ -309,6 +309,8 @@ cdef class Columns:
         cdef list temporary = []
         cdef size_t words = self.words
         cdef uint32_t *bits = <uint32_t *>block(temporary, 4 * words * cells)
+        cdef uint64_t *pairs = <uint64_t *>block(temporary, 8 * <size_t>self.count)
+        cdef uint32_t *columns = <uint32_t *>block(temporary, 4 * <size_t>self.count)
         cdef uint32_t column
         cdef uint32_t i
         cdef uint32_t at
@@ -319,23 +321,26 @@ cdef class Columns:
         for i in range(4):
             admitted[i] = <uint32_t *>block(temporary, 4 * words)
         for i in range(self.count):
-            if i & 63 == 63:
-                rest()
-            pair = self.pairs[i]
-            column = self.column(i)
-            which = <uint32_t>(pair >> 2)
-            if pair & 3:
-                directed = True
-            for at in range(4):
-                if pair & 3 == 0 or pair & 3 & at:
-                    admitted[at][column >> 5] |= <uint32_t>1 << (column & 31)
-            if which == ANY:
-                for at in range(cells):
-                    bits[words * at + (column >> 5)] |= <uint32_t>1 << (column & 31)
-                continue
-            for at in range(rules.service_offset[which], rules.service_offset[which + 1]):
-                mark(rules, &rules.services[at], &rules.strides[protocol_class[rules.services[at].protocol]],
-                     bits + (column >> 5), <uint32_t>1 << (column & 31), words)
+            breathe(i)
+            pairs[i] = self.pairs[i]
+            columns[i] = self.column(i)
+        with nogil:
+            for i in range(self.count):
+                pair = pairs[i]
+                column = columns[i]
+                which = <uint32_t>(pair >> 2)
+                if pair & 3:
+                    directed = True
+                for at in range(4):
+                    if pair & 3 == 0 or pair & 3 & at:
+                        admitted[at][column >> 5] |= <uint32_t>1 << (column & 31)
+                if which == ANY:
+                    for at in range(cells):
+                        bits[words * at + (column >> 5)] |= <uint32_t>1 << (column & 31)
+                    continue
+                for at in range(rules.service_offset[which], rules.service_offset[which + 1]):
+                    mark(rules, &rules.services[at], &rules.strides[protocol_class[rules.services[at].protocol]],
+                         bits + (column >> 5), <uint32_t>1 << (column & 31), words)
         rules.direction_bits = 3 if directed else 0
         rules.direction_shift = 2 if directed else 0
         self._intern(rules, blocks, bits, cells, admitted, 4 if directed else 1)
@@ -383,7 +388,7 @@ cdef class Columns:
 
 cdef int mark(
     const Rules *rules, const Service *service, const Strides *strides, uint32_t *bits, uint32_t bit, size_t words
-) noexcept:
+) noexcept nogil:
     # Sets a bit in every cell of a service.
     cdef uint32_t s
     cdef uint32_t d

@@ -7,16 +7,20 @@ Every function is over in a bounded time, but for :func:`decode_sessions`, :func
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from native.account cimport end_session, fold_session
 from native.engine cimport Engine, PortCounter, State
 from native.events cimport (
-    E_ENDED, E_LIMIT, E_LOGGED, E_STARTED, END_DELETED, EVENT_ENTRIES, LIMIT_PORTS, Event, LoggedPacket, tell_limit,
+    E_ENDED, E_LIMIT, E_LOGGED, E_STARTED, END_DELETED, EVENT_ENTRIES, LIMIT_PORTS, Event, Events, LoggedPacket,
+    tell_limit,
 )
+from native.fragment cimport units_held
+from native.limits cimport half_open, sessions_open
 from native.listing cimport Match, NextSegment, SessionRecord, next_match, note_session
 from native.packet cimport Key, key_proto
-from native.session cimport ORIGINAL, REPLY, Session, key_reversed
+from native.session cimport ORIGINAL, REPLY, Session, key_reversed, numbers_used
+from native.shared cimport shared_load
 from native.stats cimport REASONS, VERDICTS, RuleCounter, Totals
 from native.turn cimport turn_give
 from native.view cimport endpoints, icmp_type_of, slot_or_none, wide
@@ -37,6 +41,28 @@ cdef int read_match(Match *match, tuple wanted) except -1:
     match.rule_slot = max(rule_slot, 0)
     match.before_revision = min(before_revision, 0xffffffffULL)
     return 0
+
+
+cdef int idle(Engine engine) except -1:
+    # Nobody else is at work with it, nor with another worker of its team.
+    engine._idle()
+    if engine.state.shared != NULL and engine.state.shared.lanes:
+        raise RuntimeError("a worker of this team is at work in another thread")
+    return 0
+
+
+cdef uint32_t workers_of(Engine engine) noexcept nogil:
+    return 1 if engine.state.shared == NULL else engine.state.shared.workers
+
+
+cdef State *worker_of(Engine engine, uint32_t worker) noexcept nogil:
+    # The state of one of the workers of an edge, whichever of them is asked.
+    return &engine.state if engine.state.shared == NULL else <State *>engine.state.shared.states[worker]
+
+
+cdef State *holder_of(Engine engine, uint32_t number) noexcept nogil:
+    # That of a live session.
+    return worker_of(engine, engine.state.table.sessions[number].live - 1)
 
 
 def exhausted_unheld(Engine engine not None):
@@ -65,9 +91,9 @@ def copy_sessions(Engine engine not None, uint32_t first, uint32_t slots, uint32
     cdef uint32_t number
     cdef uint32_t found = 0
     cdef SessionRecord *records
-    engine._idle()
+    idle(engine)
     read_match(&wanted, match)
-    top = engine.state.table.top
+    top = numbers_used(&engine.state.table)
     end = <uint32_t>min(<uint64_t>first + slots, <uint64_t>top)
     records = <SessionRecord *>malloc(min(slots, limit) * sizeof(SessionRecord) + 1)
     if records == NULL:
@@ -78,7 +104,7 @@ def copy_sessions(Engine engine not None, uint32_t first, uint32_t slots, uint32
             number = next_match(&engine.state, &wanted, number, end)
             if number >= end:
                 break
-            note_session(&engine.state, number, &records[found])
+            note_session(holder_of(engine, number), number, &records[found])
             found += 1
             number += 1
         return (PyBytes_FromStringAndSize(<char *>records, found * sizeof(SessionRecord)),
@@ -95,15 +121,15 @@ def delete_sessions(Engine engine not None, uint32_t first, uint32_t slots, tupl
     cdef uint32_t end
     cdef uint32_t number = first
     cdef uint32_t ended = 0
-    engine._idle()
+    idle(engine)
     read_match(&wanted, match)
-    top = engine.state.table.top
+    top = numbers_used(&engine.state.table)
     end = <uint32_t>min(<uint64_t>first + slots, <uint64_t>top)
     while True:
         number = next_match(&engine.state, &wanted, number, end)
         if number >= end:
             return ended, end if end < top else None
-        end_session(&engine.state, number, END_DELETED)
+        end_session(holder_of(engine, number), number, END_DELETED)
         ended += 1
 
 
@@ -141,32 +167,76 @@ def decode_sessions(bytes records not None):
 
 def watch_sessions(Engine engine not None, bint on) -> None:
     """Tell of beginnings and ends of sessions from now on, or no longer."""
-    engine._idle()
-    engine.state.events.sessions = on
+    cdef uint32_t worker
+    idle(engine)
+    for worker in range(workers_of(engine)):
+        worker_of(engine, worker).events.sessions = on
+
+
+cdef uint64_t copy_ring(Events *events, uint64_t most, char *out) noexcept nogil:
+    # The oldest events, so many at the most; how many.
+    cdef uint64_t count = min(events.written - events.read, most)
+    cdef uint64_t begin = events.read % EVENT_ENTRIES
+    cdef uint64_t straight = min(count, EVENT_ENTRIES - begin)
+    memcpy(out, &events.ring[begin], straight * sizeof(Event))
+    memcpy(out + straight * sizeof(Event), events.ring, (count - straight) * sizeof(Event))
+    events.read += count
+    return count
+
+
+cdef Events *oldest_events(Engine engine, uint64_t *run) noexcept nogil:
+    # Those of the worker whose next one is the oldest of all, and how many of them are older than those of the others.
+    cdef Events *found = NULL
+    cdef Events *events
+    cdef uint64_t others = 0xffffffffffffffffULL
+    cdef uint64_t soonest = 0xffffffffffffffffULL
+    cdef uint64_t now
+    cdef uint32_t worker
+    for worker in range(workers_of(engine)):
+        events = &worker_of(engine, worker).events
+        if events.written == events.read:
+            continue
+        now = events.ring[events.read % EVENT_ENTRIES].now
+        if found == NULL or now < soonest:
+            others = soonest
+            soonest = now
+            found = events
+        elif now < others:
+            others = now
+    run[0] = 0
+    if found != NULL:
+        while found.read + run[0] != found.written and (
+                found.ring[(found.read + run[0]) % EVENT_ENTRIES].now <= others):
+            run[0] += 1
+    return found
 
 
 def copy_events(Engine engine not None, uint32_t most):
-    """The oldest events, ``most`` of them at the most, for :func:`decode_events`; their number; how many more there
-    are; and how many were lost behind them, told with the last: (bytes, number, left, lost)."""
-    cdef uint64_t left
+    """The oldest events of all workers, ``most`` of them at the most, for :func:`decode_events`; their number; how many
+    more there are; and how many were lost behind them, told with the last: (bytes, number, left, lost)."""
+    cdef uint64_t left = 0
     cdef uint64_t count
-    cdef uint64_t begin
-    cdef uint64_t straight
+    cdef uint64_t lost = 0
+    cdef uint64_t run
+    cdef uint64_t done = 0
+    cdef uint32_t worker
+    cdef Events *events
     cdef char *out
-    engine._idle()
-    left = engine.state.events.written - engine.state.events.read
+    idle(engine)
+    for worker in range(workers_of(engine)):
+        events = &worker_of(engine, worker).events
+        left += events.written - events.read
     count = min(left, <uint64_t>most)
-    begin = engine.state.events.read % EVENT_ENTRIES
-    straight = min(count, EVENT_ENTRIES - begin)
     taken = PyBytes_FromStringAndSize(NULL, count * sizeof(Event))
     out = PyBytes_AS_STRING(taken)
-    memcpy(out, &engine.state.events.ring[begin], straight * sizeof(Event))
-    memcpy(out + straight * sizeof(Event), engine.state.events.ring, (count - straight) * sizeof(Event))
-    engine.state.events.read += count
-    lost = 0
+    while done < count:
+        events = oldest_events(engine, &run)
+        done += copy_ring(events, min(run, count - done), out + done * sizeof(Event))
     if count == left:
-        lost = engine.state.events.lost
-        engine.state.events.lost = 0
+        for worker in range(workers_of(engine)):
+            events = &worker_of(engine, worker).events
+            lost += events.lost
+            events.lost = 0
     return taken, count, left - count, lost
 
 
@@ -229,22 +299,40 @@ def totals(Engine engine not None):
     """(packets by verdict, packets by reason, those dropped or rejected by reason, of those the TCP_STATE of sessions,
     sessions created, peak, open, half open, answers not sent for the limit, datagrams reassembled, timed out, units of
     fragments held)."""
-    cdef const Totals *counted = &engine.state.totals
+    cdef Totals counted
+    cdef const State *state
+    cdef uint64_t reassembled = 0
+    cdef uint64_t timed_out = 0
+    cdef uint32_t worker
     cdef int i
-    engine._idle()
+    idle(engine)
+    memset(&counted, 0, sizeof(Totals))
+    for worker in range(workers_of(engine)):
+        state = worker_of(engine, worker)
+        for i in range(<int>VERDICTS):
+            counted.verdicts[i] += state.totals.verdicts[i]
+        for i in range(<int>REASONS):
+            counted.reasons[i] += state.totals.reasons[i]
+            counted.drops[i] += state.totals.drops[i]
+        counted.drops_of_sessions += state.totals.drops_of_sessions
+        counted.created += state.totals.created
+        counted.answers_limited += state.totals.answers_limited
+        reassembled += state.fragments.reassembled
+        timed_out += state.fragments.timed_out
+    state = &engine.state
     return (
         [counted.verdicts[i] for i in range(<int>VERDICTS)],
         [counted.reasons[i] for i in range(<int>REASONS)],
         [counted.drops[i] for i in range(<int>REASONS)],
         counted.drops_of_sessions,
         counted.created,
-        counted.peak,
-        engine.state.table.count,
-        engine.state.table.half_open,
+        state.totals.peak if state.shared == NULL else shared_load(&state.shared.peak),
+        sessions_open(state),
+        half_open(state),
         counted.answers_limited,
-        engine.state.fragments.reassembled,
-        engine.state.fragments.timed_out,
-        engine.state.fragments.units,
+        reassembled,
+        timed_out,
+        units_held(&state.fragments),
     )
 
 
@@ -258,41 +346,77 @@ def usages(Engine engine not None) -> bytes:
 def port_blocks(Engine engine not None) -> tuple:
     """How many blocks of 4,096 ports are known to hold many taken ones: towards remote endpoints, and of those that
     endpoint-independent mappings have."""
-    engine._idle()
-    return engine.state.taken.count, engine.state.mappings.taken.count
+    cdef uint32_t worker
+    cdef uint32_t taken = 0
+    idle(engine)
+    for worker in range(workers_of(engine)):
+        taken += worker_of(engine, worker).taken.count
+    return taken, worker_of(engine, 0).mappings.taken.count
+
+
+def mappings(Engine engine not None) -> int:
+    """How many endpoint-independent mappings there are."""
+    idle(engine)
+    return worker_of(engine, 0).mappings.table.count
 
 
 def rule_counters(Engine engine not None) -> bytes:
     """Hits, packets and bytes by slot, three 64-bit numbers each, exact as of the last packet."""
     cdef State *state = &engine.state
+    cdef RuleCounter *summed
     cdef uint32_t number
+    cdef uint32_t worker
+    cdef uint32_t i
+    idle(engine)
     engine._enter()
     with nogil:
-        for number in range(state.table.top):
+        for number in range(numbers_used(&state.table)):
             if state.table.sessions[number].live:
-                fold_session(state, &state.table.sessions[number])
-        turn_give(&engine.turn)
-    return PyBytes_FromStringAndSize(<char *>state.counters, <Py_ssize_t>(state.slot_count * sizeof(RuleCounter)))
+                fold_session(holder_of(engine, number), &state.table.sessions[number])
+        turn_give(engine.turn)
+    found = PyBytes_FromStringAndSize(<char *>state.counters, <Py_ssize_t>(state.slot_count * sizeof(RuleCounter)))
+    summed = <RuleCounter *>PyBytes_AS_STRING(found)
+    for worker in range(1, workers_of(engine)):
+        state = worker_of(engine, worker)
+        for i in range(state.slot_count):
+            summed[i].hits += state.counters[i].hits
+            summed[i].packets += state.counters[i].packets
+            summed[i].bytes += state.counters[i].bytes
+    return found
 
 
 def port_counters(Engine engine not None) -> list:
     """(packets received, bytes of IP received, packets sent, bytes sent) by port."""
-    cdef const PortCounter *counter = engine.state.port_counters
+    cdef PortCounter found
+    cdef const PortCounter *counter
+    cdef uint32_t worker
     cdef uint32_t i
-    engine._idle()
-    return [
-        (counter[i].received_packets, counter[i].received_bytes, counter[i].sent_packets, counter[i].sent_bytes)
-        for i in range(engine.program.data.port_count)
-    ]
+    idle(engine)
+    counted = []
+    for i in range(engine.program.data.port_count):
+        memset(&found, 0, sizeof(PortCounter))
+        for worker in range(workers_of(engine)):
+            counter = &worker_of(engine, worker).port_counters[i]
+            found.received_packets += counter.received_packets
+            found.received_bytes += counter.received_bytes
+            found.sent_packets += counter.sent_packets
+            found.sent_bytes += counter.sent_bytes
+        counted.append((found.received_packets, found.received_bytes, found.sent_packets, found.sent_bytes))
+    return counted
 
 
 def set_port_counters(Engine engine not None, list values) -> None:
     """What :func:`port_counters` is to say, of the program that runs: ports may have got other numbers with it."""
-    cdef PortCounter *counter = engine.state.port_counters
+    cdef PortCounter *counter
+    cdef uint32_t worker
     cdef uint32_t i
-    engine._idle()
+    idle(engine)
     if len(values) != engine.program.data.port_count:
         raise ValueError("every port of the program that runs has counters")
+    for worker in range(workers_of(engine)):
+        counter = worker_of(engine, worker).port_counters
+        memset(counter, 0, engine.program.data.port_count * sizeof(PortCounter))
+    counter = worker_of(engine, 0).port_counters
     for i in range(engine.program.data.port_count):
         (counter[i].received_packets, counter[i].received_bytes,
          counter[i].sent_packets, counter[i].sent_bytes) = values[i]

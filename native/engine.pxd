@@ -13,6 +13,7 @@ from native.packet cimport Packet
 from native.port cimport Arrival, IoTable
 from native.port_blocks cimport PortBlocks
 from native.program cimport Program, ProgramData
+from native.ring cimport Hands
 from native.session cimport Table
 from native.shared cimport Shared
 from native.stats cimport RuleCounter, Totals
@@ -46,7 +47,7 @@ ctypedef struct State:
     uint32_t looks_each     # more with each packet
     uint32_t looks_most     # and as many at once when none has been needed
     uint64_t looked         # when there were some last, ns
-    bint paced_elsewhere    # the team has them
+    bint paced_together     # one thread runs all workers: they have the first one's looks
     PortCounter *port_counters      # by port
     uint32_t slot_count
     uint32_t usage_count
@@ -88,6 +89,7 @@ ctypedef struct Work:
     Packet *packets             # BURST
     Arrival *arrivals           # ARRIVALS
     uint64_t next_tick
+    Hands *hands                # where there are other workers, else NULL
 
 
 cdef class Engine:
@@ -97,8 +99,11 @@ cdef class Engine:
     cdef uint8_t *arena         # frames of one burst, packed
     cdef uint8_t *answers       # two frames made by the edge: one may be the packet that the other answers
     cdef bint busy              # a thread is inside without the GIL
-    cdef Turn turn
+    cdef Turn *turn             # of its team, or its own
+    cdef Turn own_turn
     cdef object team            # of workers, that it is one of and that holds what they share; None
+    cdef Hands *hands           # its team's, NULL
+    cdef bint forwards
     cdef Packet *packets
     cdef uint32_t *offsets
     cdef uint32_t *lengths
@@ -110,6 +115,10 @@ cdef class Engine:
     cdef int _enter(self) except -1
     cdef int _enter_alone(self) except -1
     cdef Program _swap(self, Program program, list port_map, bint flush, bint sources)
+    cdef uint16_t[:] _begin_swap(self, Program program, list port_map)
+    cdef bint _stands_alike(self, Program program, list port_map)
+    cdef void _rebind(self, Program program, const uint16_t *numbers, bint flush, bint alike) noexcept nogil
+    cdef void _settle(self, Program program, bint sources)
     cdef int _no_worker(self) except -1
     cdef int _came_in(self, Packet *packet, tuple fragmentation) except -1
     cdef uint32_t _batch_burst(self, list frames, Py_ssize_t first, bint outputs, list done) except 0

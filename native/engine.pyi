@@ -16,6 +16,7 @@ _RawFragmentation: TypeAlias = tuple[int, int, int]
 _RawOutput: TypeAlias = tuple[int, bytes, bool, tuple[bytes, ...], _RawFragmentation | None]
 
 AT_WORK: str
+ONE_THREAD: str
 
 @disjoint_base
 class Engine:

@@ -8,7 +8,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from native.capture cimport CaptureReader
-from native.account cimport expire, watch_fragments
+from native.account cimport clear_up_together, expire, watch_fragments
 from native.addresses cimport addresses_free
 from native.ahead cimport ask_ahead
 from native.answer cimport ANSWER_ROOM, FRAME_MAX
@@ -17,9 +17,10 @@ from native.engine cimport BURST, Result, State, Work
 from native.entry cimport port_of_source, set_and_parse
 from native.events cimport EVENT_ENTRIES, Event, watch_nothing
 from native.expect cimport expectations_free, expectations_init
-from native.forward cimport ARENA_SIZE, empty_outbox, flush_all, forward_round, put_out
+from native.forward cimport empty_outbox, flush_all, forward_round, put_out
 from native.fragment cimport Pieces, fragments_free, fragments_init, set_limits, set_pieces
-from native.limits cimport watch_limits
+from native.handing cimport take_over
+from native.limits cimport limits_of, watch_limits
 from native.link cimport MAX_FRAME
 from native.mapped cimport turn_into_reply
 from native.measure cimport time_trials
@@ -27,7 +28,7 @@ from native.memory cimport release, reserve
 from native.packet cimport PARSED, Key, Packet, parse, set_side
 from native.pipeline cimport pipeline
 from native.neighbour cimport NeighbourTable
-from native.port cimport ARRIVALS, Arrival, Ports, load_flag
+from native.port cimport Ports, load_flag
 from native.port_blocks cimport port_blocks_free
 from native.program cimport Program, ProgramData, side_of
 from native.rebind cimport rebind_sessions, renumber_fragments
@@ -43,6 +44,7 @@ from native.turn cimport (
 )
 from native.view cimport step_tuple
 from native.wire cimport unlikely
+from native.work cimport prepare
 
 cdef enum:
     LOOKS_EACH = 2
@@ -51,6 +53,7 @@ cdef enum:
 assert sizeof(Key) == 40
 
 AT_WORK = "this engine is at work in another thread"
+ONE_THREAD = "workers that do what a single one would are run by one thread, not each in its own"
 
 
 cdef class Engine:
@@ -59,8 +62,9 @@ cdef class Engine:
     def __cinit__(self, seed: int):
         cdef uint64_t start = seed & 0xffffffffffffffff
         memset(&self.state, 0, sizeof(State))
-        if turn_init(&self.turn) != 0:
+        if turn_init(&self.own_turn) != 0:
             raise MemoryError("no memory for an engine")
+        self.turn = &self.own_turn
         self.state.random = start
         self.set_pace(LOOKS_EACH, LOOKS_MOST)
         self.state.events.ring = <Event *>reserve(EVENT_ENTRIES * sizeof(Event))
@@ -78,7 +82,7 @@ cdef class Engine:
             raise MemoryError("no memory for an engine")
 
     def __dealloc__(self):
-        turn_free(&self.turn)
+        turn_free(&self.own_turn)
         table_free(&self.state.table)
         table_free(&self.state.mappings.table)
         port_blocks_free(&self.state.taken)
@@ -121,7 +125,7 @@ cdef class Engine:
         if self.program is not None:
             self._idle()
         self._no_worker()
-        make_room(&self.state, slots, usage, sessions, fragments, mappings, sources, ports)
+        make_room(&self.state, slots, usage, sessions, sessions, fragments, mappings, sources, ports)
 
     def swap(self, Program program not None, list port_map, bint flush, bint sources=False) -> Program | None:
         """Run ``program`` from the next packet on; the one that ran until now, which takes a while to let go of.
@@ -138,36 +142,51 @@ cdef class Engine:
             try:
                 return self._swap(program, port_map, flush, sources)
             finally:
-                turn_give(&self.turn)
+                turn_give(self.turn)
         return self._swap(program, port_map, flush, sources)
 
     cdef Program _swap(self, Program program, list port_map, bint flush, bint sources):
         cdef Program old = self.program
         cdef uint16_t[:] numbers
-        cdef bint same
+        cdef bint alike
         if old is not None:
-            if self.links is not None:
-                self.links.reserve(program)
-            if len(port_map) != old.data.port_count:
-                raise ValueError("port_map has to name every port of the program that runs")
-            numbers = array("H", [NO_PORT if port is None else port for port in port_map] + [NO_PORT])
-            # Sessions stand on ports, routes and NAT alone: where these are the same objects there is none to look at.
-            same = (not flush and program.routing_parts is old.routing_parts and program.nat_parts is old.nat_parts
-                    and port_map == list(range(len(port_map))))
+            numbers = self._begin_swap(program, port_map)
+            alike = self._stands_alike(program, port_map)
             with nogil:
-                watch_nothing(&self.state.limits)
-                if not same:
-                    rebind_sessions(&self.state, &old.data, &program.data, &numbers[0], flush)
-                renumber_fragments(&self.state.fragments, &numbers[0])
+                self._rebind(program, &numbers[0], flush, alike)
+        self._settle(program, sources)
+        if old is not None and self.links is not None:
+            self.links.swap(old, program, port_map, self.state.now)
+        watch_limits(&self.state, &program.data)
+        return old
+
+    cdef uint16_t[:] _begin_swap(self, Program program, list port_map):
+        # What may fail; the port map for native code.
+        if self.links is not None:
+            self.links.reserve(program)
+        if len(port_map) != self.program.data.port_count:
+            raise ValueError("port_map has to name every port of the program that runs")
+        return array("H", [NO_PORT if port is None else port for port in port_map] + [NO_PORT])
+
+    cdef bint _stands_alike(self, Program program, list port_map):
+        # Sessions stand on ports, routes and NAT alone: where these are the same objects there is none to look at.
+        return (program.routing_parts is self.program.routing_parts and program.nat_parts is self.program.nat_parts
+                and port_map == list(range(len(port_map))))
+
+    cdef void _rebind(self, Program program, const uint16_t *numbers, bint flush, bint alike) noexcept nogil:
+        # Sessions and datagrams become the new program's, or end; nobody hears of limits meanwhile.
+        watch_nothing(limits_of(&self.state))
+        if flush or not alike:
+            rebind_sessions(&self.state, &self.program.data, &program.data, numbers, flush)
+        renumber_fragments(&self.state.fragments, numbers)
+
+    cdef void _settle(self, Program program, bint sources):
+        # It runs from now on.
         if not (sources or program.data.max_sessions_per_source):
             addresses_free(&self.state.sources)
         self.program = program
-        if old is not None and self.links is not None:
-            self.links.swap(old, program, port_map, self.state.now)
         set_limits(&self.state.fragments, program.data.max_fragments, program.data.fragment_timeout)
         watch_fragments(&self.state)
-        watch_limits(&self.state, &program.data)
-        return old
 
     # -------------------------------------------------------------- packets
 
@@ -304,7 +323,7 @@ cdef class Engine:
 
     cdef int _idle(self) except -1:
         # An engine belongs to one thread at a time: replay() runs without the GIL, and nothing may move under it.
-        if self.busy or (turn_working(&self.turn) and not turn_mine(&self.turn)):
+        if self.busy or (turn_working(self.turn) and not turn_mine(self.turn)):
             raise RuntimeError(AT_WORK)
         if self.program is None:
             raise RuntimeError("this engine has no program yet")
@@ -315,20 +334,20 @@ cdef class Engine:
         if self.busy:
             raise RuntimeError(AT_WORK)
         with nogil:
-            turn_take(&self.turn)
+            turn_take(self.turn)
         if self.busy:
-            turn_give(&self.turn)
+            turn_give(self.turn)
             raise RuntimeError(AT_WORK)
         return 0
 
     cdef int _enter(self) except -1:
         # For what runs without the GIL.  Who has a turn may do so too, hence it is waited for, and has to be given
         # back; but where a worker forwards, it has to be there already.
-        cdef bint mine = turn_mine(&self.turn)
+        cdef bint mine = turn_mine(self.turn)
         self._idle()
         self._take()
-        if turn_working(&self.turn) and not mine:
-            turn_give(&self.turn)
+        if turn_working(self.turn) and not mine:
+            turn_give(self.turn)
             raise RuntimeError(AT_WORK)
         return 0
 
@@ -336,12 +355,12 @@ cdef class Engine:
         # Likewise, for as long as it may take: others are refused, and do not wait, until `busy` is taken back.
         self._enter()
         self.busy = True
-        turn_give(&self.turn)
+        turn_give(self.turn)
         return 0
 
     cdef int _no_worker(self) except -1:
         if self.team is not None:
-            raise RuntimeError("one of several workers keeps its configuration")
+            raise RuntimeError("one of several workers gets its configuration with the others, from their team")
         return 0
 
     cdef int _port(self, port) except -1:
@@ -441,14 +460,18 @@ cdef class Engine:
         # A packet and, pass after pass, what the provider's router sends back in.  Verdict and reason become those of
         # the packet's last pass; what becomes of an answer to it only shows in the output.
         cdef const ProgramData *program = &self.program.data
+        cdef State *state = &self.state
         cdef bint unsegmented = packet.unsegmented
         cdef bint answered = False
         cdef uint8_t verdict = 0
         cdef uint8_t reason = 0
         cdef uint8_t *buffer
-        count_received(&self.state, port, packet, length)
-        pipeline(&self.state, program, packet, port, map_replies, self.answers, result, NULL)
-        count_sent(&self.state, result, self._room(result))
+        count_received(state, port, packet, length)
+        pipeline(state, program, packet, port, map_replies, self.answers, result, NULL)
+        if unlikely(result.passed_on):
+            state = take_over(state, packet)
+            pipeline(state, program, packet, port, map_replies, self.answers, result, NULL)
+        count_sent(state, result, self._room(result))
         while unlikely(result.hairpin):     # ends: a forwarded packet loses a hop each time, an answer is answered once
             if result.own and not answered:
                 answered = True
@@ -458,12 +481,14 @@ cdef class Engine:
             buffer = self.answers
             if buffer <= result.frame < buffer + ANSWER_ROOM:       # what is answered must not be written over
                 buffer += ANSWER_ROOM
-            set_and_parse(&self.state, program, packet, result.frame, result.length, port, unsegmented)
+            set_and_parse(state, program, packet, result.frame, result.length, port, unsegmented)
             if result.sized and result.pieces.size:
-                set_pieces(&self.state.fragments, packet, &result.pieces)
-            count_received(&self.state, port, packet, result.length)
-            pipeline(&self.state, program, packet, port, False, buffer, result, NULL)
-            count_sent(&self.state, result, self._room(result))
+                set_pieces(&state.fragments, packet, &result.pieces)
+            count_received(state, port, packet, result.length)
+            if unlikely(state.paced_together):
+                clear_up_together(<State *>state.shared.states[0])
+            pipeline(state, program, packet, port, False, buffer, result, NULL)
+            count_sent(state, result, self._room(result))
         if unlikely(answered):
             result.verdict = verdict
             result.reason = reason
@@ -480,18 +505,18 @@ cdef class Engine:
 
     def give_turn(self) -> None:
         """Give back what :meth:`take_turn` took, as often.  Raises RuntimeError in a thread that has not got it."""
-        if turn_give(&self.turn) != 0:
+        if turn_give(self.turn) != 0:
             raise RuntimeError("this thread has not got the turn that it gives back")
 
     @property
     def forwarding(self) -> bool:
         """Is a thread inside :meth:`forward`?"""
-        return turn_working(&self.turn)
+        return self.forwards and turn_working(self.turn)
 
     @property
     def waiting_turns(self) -> int:
         """How many threads have a turn or wait for one, the worker apart."""
-        return turn_waiting(&self.turn)
+        return turn_waiting(self.turn)
 
     def __enter__(self):
         """``with engine:`` has the turn."""
@@ -543,15 +568,17 @@ cdef class Engine:
         """Forward between ports until Ports.stop() is called, by the clock CLOCK_MONOTONIC.  One thread at a time."""
         cdef Work work
         cdef uint64_t heard = 0
-        cdef int begun
-        if turn_mine(&self.turn):
+        if turn_mine(self.turn):
             raise RuntimeError("a thread that has the turn cannot forward: it would wait for itself")
-        if not turn_working(&self.turn):
-            self._idle()
-        with nogil:
-            begun = turn_begin_work(&self.turn)
-        if begun != 0:
+        if self.forwards:
             raise RuntimeError("this engine forwards already")
+        if self.program is None:
+            raise RuntimeError("this engine has no program yet")
+        if self.state.paced_together:
+            raise RuntimeError(ONE_THREAD)
+        self.forwards = True
+        with nogil:
+            turn_begin_work(self.turn)
         memset(&work, 0, sizeof(work))
         try:
             if self.busy:       # since the turn was asked for
@@ -560,11 +587,12 @@ cdef class Engine:
             with nogil:
                 while not load_flag(&ports.table.stop):
                     work.program = &self.program.data
-                    between_rounds(&work, &self.turn, forward_round(&work), &heard)
-                    turn_let_in(&self.turn)
+                    between_rounds(&work, self.turn, forward_round(&work), &heard)
+                    turn_let_in(self.turn)
         finally:
             free(work.room)
-            turn_end_work(&self.turn)
+            turn_end_work(self.turn)
+            self.forwards = False
 
     # -------------------------------------------------------------- measuring
 
@@ -582,24 +610,3 @@ cdef class Engine:
             return time_trials(self, frames, ports, order, trials, bursts, step_ns, aside)
         finally:
             self.busy = False
-
-
-cdef int prepare(Engine engine, Work *work, Ports ports) except -1:
-    memset(work, 0, sizeof(Work))
-    if engine.links is None:
-        raise RuntimeError("this engine has no link layer")
-    work.room = <uint8_t *>malloc(ARENA_SIZE + 2 * ANSWER_ROOM + ARRIVALS * sizeof(Arrival))
-    if work.room == NULL:
-        raise MemoryError("no memory for forwarding")
-    work.arrivals = <Arrival *>work.room        # first: rooms of odd sizes would leave it unaligned
-    work.arena = work.room + ARRIVALS * sizeof(Arrival)
-    work.spare = work.arena + ARENA_SIZE
-    work.cut = work.spare + ANSWER_ROOM
-    work.state = &engine.state
-    work.program = &engine.program.data
-    work.table = &ports.table
-    work.neighbours = &engine.links.data
-    work.outbox = &engine.links.outbox
-    work.answers = engine.answers
-    work.packets = engine.packets
-    return 0

@@ -7,6 +7,13 @@ from native.packet cimport Key, Packet
 from native.session cimport Session
 from native.wire cimport likely, unlikely
 
+cdef extern from *:
+    """
+    #include <stdint.h>
+    static inline uint8_t t1_put_flag(uint8_t *p, uint8_t n) { return __atomic_exchange_n(p, n, __ATOMIC_RELAXED); }
+    """
+    uint8_t put_flag "t1_put_flag"(uint8_t *flag, uint8_t value) noexcept nogil     # what it was
+
 cdef enum:
     EVENT_ENTRIES = 65536
     HEAD_MAX = 128          # bytes of a logged packet that are kept: headers with all that packet text shows of them
@@ -145,10 +152,9 @@ cdef inline void note_limit(Events *events, Limits *limits, uint8_t kind, uint64
     if most == 0:
         return
     if not limits.reached[kind]:
-        limits.reached[kind] = 1
-        tell_limit(events, now, kind, True, 0, 0, 0)
-    elif has_room_again(used, most):
-        limits.reached[kind] = 0
+        if put_flag(&limits.reached[kind], 1) == 0:     # of several workers one tells it
+            tell_limit(events, now, kind, True, 0, 0, 0)
+    elif has_room_again(used, most) and put_flag(&limits.reached[kind], 0):
         tell_limit(events, now, kind, False, 0, 0, 0)
 
 

@@ -8,11 +8,12 @@ from native.account cimport clear_up, expire, is_behind
 from native.ahead cimport ask_ahead
 from native.answer cimport ANSWER_ROOM
 from native.cut cimport next_piece
-from native.engine cimport Result, Work
+from native.engine cimport BURST, Result, Work
 from native.fragment cimport set_pieces
+from native.handing cimport hand_over, look_at, owner_here, take_wave
 from native.io cimport port_flush, port_receive, port_release, port_send
 from native.limits cimport error_clock
-from native.linkway cimport link_input, link_output
+from native.linkway cimport link_input, link_output, lock_neighbours, unlock_neighbours
 from native.mss cimport clamp_mss
 from native.neighbour cimport (
     L_PASS, L_SEND, OFFLOAD_SIZE, OUT_ERROR, OutFrame, Neighbours, Outbox, neighbours_tick,
@@ -23,6 +24,9 @@ from native.pipeline cimport may_send, pipeline
 from native.port cimport FRAME_HEAD, Arrival, IoPort, port_of
 from native.program cimport ProgramData, side_of
 from native.record cimport NO_PORT
+from native.ring cimport (
+    HANDED_FRAME, HANDED_LARGE, HANDED_WHOLE, Handed, HandedWith, Ring, may_take_in, publish_all, ring_done, ring_of,
+)
 from native.segment cimport Segments, begin_segments, next_segment
 from native.session cimport (
     NONE, RW_ALG, RW_HAIRPIN, WAVE, Session, flow_of, is_over, prefetch_bucket, prefetch_session, set_hash,
@@ -88,7 +92,7 @@ cdef inline void empty_outbox(Work *work) noexcept nogil:
         if unlikely(out.kind == OUT_ERROR):
             if may_send(work.program, error_clock(work.state), work.state):
                 memcpy(work.cut, work.outbox.bytes + out.at, out.length)
-                through(work, out.port, work.cut, out.length)
+                bring(work, out.port, work.cut, out.length)
         else:
             memcpy(&vnet, out.offload, sizeof(Vnet))        # where it stands it is not aligned
             to_port(work, out.port, work.outbox.bytes + out.at, out.length, NULL, &vnet if vnet.gso_type else NULL)
@@ -146,8 +150,10 @@ cdef inline void put_narrow(Work *work, IoPort *port, const Result *given) noexc
     cdef bint in_pieces = result.sized and result.limit
     if (result.limit if in_pieces else result.length - FRAME_HEAD) > most:
         if l3[0] >> 4 != 4 or be16(l3 + 6) & NOT_CUT or most < SMALLEST_MTU:
+            lock_neighbours(work.neighbours, work.state.now)
             refuse_too_big(
                 work.neighbours, work.program, result.out_port, result.frame, result.length, most, work.outbox)
+            unlock_neighbours(work.neighbours)
             return
         result.length = FRAME_HEAD + <uint32_t>be16(l3 + 2)
         result.sized = True
@@ -190,14 +196,46 @@ cdef inline void put_out(Work *work, Result *result, const Packet *packet, Vnet 
 
 # ---------------------------------------------------------------- through
 
-cdef inline void judge(Work *work, Packet *packet, uint16_t port, uint32_t length, Vnet *vnet) noexcept nogil:
+cdef inline void give(
+    Work *work, uint32_t owner, const Packet *packet, uint16_t port, const uint8_t *frame, uint32_t length,
+    uint8_t kind, const HandedWith *extra
+) noexcept nogil:
+    # To the worker whose it is; NULL: there is no more to it.
+    cdef Handed *handed = hand_over(work.hands, owner, port, packet, frame, length)
+    cdef IoPort *lost
+    if likely(handed != NULL):
+        handed.kind = kind
+        if unlikely(extra != NULL):
+            handed.extra = extra[0]
+        return
+    lost = port_of(work.table, port)
+    if lost != NULL:
+        lost.counters.rx_dropped += 1
+
+
+cdef inline void give_whole(Work *work, Packet *packet, uint16_t port) noexcept nogil:
+    # What came in pieces that were this worker's, and is another's.
+    cdef HandedWith extra
+    extra.pieces = work.state.fragments.came
+    give(work, owner_here(work.state, packet), packet, port, packet.l3 - FRAME_HEAD, FRAME_HEAD + packet.ip_len,
+         HANDED_WHOLE, &extra)
+
+
+cdef inline void judge(
+    Work *work, Packet *packet, uint16_t port, uint32_t length, Vnet *vnet, bint counted
+) noexcept nogil:
     # A parsed frame of so many bytes through the pipeline and out; `vnet` of one with many segments, else NULL.  What
     # the provider's router would send back comes back.
     cdef Result result
     cdef uint8_t *buffer = work.answers
     while True:     # ends: a forwarded packet loses a hop each time, an answer is answered once
-        count_received(work.state, port, packet, length)
+        if likely(not counted):
+            count_received(work.state, port, packet, length)
+        counted = False
         pipeline(work.state, work.program, packet, port, False, buffer, &result, NULL)
+        if unlikely(result.passed_on):
+            give_whole(work, packet, port)
+            return
         count_sent(work.state, &result, work.spare)
         if likely(not result.hairpin):
             break
@@ -221,7 +259,23 @@ cdef inline void through(Work *work, uint16_t port, uint8_t *frame, uint32_t len
     cdef Packet packet
     parse(&packet, frame, length, side_of(work.program, port), False)
     set_hash(&work.state.table, &packet)
-    judge(work, &packet, port, length, NULL)
+    judge(work, &packet, port, length, NULL, False)
+
+
+cdef inline void bring(Work *work, uint16_t port, uint8_t *frame, uint32_t length) noexcept nogil:
+    # The same at the worker whose it is.
+    cdef Packet packet
+    cdef uint32_t owner
+    if likely(work.hands == NULL):
+        through(work, port, frame, length)
+        return
+    parse(&packet, frame, length, side_of(work.program, port), False)
+    set_hash(&work.state.table, &packet)
+    owner = owner_here(work.state, &packet)
+    if owner == work.hands.worker:
+        judge(work, &packet, port, length, NULL, False)
+    else:
+        give(work, owner, &packet, port, frame, length, HANDED_FRAME, NULL)
 
 
 cdef inline bint passes_whole(Work *work, const Packet *packet, const Vnet *vnet) noexcept nogil:
@@ -239,20 +293,22 @@ cdef inline bint passes_whole(Work *work, const Packet *packet, const Vnet *vnet
             and (not work.program.recheck or session.revision == work.program.revision))
 
 
-cdef inline void judge_large(Work *work, Packet *packet, uint16_t port, Arrival *arrival) noexcept nogil:
+cdef inline void judge_large(
+    Work *work, Packet *packet, uint16_t port, uint8_t *frame, uint32_t size, Vnet *vnet
+) noexcept nogil:
     cdef Segments cut
     cdef uint32_t length
     if packet.error != PARSED:          # the pipeline counts it
-        judge(work, packet, port, arrival.length, NULL)
+        judge(work, packet, port, size, NULL, False)
         return
-    if not is_segmentable(packet, &arrival.vnet):
-        parse(packet, arrival.frame, 0, 0, False)       # not what it claims to be: malformed
-        judge(work, packet, port, arrival.length, NULL)
+    if not is_segmentable(packet, vnet):
+        parse(packet, frame, 0, 0, False)       # not what it claims to be: malformed
+        judge(work, packet, port, size, NULL, False)
         return
-    if passes_whole(work, packet, &arrival.vnet):
-        judge(work, packet, port, arrival.length, &arrival.vnet)
+    if passes_whole(work, packet, vnet):
+        judge(work, packet, port, size, vnet, False)
         return
-    begin_segments(&cut, packet, packet.l3 - FRAME_HEAD, &arrival.vnet)
+    begin_segments(&cut, packet, packet.l3 - FRAME_HEAD, vnet)
     while True:
         length = next_segment(&cut, work.cut)
         if length == 0:
@@ -289,33 +345,94 @@ cdef inline void admit_frame(
 
 
 cdef inline uint32_t serve_port(Work *work, IoPort *port) noexcept nogil:
-    # One burst of one port; how many frames had come.
-    cdef uint32_t count = port_receive(port, work.arrivals, work.arena, ARENA_SIZE)
+    # One burst of one port; how many frames had come, or 1 where they have to wait.
+    cdef uint32_t count
     cdef uint32_t first = 0
+    if unlikely(work.hands != NULL) and not may_take_in(work.hands):
+        return 1
+    count = port_receive(port, work.arrivals, work.arena, ARENA_SIZE)
     while first < count:
         serve_wave(work, port, first, min(first + WAVE, count))
         first += WAVE
     port_release(port)
+    if unlikely(work.hands != NULL):
+        publish_all(work.hands)
     return count
 
 
+cdef inline void give_away(Work *work, IoPort *port, uint32_t first, uint32_t end) noexcept nogil:
+    # What of a wave is another worker's, which goes no further here.
+    cdef Arrival *arrival
+    cdef HandedWith extra
+    cdef uint32_t owner
+    cdef uint32_t i
+    for i in range(first, end):
+        arrival = &work.arrivals[i]
+        if unlikely(arrival.length == 0):
+            continue
+        owner = owner_here(work.state, &work.packets[i])
+        if owner != work.hands.worker:
+            extra.vnet = arrival.vnet
+            give(work, owner, &work.packets[i], port.number, arrival.frame, arrival.length,
+                 HANDED_LARGE if arrival.vnet.gso_type else HANDED_FRAME, &extra)
+            arrival.length = 0
+            work.packets[i].error = R_NOT_IP
+
+
 cdef inline void serve_wave(Work *work, IoPort *port, uint32_t first, uint32_t end) noexcept nogil:
+    cdef Arrival *arrival
     cdef uint32_t i
     for i in range(first, end):
         admit_frame(work, port.number, port, &work.arrivals[i], &work.packets[i])
     for i in range(first, end):
         if likely(work.packets[i].error == PARSED):
             prefetch_session(&work.state.table, &work.packets[i])
+    if unlikely(work.hands != NULL):
+        give_away(work, port, first, end)
     ask_ahead(work.state, work.program, work.packets + first, end - first)
     for i in range(first, end):
-        if unlikely(work.arrivals[i].length == 0):
+        arrival = &work.arrivals[i]
+        if unlikely(arrival.length == 0):
             continue
-        if unlikely(work.arrivals[i].vnet.gso_type):
-            judge_large(work, &work.packets[i], port.number, &work.arrivals[i])
+        if unlikely(arrival.vnet.gso_type):
+            judge_large(work, &work.packets[i], port.number, arrival.frame, arrival.length, &arrival.vnet)
         else:
-            judge(work, &work.packets[i], port.number, work.arrivals[i].length, NULL)
+            judge(work, &work.packets[i], port.number, arrival.length, NULL, False)
         if unlikely(work.outbox.count):
             empty_outbox(work)
+
+
+cdef inline void serve_handed(Work *work, Handed *handed) noexcept nogil:
+    # Whose it is may have changed on its way.
+    cdef uint8_t *frame = <uint8_t *>&handed[1]
+    cdef uint32_t owner = owner_here(work.state, &handed.packet)
+    if unlikely(owner != work.hands.worker):
+        give(work, owner, &handed.packet, handed.port, frame, handed.length, handed.kind, &handed.extra)
+    elif unlikely(handed.kind == HANDED_LARGE):
+        judge_large(work, &handed.packet, handed.port, frame, handed.length, &handed.extra.vnet)
+    elif unlikely(handed.kind == HANDED_WHOLE):
+        set_pieces(&work.state.fragments, &handed.packet, &handed.extra.pieces)
+        judge(work, &handed.packet, handed.port, handed.length, NULL, True)
+    else:
+        judge(work, &handed.packet, handed.port, handed.length, NULL, False)
+    if unlikely(work.outbox.count):
+        empty_outbox(work)
+
+
+cdef inline uint32_t serve_ring(Work *work, Ring *ring) noexcept nogil:
+    # A burst of what another worker has handed over; how many frames that were.
+    cdef Handed *wave[WAVE]
+    cdef uint32_t frames = 0
+    cdef uint32_t count = WAVE
+    cdef uint32_t i
+    while count == WAVE and frames < BURST:
+        count = take_wave(ring, wave)
+        look_at(work.state, work.program, wave, count)
+        for i in range(count):
+            serve_handed(work, wave[i])
+        ring_done(ring)
+        frames += count
+    return frames
 
 
 cdef inline uint32_t forward_round(Work *work) noexcept nogil:
@@ -328,8 +445,14 @@ cdef inline uint32_t forward_round(Work *work) noexcept nogil:
         work.state.now = now
     if work.state.now >= work.next_tick:
         work.next_tick = work.state.now + EACH_TICK
-        neighbours_tick(work.neighbours, work.program, work.state.now, work.outbox)
+        if work.state.worker == 0:
+            neighbours_tick(
+                work.neighbours, work.program, lock_neighbours(work.neighbours, work.state.now), work.outbox)
+            unlock_neighbours(work.neighbours)
         expire(work.state)
+    if unlikely(work.hands != NULL):
+        for i in range(work.hands.workers):
+            frames += serve_ring(work, ring_of(work.hands, i, work.hands.worker))
     for i in range(work.table.count):
         port = &work.table.ports[i]
         if port.kind and port.number != NO_PORT:
@@ -343,6 +466,9 @@ cdef inline uint32_t forward_round(Work *work) noexcept nogil:
 
 
 cdef inline void flush_all(Work *work) noexcept nogil:
+    # Out of the ports, and to the other workers.
     cdef uint32_t i
+    if unlikely(work.hands != NULL):
+        publish_all(work.hands)
     for i in range(work.table.count):
         port_flush(&work.table.ports[i])

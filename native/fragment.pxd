@@ -84,6 +84,7 @@ cdef void set_limits(Fragments *fragments, uint32_t limit, uint64_t timeout) noe
 cdef void drop_overdue(Fragments *fragments, uint64_t now) noexcept nogil
 cdef void forget(Fragments *fragments, uint32_t number) noexcept nogil
 cdef void index_anew(Fragments *fragments) noexcept nogil
+cdef void pass_datagram(Fragments *giver, Fragments *taker, uint32_t number) noexcept nogil
 cdef uint8_t take_piece(
     Fragments *fragments, Packet *packet, uint16_t port, uint8_t side, uint64_t now, uint64_t seed
 ) noexcept nogil

@@ -139,6 +139,17 @@ cdef uint32_t begin(
     return number
 
 
+cdef uint32_t free_chunk(Fragments *fragments) noexcept nogil:
+    # One that nobody uses any more; whoever counts units knows that there is one.
+    cdef uint32_t chunk = fragments.free_chunk
+    if chunk == NO_CHUNK:
+        chunk = fragments.top_chunk
+        fragments.top_chunk += 1
+    else:
+        fragments.free_chunk = fragments.chunks[chunk].next
+    return chunk
+
+
 cdef void let_pieces_go(Fragments *fragments, Datagram *datagram) noexcept nogil:
     cdef uint32_t piece = datagram.first_piece
     cdef uint32_t following
@@ -183,6 +194,70 @@ cdef void drop_overdue(Fragments *fragments, uint64_t now) noexcept nogil:
     while now >= fragments.due:
         fragments.timed_out += not fragments.datagrams[fragments.oldest].dead
         forget(fragments, fragments.oldest)
+
+
+cdef void sort_in(Fragments *fragments, uint32_t number) noexcept nogil:
+    # The newest datagram goes to where its arrival belongs.
+    cdef Datagram *all = fragments.datagrams
+    cdef uint32_t older = all[number].older
+    if older == NO_CHUNK or all[older].arrival <= all[number].arrival:
+        return
+    fragments.newest = older
+    all[older].newer = NO_CHUNK
+    while older != NO_CHUNK and all[older].arrival > all[number].arrival:
+        all[number].newer = older
+        older = all[older].older
+    all[all[number].newer].older = number
+    all[number].older = older
+    if older == NO_CHUNK:
+        fragments.oldest = number
+        watch_oldest(fragments)
+    else:
+        all[older].newer = number
+
+
+cdef uint32_t copy_piece(const Fragments *giver, Fragments *taker, uint32_t piece) noexcept nogil:
+    # The first chunk of the copy.
+    cdef uint32_t first = NO_CHUNK
+    cdef uint32_t last = NO_CHUNK
+    cdef uint32_t chunk
+    while piece != NO_CHUNK:
+        chunk = free_chunk(taker)
+        taker.chunks[chunk] = giver.chunks[piece]
+        taker.chunks[chunk].next = NO_CHUNK
+        memcpy(taker.bytes + <uint64_t>chunk * CHUNK, giver.bytes + <uint64_t>piece * CHUNK, CHUNK)
+        if first == NO_CHUNK:
+            first = chunk
+        else:
+            taker.chunks[last].next = chunk
+        last = chunk
+        piece = giver.chunks[piece].next
+    return first
+
+
+cdef void pass_datagram(Fragments *giver, Fragments *taker, uint32_t number) noexcept nogil:
+    # A datagram becomes that of another worker, who has as much room, and whom nobody else is at work with.
+    cdef Datagram *old = &giver.datagrams[number]
+    cdef uint32_t to = begin(taker, &old.key, old.hash, old.port, old.arrival)
+    cdef Datagram *new = &taker.datagrams[to]
+    cdef uint32_t piece = old.first_piece
+    cdef uint32_t *link = &new.first_piece
+    sort_in(taker, to)
+    new.chunks = old.chunks
+    new.held = old.held
+    new.reach = old.reach
+    new.end = old.end
+    new.widest = old.widest
+    new.count = old.count
+    new.dead = old.dead
+    new.dont_fragment = old.dont_fragment
+    while piece != NO_CHUNK:
+        link[0] = copy_piece(giver, taker, piece)
+        link = &taker.chunks[link[0]].next_piece
+        piece = giver.chunks[piece].next_piece
+    link[0] = NO_CHUNK
+    count_units(taker, <int32_t>new.chunks + new.dead)
+    forget(giver, number)
 
 
 cdef uint8_t kill(Fragments *fragments, Datagram *datagram, uint8_t reason) noexcept nogil:
@@ -246,12 +321,7 @@ cdef uint32_t store(Fragments *fragments, const Piece *piece) noexcept nogil:
     cdef uint32_t chunk
     cdef uint32_t at = 0
     while at < piece.ip_size:
-        chunk = fragments.free_chunk
-        if chunk == NO_CHUNK:
-            chunk = fragments.top_chunk
-            fragments.top_chunk += 1
-        else:
-            fragments.free_chunk = fragments.chunks[chunk].next
+        chunk = free_chunk(fragments)
         memcpy(fragments.bytes + <uint64_t>chunk * CHUNK, piece.ip + at, min(<uint32_t>CHUNK, piece.ip_size - at))
         fragments.chunks[chunk].next = NO_CHUNK
         if last == NO_CHUNK:

@@ -15,7 +15,7 @@ cdef inline uint32_t port_receive(IoPort *port, Arrival *arrivals, uint8_t *aren
     # How many frames have come.  They stay until port_release().
     if likely(port.kind == IO_LINK):
         return link_receive(port, arrivals, arena, room)
-    if port.failed:
+    if port.failed or port.silent:
         return 0
     if port.kind == IO_TAP:
         return tap_receive(port, arrivals, arena, room)

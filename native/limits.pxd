@@ -9,7 +9,7 @@ from native.events cimport (
 from native.fragment cimport units_held
 from native.packet cimport Key, key_family
 from native.program cimport ProgramData
-from native.shared cimport raise_to, shared_add, shared_add32, shared_load, take_shared
+from native.shared cimport put_number, raise_to, shared_add, shared_add32, shared_load, take_shared
 from native.wire cimport likely, unlikely
 
 
@@ -103,14 +103,14 @@ cdef inline void watch_limits(State *state, const ProgramData *program) noexcept
 
 cdef inline void note_exhausted(State *state, uint32_t usage_slot, const Key *leaving) noexcept nogil:
     # The source address of `leaving` has no port for it.
-    if not state.exhausted[usage_slot]:
-        state.exhausted[usage_slot] = max(state.usage[usage_slot], <uint32_t>1)
+    if not state.exhausted[usage_slot] and put_number(
+            &state.exhausted[usage_slot], max(state.usage[usage_slot], <uint32_t>1)) == 0:      # once, of all workers
         tell_limit(&state.events, state.now, LIMIT_PORTS, True, key_family(leaving), leaving.src_hi, leaving.src_lo)
 
 
 cdef inline void give_back(State *state, uint32_t usage_slot, const Key *reply) noexcept nogil:
     # A session that held the destination of `reply` is over.
     cdef uint32_t used = count_holder(state, usage_slot, -1)
-    if unlikely(state.exhausted[usage_slot]) and has_room_again(used, state.exhausted[usage_slot]):
-        state.exhausted[usage_slot] = 0
+    if (unlikely(state.exhausted[usage_slot]) and has_room_again(used, state.exhausted[usage_slot])
+            and put_number(&state.exhausted[usage_slot], 0)):
         tell_limit(&state.events, state.now, LIMIT_PORTS, False, key_family(reply), reply.dst_hi, reply.dst_lo)

@@ -10,7 +10,46 @@ from native.neighbour cimport (
 from native.neighbour_table cimport find_neighbour
 from native.nexthop cimport HOP_GROUP, HOP_NEIGHBOUR, NextHop, next_hop
 from native.program cimport ProgramData
-from native.wire cimport be16, be32, be64, likely, put16, put32
+from native.wire cimport be16, be32, be64, likely, put16, put32, unlikely
+
+cdef extern from *:
+    """
+    #include <sched.h>
+    #include <stdint.h>
+    /* A lock for what is quickly over, and a number that tells a reader whether it has read what was there at once. */
+    static inline void t1_lock(uint32_t *lock, uint32_t *version) {
+        while (__atomic_exchange_n(lock, 1, __ATOMIC_ACQUIRE)) sched_yield();
+        __atomic_store_n(version, *version + 1, __ATOMIC_RELAXED);
+        __atomic_thread_fence(__ATOMIC_RELEASE);
+    }
+    static inline void t1_unlock(uint32_t *lock, uint32_t *version) {
+        __atomic_store_n(version, *version + 1, __ATOMIC_RELEASE);
+        __atomic_store_n(lock, 0, __ATOMIC_RELEASE);
+    }
+    static inline uint32_t t1_version(const uint32_t *version) { return __atomic_load_n(version, __ATOMIC_ACQUIRE); }
+    static inline int t1_is_version(const uint32_t *version, uint32_t seen) {
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        return __atomic_load_n(version, __ATOMIC_RELAXED) == seen;
+    }
+    """
+    void lock_it "t1_lock"(uint32_t *lock, uint32_t *version) noexcept nogil
+    void unlock_it "t1_unlock"(uint32_t *lock, uint32_t *version) noexcept nogil
+    uint32_t version_of "t1_version"(const uint32_t *version) noexcept nogil
+    bint is_version "t1_is_version"(const uint32_t *version, uint32_t seen) noexcept nogil
+
+
+cdef inline uint64_t lock_neighbours(Neighbours *table, uint64_t now) noexcept nogil:
+    # The time for whoever has it: the clocks of several workers differ by a burst.
+    if likely(not table.shared):
+        return now
+    lock_it(&table.lock, &table.version)
+    table.latest = max(table.latest, now)
+    return table.latest
+
+
+cdef inline void unlock_neighbours(Neighbours *table) noexcept nogil:
+    if unlikely(table.shared):
+        unlock_it(&table.lock, &table.version)
 
 
 cdef inline void group_mac(uint8_t family, uint64_t hi, uint64_t lo, uint8_t *mac) noexcept nogil:
@@ -41,7 +80,42 @@ cdef inline int link_input(
         # Neighbour discovery bears a hop limit of 255, as next to nothing else.
         if ethertype == 0x86dd and (length < 54 or frame[21] != 255 or frame[20] != 58):
             return L_PASS
-    return link_arrive(table, program, port, mac, frame, length, now, outbox)
+    return arrive_alone(table, program, port, mac, frame, length, now, outbox)
+
+
+cdef inline int arrive_alone(
+    Neighbours *table, const ProgramData *program, uint16_t port, const uint8_t *mac, const uint8_t *frame,
+    uint32_t length, uint64_t now, Outbox *outbox
+) noexcept nogil:
+    cdef int found
+    now = lock_neighbours(table, now)
+    found = link_arrive(table, program, port, mac, frame, length, now, outbox)
+    unlock_neighbours(table)
+    return found
+
+
+cdef inline bint write_known(
+    const Neighbours *table, uint16_t port, uint8_t family, const NextHop *hop, uint8_t *frame
+) noexcept nogil:
+    # Addresses a frame to a neighbour if that is known to be reachable.
+    cdef uint32_t version = 0
+    cdef uint8_t mac[6]
+    cdef uint16_t number
+    if unlikely(table.shared):
+        version = version_of(&table.version)
+        if version & 1:
+            return False
+    number = find_neighbour(table, port, family, hop.hi, hop.lo)
+    if unlikely(number == NO_NEIGHBOUR or table.pool[number].state != N_REACHABLE):
+        return False
+    if likely(not table.shared):
+        memcpy(frame, table.pool[number].mac, 6)
+        return True
+    memcpy(mac, table.pool[number].mac, 6)
+    if not is_version(&table.version, version):
+        return False
+    memcpy(frame, mac, 6)
+    return True
 
 
 cdef inline int link_output(
@@ -53,7 +127,6 @@ cdef inline int link_output(
     cdef uint8_t family = 4 if frame[12] == 0x08 else 6
     cdef uint64_t hi = 0
     cdef uint64_t lo
-    cdef uint16_t number
     cdef NextHop hop
     cdef int found
     if family == 4:
@@ -63,15 +136,18 @@ cdef inline int link_output(
         lo = be64(frame + 46)
     memcpy(frame + 6, mac, 6)
     if program.ports[port].kind == PORT_ISOLATED:
+        lock_neighbours(table, now)
         table.ports[port].counts[<int>LC_NO_NEXT_HOP] += 1
+        unlock_neighbours(table)
         return L_DROPPED
     found = next_hop(program, port, family, hi, lo, &hop)
     if likely(found == HOP_NEIGHBOUR):
-        number = find_neighbour(table, port, family, hop.hi, hop.lo)
-        if likely(number != NO_NEIGHBOUR and table.pool[number].state == N_REACHABLE):
-            memcpy(frame, table.pool[number].mac, 6)
+        if likely(write_known(table, port, family, &hop, frame)):
             return L_SEND
     elif found == HOP_GROUP:
         group_mac(family, hi, lo, frame)
         return L_SEND
-    return link_resolve(table, program, port, frame, length, now, outbox, offload)
+    now = lock_neighbours(table, now)
+    found = link_resolve(table, program, port, frame, length, now, outbox, offload)
+    unlock_neighbours(table)
+    return found

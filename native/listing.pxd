@@ -68,7 +68,7 @@ cdef inline bint matches(const Match *match, const Session *session) noexcept no
 
 
 cdef inline uint32_t next_match(const State *state, const Match *match, uint32_t number, uint32_t end) noexcept nogil:
-    # The first live session from `number` on that matches; `end` if there is none before that.
+    # The first live session from `number` on that matches, whichever worker's; `end` if there is none before that.
     cdef const Session *session
     while number < end:
         session = &state.table.sessions[number]

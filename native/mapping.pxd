@@ -3,8 +3,8 @@
 #
 # A mapping is an entry of a session table of its own.  Its keys are the internal endpoint with the rule, as a source,
 # and the external endpoint, as a destination, each with a side that no packet enters by.  packets[0] counts its
-# sessions, usage_slot is that of its address; next and previous link the mappings of one internal address under one
-# rule, the oldest first.
+# sessions, usage_slot is that of its address; next, and `noted` back again, which is of no heap here, link the mappings
+# of one internal address under one rule, the oldest first.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -98,7 +98,7 @@ cdef inline bint make_mapping(
     mapping.packets[0] = 1
     mapping.usage_slot = usage_slot
     mapping.next = NONE
-    mapping.previous = holder.last
+    mapping.noted = holder.last
     if holder.last == NONE:
         holder.first = number
     else:
@@ -136,14 +136,14 @@ cdef inline void release_mapping(Mappings *mappings, const Key *reply) noexcept 
         return
     internal = &mapping.flow[0].key
     holder = address_find(&mappings.holders, internal.src_hi, internal.src_lo, holder_tag(internal))
-    if mapping.previous == NONE:
+    if mapping.noted == NONE:
         holder.first = mapping.next
     else:
-        mappings.table.sessions[mapping.previous].next = mapping.next
+        mappings.table.sessions[<uint32_t>mapping.noted].next = mapping.next
     if mapping.next == NONE:
-        holder.last = mapping.previous
+        holder.last = <uint32_t>mapping.noted
     else:
-        mappings.table.sessions[mapping.next].previous = mapping.previous
+        mappings.table.sessions[mapping.next].noted = mapping.noted
     if holder.first == NONE:
         address_remove(&mappings.holders, holder)
     note_left(&mappings.taken, &mappings.table, &external)

@@ -143,6 +143,10 @@ ctypedef struct Neighbours:
     uint16_t oldest_held
     uint16_t newest_held
     uint16_t turn               # port that the next tick begins with
+    bint shared                 # several workers use it: whoever changes anything, counters too, has to lock it
+    uint32_t lock
+    uint32_t version            # odd while it is locked
+    uint64_t latest             # of the clocks of those who have locked it
 
 
 cdef class NeighbourTable:

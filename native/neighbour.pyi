@@ -61,6 +61,7 @@ class NeighbourTable:
     def __new__(cls, seed: int) -> Self: ...
     def reserve(self, program: Program) -> None:
         """Make room for a program's ports.  Raises MemoryError, nothing having changed."""
+    def share(self) -> None: ...
     def swap(self, old: Program, new: Program, port_map: list[int | None], now_ns: int) -> None:
         """Follow a new program, for which there is room: ``port_map`` as of :meth:`native.engine.Engine.swap`.
 

@@ -221,6 +221,10 @@ cdef class NeighbourTable:
         if neighbours_reserve(&self.data, program.data.port_count) != 0:
             raise MemoryError(f"no memory for {program.data.port_count} ports")
 
+    def share(self) -> None:
+        """Several workers will use it at once."""
+        self.data.shared = True
+
     def swap(self, Program old, Program new not None, list port_map, uint64_t now_ns) -> None:
         """Follow a new program, for which there is room: ``port_map`` as of :meth:`native.engine.Engine.swap`.
 

@@ -55,6 +55,7 @@ ctypedef struct Queue:
 
 ctypedef struct IoPort:
     uint8_t kind                # an IoKind
+    bint silent                 # it only sends: another worker takes in what comes
     bint failed                 # nothing goes any more; who opened it has to open it again
     uint16_t number             # of the program's port, NO_PORT: there is none
     uint8_t mac[6]

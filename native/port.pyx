@@ -9,7 +9,7 @@ from libc.string cimport memcpy, memset
 import os
 
 from native.port cimport IO_CLOSED, IO_LINK, IO_MEMORY, IO_TAP, IoPort, load_flag, store_flag
-from native.port_link cimport link_close, link_drops, link_open
+from native.port_link cimport link_close, link_drops, link_listen, link_open, link_place
 from native.port_memory cimport memory_close, memory_open, queue_drop, queue_head, queue_put, ring_copy_out
 from native.port_tap cimport IFNAMSIZ, c_close, tap_open
 from native.record cimport NO_PORT
@@ -118,11 +118,48 @@ cdef class Ports:
     def open_link(self, uint32_t slot, int ifindex, uint32_t mtu, bytes mac not None) -> None:
         """An interface of this machine, all of whose frames are for the edge.  Raises OSError."""
         cdef IoPort *port = self._closed(slot, mac)
-        if not 0 < mtu <= 65535:
-            raise ValueError(f"no MTU: {mtu}")
-        if link_open(port, ifindex, mtu) != 0:
+        check_mtu(mtu)
+        if link_open(port, ifindex, mtu, NULL) != 0:
             raise OSError(errno, os.strerror(errno))
         port.kind = IO_LINK
+
+    def open_link_of(self, uint32_t slot, int ifindex, uint32_t mtu, bytes mac not None, int group) -> int:
+        """Likewise as one of several workers, among whom the kernel deals out the frames: the number of their group, 0
+        begins one.  Nothing comes in before :meth:`listen`.  Raises OSError."""
+        cdef IoPort *port = self._closed(slot, mac)
+        check_mtu(mtu)
+        if link_open(port, ifindex, mtu, &group) != 0:
+            raise OSError(errno, os.strerror(errno))
+        port.kind = IO_LINK
+        return group
+
+    def listen(self, uint32_t slot) -> None:
+        """Let frames in by a port of :meth:`open_link_of`: every worker has opened it.  Raises OSError."""
+        if link_listen(self._open(slot).fd) != 0:
+            raise OSError(errno, os.strerror(errno))
+
+    def place(self, uint32_t slot, bytes program not None) -> None:
+        """Deal out the frames of a port of :meth:`open_link_of` by a program of classic BPF (struct sock_filter[])
+        whose results are the workers of the group in the order of joining; until then the first has all.  To say so
+        to one of the group is enough.  Raises OSError; then it stays as it was."""
+        if link_place(self._open(slot).fd, <const char *>program, <uint16_t>(len(program) // 8)) != 0:
+            raise OSError(errno, os.strerror(errno))
+
+    def open_beside(self, uint32_t slot, Ports first not None) -> None:
+        """The TAP device that another worker has open and takes in from; this one only sends.  Raises OSError."""
+        cdef IoPort *port
+        cdef IoPort *opened = first._open(slot)
+        if opened.kind != IO_TAP:
+            raise ValueError(f"port {slot} is no TAP device")
+        port = self._closed(slot, <bytes>opened.mac[:6])
+        port.fd = os.dup(opened.fd)
+        port.kind = IO_TAP
+        port.silent = True
+        port.longest = opened.longest
+
+    def is_open(self, uint32_t slot) -> bool:
+        """Has a port been opened and not been closed?"""
+        return slot < self.table.count and self.table.ports[slot].kind != IO_CLOSED
 
     def close(self, uint32_t slot) -> None:
         """Close a port; its counters stay."""
@@ -210,6 +247,12 @@ cdef class Ports:
         return load_flag(&self.table.stop) != 0
 
 
+cdef int check_mtu(uint32_t mtu) except -1:
+    if not 0 < mtu <= 65535:
+        raise ValueError(f"no MTU: {mtu}")
+    return 0
+
+
 cdef void shut(IoPort *port):
     if port.kind == IO_MEMORY:
         memory_close(port)
@@ -221,6 +264,7 @@ cdef void shut(IoPort *port):
     port.fd = -1
     port.kind = IO_CLOSED
     port.failed = False
+    port.silent = False
     memset(&port.rings, 0, sizeof(port.rings))
     memset(&port.waiting, 0, sizeof(port.waiting))
     memset(&port.sent, 0, sizeof(port.sent))

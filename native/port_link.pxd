@@ -34,6 +34,7 @@ cdef extern from *:
     """
     #include <arpa/inet.h>
     #include <errno.h>
+    #include <linux/filter.h>
     #include <linux/if_ether.h>
     #include <linux/if_packet.h>
     #include <string.h>
@@ -51,10 +52,41 @@ cdef extern from *:
         request.tp_block_nr = count / block_slots;
         return setsockopt(fd, SOL_PACKET, name, &request, sizeof request);
     }
-    /* A packet socket of an interface with its rings mapped at *memory, and another at *large; -1 with errno set. */
+    #ifndef PACKET_FANOUT_FLAG_IGNORE_OUTGOING
+    #define PACKET_FANOUT_FLAG_IGNORE_OUTGOING 0x4000
+    #endif
+    /* Until t1_link_listen() the socket takes nothing in: those of one interface have to become a group before. */
+    static inline int t1_link_deaf(int fd) {
+        struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
+        struct sock_fprog program = {1, &nothing};
+        return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+    }
+    static inline int t1_link_listen(int fd) {
+        int unused = 0;
+        return setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused);
+    }
+    /* Joins a group, a new one if *group is 0, whose number is there then; -1 with errno set.  The first of it has
+       everything until t1_link_place() says otherwise. */
+    static inline int t1_link_join(int fd, int *group) {
+        int kind = PACKET_FANOUT_CBPF | PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
+        int first = *group == 0;
+        socklen_t size = sizeof *group;
+        if (first) kind |= PACKET_FANOUT_FLAG_UNIQUEID;
+        if (t1_packet_option(fd, PACKET_FANOUT, *group | (int)((unsigned)kind << 16)) != 0) return -1;
+        if (first && getsockopt(fd, SOL_PACKET, PACKET_FANOUT, group, &size) != 0) return -1;
+        *group &= 0xffff;
+        return 0;
+    }
+    /* The program whose results are the places of a group's sockets, in the order of their joining. */
+    static inline int t1_link_place(int fd, const void *code, uint16_t count) {
+        struct sock_fprog program = {count, (struct sock_filter *)code};
+        return setsockopt(fd, SOL_PACKET, PACKET_FANOUT_DATA, &program, sizeof program);
+    }
+    /* A packet socket of an interface with its rings mapped at *memory, and another at *large, of a group unless that
+       is NULL; -1 with errno set. */
     static inline int t1_link_open(int ifindex, uint32_t rx_slot, uint32_t rx_count, uint32_t tx_slot,
                                    uint32_t tx_count, uint32_t block_slots, int bytes, uint64_t size,
-                                   uint8_t **memory, int *large) {
+                                   uint8_t **memory, int *large, int *group) {
         struct sockaddr_ll address;
         struct packet_mreq all;
         int saved, fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -84,8 +116,10 @@ cdef extern from *:
         if (*large < 0) goto mapped;
         if (setsockopt(*large, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) != 0)
             setsockopt(*large, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
-        if (bind(fd, (struct sockaddr *)&address, sizeof address) == 0
+        if ((group == NULL || t1_link_deaf(fd) == 0)
+            && bind(fd, (struct sockaddr *)&address, sizeof address) == 0
             && setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof all) == 0
+            && (group == NULL || t1_link_join(fd, group) == 0)
             && t1_packet_option(*large, PACKET_VNET_HDR, 1) == 0) {
             address.sll_protocol = 0;
             if (bind(*large, (struct sockaddr *)&address, sizeof address) == 0) return fd;
@@ -149,7 +183,9 @@ cdef extern from *:
         TP_STATUS_SEND_REQUEST
     int packet_link_open "t1_link_open"(
         int ifindex, uint32_t rx_slot, uint32_t rx_count, uint32_t tx_slot, uint32_t tx_count, uint32_t block_slots,
-        int size, uint64_t length, uint8_t **memory, int *large) noexcept nogil
+        int size, uint64_t length, uint8_t **memory, int *large, int *group) noexcept nogil
+    int link_listen "t1_link_listen"(int fd) noexcept nogil
+    int link_place "t1_link_place"(int fd, const void *code, uint16_t count) noexcept nogil
     uint32_t page_size "t1_page_size"() noexcept nogil
     void link_unmap "t1_link_unmap"(uint8_t *memory, uint64_t size) noexcept nogil
     uint32_t slot_status "t1_slot_status"(const uint8_t *slot) noexcept nogil
@@ -169,8 +205,9 @@ cdef inline uint32_t slot_size(uint32_t wanted, uint32_t page) noexcept nogil:
     return ((wanted + unit - 1) // unit | 1) * unit
 
 
-cdef inline int link_open(IoPort *port, int ifindex, uint32_t mtu) noexcept nogil:
-    # 0, or -1 with errno set.
+cdef inline int link_open(IoPort *port, int ifindex, uint32_t mtu, int *group) noexcept nogil:
+    # 0, or -1 with errno set.  `group`: of sockets among which the kernel deals out what comes in, as soon as
+    # link_listen() is called; 0: a new one, whose number it becomes.  NULL: it has everything, at once.
     cdef Rings *rings = &port.rings
     cdef uint32_t page = page_size()
     rings.tx_slot = slot_size(TX_SLOT, page)
@@ -181,7 +218,7 @@ cdef inline int link_open(IoPort *port, int ifindex, uint32_t mtu) noexcept nogi
     rings.size = <uint64_t>rings.rx_slot * rings.rx_count + <uint64_t>rings.tx_slot * TX_SLOTS
     port.fd = packet_link_open(
         ifindex, rings.rx_slot, rings.rx_count, rings.tx_slot, TX_SLOTS, BLOCK_SLOTS, SOCKET_BYTES, rings.size,
-        &rings.memory, &rings.large_fd)
+        &rings.memory, &rings.large_fd, group)
     if port.fd < 0:
         return -1
     rings.tx = rings.memory + <uint64_t>rings.rx_slot * rings.rx_count

@@ -13,7 +13,7 @@ from native.packet cimport Key, Packet, key_family
 from native.program cimport ProgramData
 from native.record cimport NO_PORT
 from native.route cimport NOWHERE, map_lookup
-from native.session cimport ORIGINAL, REPLY, Session, key_reversed
+from native.session cimport ORIGINAL, REPLY, Session, is_in, key_reversed, numbers_used
 from native.view cimport icmp_kind
 
 
@@ -69,10 +69,10 @@ cdef inline void rebind_sessions(
     cdef Session *session
     cdef uint16_t old_in
     cdef uint16_t old_out
-    for number in range(state.table.top):
-        session = &state.table.sessions[number]
-        if not session.live:
+    for number in range(numbers_used(&state.table)):
+        if not is_in(&state.table, number):
             continue
+        session = &state.table.sessions[number]
         old_out = session.flow[ORIGINAL].out_port
         old_in = session.flow[REPLY].out_port
         if flush or port_map[old_out] == NO_PORT or port_map[old_in] == NO_PORT:

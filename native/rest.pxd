@@ -13,6 +13,7 @@ from native.forward cimport monotonic
 from native.port cimport IO_CLOSED, IO_LINK, IO_MEMORY, TICK_MS, IoPort
 from native.port_link cimport link_clear_error
 from native.record cimport NO_PORT
+from native.ring cimport fall_asleep, has_been_handed, wake_up
 from native.turn cimport Turn, turn_enter, turn_leave
 
 cdef extern from "poll.h" nogil:
@@ -77,7 +78,7 @@ cdef inline void rest(Work *work, Turn *turn) noexcept nogil:
     watched[0].events = <short>POLLIN
     for i in range(work.table.count):
         port = &work.table.ports[i]
-        if port.kind == IO_CLOSED or port.kind == IO_MEMORY or port.failed or port.number == NO_PORT:
+        if port.kind == IO_CLOSED or port.kind == IO_MEMORY or port.failed or port.silent or port.number == NO_PORT:
             continue
         if count > WATCHED:
             break
@@ -85,9 +86,16 @@ cdef inline void rest(Work *work, Turn *turn) noexcept nogil:
         watched[count].events = <short>POLLIN
         slots[count] = i
         count += 1
+    if work.hands != NULL:
+        fall_asleep(&work.hands.sleepers[work.hands.worker].asleep)
+        if has_been_handed(work.hands):
+            wake_up(&work.hands.sleepers[work.hands.worker].asleep)
+            return
     turn_leave(turn)
     poll(watched, count, TICK_MS)
     turn_enter(turn)
+    if work.hands != NULL:
+        wake_up(&work.hands.sleepers[work.hands.worker].asleep)
     if watched[0].revents:
         c_read(work.table.wake_fd, &calls, sizeof(calls))
     for i in range(1, count):

@@ -10,7 +10,7 @@ from native.engine cimport PortCounter, State
 from native.expect cimport expectations_reserve
 from native.fragment cimport fragments_reserve
 from native.port_blocks cimport port_blocks_reserve
-from native.session cimport ORIGINAL, Session, due_reserve, table_init, table_reserve
+from native.session cimport ORIGINAL, Session, due_reserve, is_in, numbers_used, table_init, table_reserve
 from native.stats cimport RuleCounter
 
 
@@ -30,8 +30,8 @@ cdef inline int reserve_slots(State *state, uint32_t slots, uint32_t usage, uint
             raise MemoryError("no memory for rule counters")
         state.slot_count = slots
     if usage > state.usage_count:
-        if (more(<void **>&state.usage, state.usage_count, usage, 4) != 0
-                or more(<void **>&state.exhausted, state.usage_count, usage, 4) != 0
+        if (state.worker == 0 and (more(<void **>&state.usage, state.usage_count, usage, 4) != 0
+                                   or more(<void **>&state.exhausted, state.usage_count, usage, 4) != 0)
                 or more(<void **>&state.pool_order, state.usage_count, usage, 4) != 0):
             raise MemoryError("no memory for the usage of external addresses")
         state.usage_count = usage
@@ -59,23 +59,23 @@ cdef inline int count_sources(State *state) except -1:
     cdef const Session *session
     if addresses_init(&state.sources, state.table.seed[1]) != 0:
         raise MemoryError("no memory for the sources of sessions")
-    for number in range(state.table.top):
+    for number in range(numbers_used(&state.table)):
         session = &state.table.sessions[number]
-        if session.live and not count_source(state, &session.flow[ORIGINAL].key):
+        if is_in(&state.table, number) and not count_source(state, &session.flow[ORIGINAL].key):
             addresses_free(&state.sources)
             raise MemoryError("no memory for the sources of sessions")
     return 0
 
 
 cdef inline int make_room(
-    State *state, uint32_t slots, uint32_t usage, uint32_t sessions, uint32_t fragments, uint32_t mappings,
-    bint sources, uint32_t ports
+    State *state, uint32_t slots, uint32_t usage, uint32_t sessions, uint32_t numbers, uint32_t fragments,
+    uint32_t mappings, bint sources, uint32_t ports
 ) except -1:
-    # What Engine.reserve() says.
-    if (table_reserve(&state.table, sessions) != 0
+    # What Engine.reserve() says.  Sessions have so many numbers; workers but the first share its sessions and usage.
+    if ((state.worker == 0 and table_reserve(&state.table, numbers) != 0)
             or port_blocks_reserve(&state.taken, &state.table, sessions) != 0
-            or expectations_reserve(&state.expectations, sessions) != 0
-            or due_reserve(&state.table, sessions) != 0):
+            or expectations_reserve(&state.expectations, numbers) != 0
+            or due_reserve(&state.table, sessions, numbers) != 0):
         raise MemoryError(f"no address space for {sessions} sessions")
     if fragments_reserve(&state.fragments, fragments) != 0:
         raise MemoryError(f"no address space for {fragments} held fragments")

@@ -7,7 +7,8 @@
 #
 # Heap: who is to be looked at next, by the deadline that was noted and then the session's identifier, four children
 # each.  A deadline may move later without touching the heap, it is noted when the session is looked at; one that moves
-# before the noted one is noted at once.  Nothing here takes longer for one session than the depth of the heap.
+# before the noted one is noted at once.  Four sessions with numbers in a row have one entry, that of the one among them
+# who is next.  Nothing here takes longer for one session than the depth of the heap.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -17,7 +18,10 @@ from native.wire cimport likely, prefetch, unlikely
 cdef enum:
     NONE = 0xffffffff
     WAVE = 32               # packets whose sessions are asked for together: what the processor can wait for at once
-    NUMBER_BITS = 24        # of a session's number: there are no more than 2^24
+    CLAIM = 1024            # numbers that a worker takes at a time
+    NUMBER_BITS = 31        # of a session's number: 64 workers have no more than 64 (2^24 + CLAIM)
+    CREW_BITS = 2           # sessions with numbers in a row share an entry of the heap
+    CREW = 1 << CREW_BITS
     FIRST_DUE = 3           # the top of the heap: the four below any place then share a cache line
     ORIGINAL = 0
     REPLY = 1
@@ -74,16 +78,15 @@ ctypedef struct Session:
     uint32_t seqhi[2]       # the highest end that the other side's window lets it send
     uint8_t state[2]        # a TcpState or UdpState each
     uint8_t kind            # native.packet Kind of the packet that made it
-    uint8_t live
+    uint8_t live            # 0, or the mark of the table that it is in
     uint32_t revision       # of the configuration that last admitted it
     # cold
     uint64_t id             # of the edge's first session 1, one more with each
     uint64_t created
     uint64_t folded_packets     # already counted on its rules
     uint64_t folded_bytes
+    uint64_t noted          # ns: the deadline by which it is in the heap, 0: it is not
     uint32_t next
-    uint32_t previous
-    uint32_t unused
     uint32_t fw_slot        # counter slots of the rules that admitted it, NONE where there is none
     uint32_t dnat_slot
     uint32_t snat_slot
@@ -110,7 +113,7 @@ cdef extern from *:
         return t1_sooner(&four[right], &four[left]) ? right : left;
     }
     """
-    # When a session is looked at, in ns, and who: identifier << NUMBER_BITS | number.
+    # When a session is looked at, in ns, and who: the low bits of its identifier << NUMBER_BITS | its number.
     ctypedef struct Due "t1_due":
         uint64_t who
         uint64_t when
@@ -132,11 +135,14 @@ ctypedef struct Table:
     uint32_t capacity
     uint32_t count
     uint32_t top            # sessions never used yet start here
+    uint32_t end            # of several workers: those up to here are this one's
+    uint32_t *claimed       # likewise: how many are somebody's; NULL: this one is alone
+    uint8_t mark            # Session.live of those in this table: workers have tables of their own over one array
     uint32_t free           # list through Session.next
     uint32_t half_open
     uint64_t next_check     # ns before which nothing can expire
     Due *due                # the heap, from place FIRST_DUE to `last_due`; NULL: this table has none
-    uint32_t *places        # by session number: its place there, 0: it has none
+    uint32_t *places        # by session number >> CREW_BITS: the place there, 0: there is none
     uint64_t due_reserved   # bytes
     uint64_t places_reserved
     uint32_t last_due
@@ -268,12 +274,23 @@ cdef inline void key_reversed(const Key *key, uint8_t side, Key *out) noexcept n
     out.dst_hi = key.src_hi
 
 
+cdef inline uint32_t numbers_used(const Table *table) noexcept nogil:
+    # Sessions of this table have lower numbers; where there are several workers, so may others.
+    return table.top if likely(table.claimed == NULL) else table.claimed[0]
+
+
+cdef inline bint is_in(const Table *table, uint32_t number) noexcept nogil:
+    # Is there a session with this number that belongs to this table?
+    return table.sessions[number].live == table.mark
+
+
 cdef int table_init(Table *table, uint64_t seed) noexcept nogil
 cdef int table_reserve(Table *table, uint32_t capacity) noexcept nogil
 cdef void table_free(Table *table) noexcept nogil
 cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noexcept nogil
 cdef void table_remove(Table *table, uint32_t session) noexcept nogil
-cdef int due_reserve(Table *table, uint32_t capacity) noexcept nogil
+cdef bint table_pass_on(Table *giver, Table *taker, uint32_t session) noexcept nogil
+cdef int due_reserve(Table *table, uint32_t capacity, uint32_t numbers) noexcept nogil
 cdef void due_add(Table *table, uint32_t session) noexcept nogil
 cdef void due_sooner(Table *table, uint32_t session) noexcept nogil
 cdef bint look_at_next(Table *table, uint64_t now, uint32_t *session) noexcept nogil
@@ -288,6 +305,11 @@ cdef inline uint32_t lookup_alive(const Table *table, const Key *key, uint64_t n
     # The flow number with this key of a session whose time is not over, or NONE.
     cdef uint32_t found = lookup(table, key, hash_key(table, key))
     return NONE if found == NONE or is_over(table, found, now) else found
+
+
+cdef inline uint32_t crews(uint32_t numbers) noexcept nogil:
+    # How many entries of the heap as many sessions have at the most.
+    return (numbers + CREW - 1) >> CREW_BITS
 
 
 cdef inline uint64_t next_look(const Table *table) noexcept nogil:

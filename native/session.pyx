@@ -6,14 +6,20 @@ from libc.string cimport memset
 from native.memory cimport PAGE, enlarge, release, reserve_huge
 from native.packet cimport Key
 from native.session cimport (
-    FIRST_DUE, NONE, NUMBER_BITS, REPLY, Bucket, Due, Flow, Session, Table,
-    flow_at, hash_key, lowest, matching_tags, soonest_of_four, sooner, tag_of,
+    CLAIM, CREW, CREW_BITS, FIRST_DUE, NONE, NUMBER_BITS, REPLY, Bucket, Due, Flow, Session, Table,
+    crews, flow_at, hash_key, lowest, matching_tags, soonest_of_four, sooner, tag_of,
 )
 from native.wire cimport prefetch, unlikely
 
+cdef extern from *:
+    """
+    static inline uint32_t t1_claim(uint32_t *p, uint32_t n) { return __atomic_add_fetch(p, n, __ATOMIC_RELAXED); }
+    """
+    uint32_t claim "t1_claim"(uint32_t *claimed, uint32_t count) noexcept nogil     # how many are then
+
 cdef enum:
     FIRST_BUCKETS = 512
-    NUMBER_MASK = (1 << NUMBER_BITS) - 1
+    NUMBER_MASK = 0x7fffffff
     NEVER = 0xffffffffffffffffULL
     SECOND_DUES = 4             # where the four below the top are
 
@@ -29,6 +35,7 @@ cdef int table_init(Table *table, uint64_t seed) noexcept nogil:
     table.bucket_bytes = FIRST_BUCKETS * sizeof(Bucket)
     table.buckets = <Bucket *>reserve_huge(table.bucket_bytes)
     table.free = NONE
+    table.mark = 1
     table.last_due = FIRST_DUE - 1
     return 0 if table.buckets != NULL else -1
 
@@ -48,16 +55,16 @@ cdef int make_huge(void **memory, uint64_t *reserved, uint64_t wanted) noexcept 
 
 cdef int table_reserve(Table *table, uint32_t capacity) noexcept nogil:
     # Address space for at least so many sessions (memory is taken as they are made); 0, or -1 with nothing changed.
-    if make_huge(<void **>&table.sessions, &table.reserved, <uint64_t>capacity * sizeof(Session)) != 0:
+    if make_huge(<void **>&table.sessions, &table.reserved, <uint64_t>crews(capacity) * CREW * sizeof(Session)) != 0:
         return -1
     table.capacity = max(table.capacity, capacity)
     return 0
 
 
-cdef int due_reserve(Table *table, uint32_t capacity) noexcept nogil:
-    # Address space for so many sessions in the heap; 0, or -1 with no less than before.
-    cdef uint64_t places = (<uint64_t>capacity + FIRST_DUE + 4) * sizeof(Due)
-    if make_huge(<void **>&table.places, &table.places_reserved, <uint64_t>capacity * 4) != 0:
+cdef int due_reserve(Table *table, uint32_t capacity, uint32_t numbers) noexcept nogil:
+    # Address space for so many sessions in the heap, which have numbers below that; 0, or -1 with no less than before.
+    cdef uint64_t places = (<uint64_t>min(capacity, crews(numbers)) + FIRST_DUE + 4) * sizeof(Due)
+    if make_huge(<void **>&table.places, &table.places_reserved, <uint64_t>crews(numbers) * 4) != 0:
         return -1
     return make_huge(<void **>&table.due, &table.due_reserved, places)
 
@@ -218,6 +225,16 @@ cdef inline void ask_for(const Session *session) noexcept nogil:
     prefetch(&session.id)
 
 
+cdef bint has_unused(Table *table) noexcept nogil:
+    # Is number `top` this table's, and has it never been used?
+    if table.claimed == NULL:
+        return table.top < table.capacity
+    if table.top == table.end:
+        table.end = claim(table.claimed, CLAIM)
+        table.top = table.end - CLAIM
+    return table.end <= table.capacity
+
+
 cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noexcept nogil:
     # A new live session with these keys (which the caller knows to be free), not yet in the heap; NONE when
     # the table is full.
@@ -231,7 +248,7 @@ cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noe
         table.free = table.sessions[number].next
         if table.free != NONE:
             ask_for(&table.sessions[table.free])
-    elif table.top < table.capacity:
+    elif has_unused(table):
         number = table.top
         table.top += 1
     else:
@@ -240,7 +257,7 @@ cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noe
     memset(session, 0, sizeof(Session))
     session.flow[0].key = original[0]
     session.flow[1].key = reply[0]
-    session.live = 1
+    session.live = table.mark
     session.fw_slot = NONE
     session.admitted_slot = NONE
     session.dnat_slot = NONE
@@ -254,7 +271,7 @@ cdef uint32_t table_add(Table *table, const Key *original, const Key *reply) noe
 
 cdef inline void put_due(Table *table, uint32_t place, const Due *due) noexcept nogil:
     table.due[place] = due[0]
-    table.places[due.who & NUMBER_MASK] = place
+    table.places[(due.who & NUMBER_MASK) >> CREW_BITS] = place
 
 
 cdef void due_rise(Table *table, uint32_t place, Due due) noexcept nogil:
@@ -284,53 +301,96 @@ cdef void due_sink(Table *table, uint32_t place, Due due) noexcept nogil:
     put_due(table, place, &due)
 
 
-cdef void due_add(Table *table, uint32_t number) noexcept nogil:
-    # A session that is in the table, with identifier and deadline, and not in the heap yet.
+cdef inline Due due_of(const Table *table, uint32_t number) noexcept nogil:
     cdef const Session *session = &table.sessions[number]
+    cdef Due due
+    due.when = session.noted
+    due.who = session.id << NUMBER_BITS | number
+    return due
+
+
+cdef inline bint soonest_mate(const Table *table, uint32_t number, uint32_t other, Due *found) noexcept nogil:
+    # Who is next among those that share an entry with a session, but for that session itself and `other`.  False: there
+    # are none.
+    cdef uint32_t first = number & ~<uint32_t>(CREW - 1)
+    cdef uint32_t mate
+    cdef Due due
+    cdef bint some = False
+    for mate in range(first, first + CREW):
+        # That of another worker is not in this heap.
+        if (mate == number or mate == other or table.sessions[mate].noted == 0
+                or table.sessions[mate].live != table.mark):
+            continue
+        due = due_of(table, mate)
+        if not some or sooner(&due, found):
+            found[0] = due
+            some = True
+    return some
+
+
+cdef void due_enter(Table *table, uint32_t number, uint64_t when) noexcept nogil:
+    # Into the heap, of a session that is not there yet.
+    cdef uint32_t place = table.places[number >> CREW_BITS]
     cdef uint32_t i
     cdef Due due
-    due.when = session.expires
-    due.who = session.id << NUMBER_BITS | number
-    table.last_due += 1
-    if table.last_due & 3 == 0:
-        for i in range(table.last_due + 1, table.last_due + 4):
-            table.due[i].when = NEVER
-            table.due[i].who = NEVER
-    due_rise(table, table.last_due, due)
-    if due.when < table.next_check:
-        table.next_check = due.when
+    table.sessions[number].noted = when
+    due = due_of(table, number)
+    if place == 0:
+        table.last_due += 1
+        if table.last_due & 3 == 0:
+            for i in range(table.last_due + 1, table.last_due + 4):
+                table.due[i].when = NEVER
+                table.due[i].who = NEVER
+        due_rise(table, table.last_due, due)
+    elif sooner(&due, &table.due[place]):
+        due_rise(table, place, due)
+    if when < table.next_check:
+        table.next_check = when
+
+
+cdef void due_add(Table *table, uint32_t number) noexcept nogil:
+    # A session that is in the table, with identifier and deadline.
+    due_enter(table, number, table.sessions[number].expires)
 
 
 cdef void due_leave(Table *table, uint32_t number) noexcept nogil:
-    # Out of the heap, if it is there: the last one gets its place.
+    # Out of the heap, if it is there: a mate gets its place, or the last one.
     cdef uint32_t place
-    cdef Due last
-    if table.due == NULL or table.places[number] == 0:
+    cdef Due next
+    if table.due == NULL or table.sessions[number].noted == 0:
         return
-    place = table.places[number]
-    table.places[number] = 0
-    last = table.due[table.last_due]
+    table.sessions[number].noted = 0
+    place = table.places[number >> CREW_BITS]
+    if (table.due[place].who & NUMBER_MASK) != number:
+        return
+    if soonest_mate(table, number, NONE, &next):
+        due_sink(table, place, next)
+        return
+    table.places[number >> CREW_BITS] = 0
+    next = table.due[table.last_due]
     table.due[table.last_due].when = NEVER
     table.due[table.last_due].who = NEVER
     table.last_due -= 1
     if place > table.last_due:
         return
-    if place > FIRST_DUE and sooner(&last, &table.due[(place >> 2) + 2]):
-        due_rise(table, place, last)
+    if place > FIRST_DUE and sooner(&next, &table.due[(place >> 2) + 2]):
+        due_rise(table, place, next)
     else:
-        due_sink(table, place, last)
+        due_sink(table, place, next)
 
 
 cdef void due_sooner(Table *table, uint32_t number) noexcept nogil:
     # A deadline has moved, and not later.
-    cdef uint32_t place = table.places[number]
-    cdef Due due = table.due[place]
-    cdef uint64_t expires = table.sessions[number].expires
-    if expires < due.when:
-        due.when = expires
-        due_rise(table, place, due)
-        if expires < table.next_check:
-            table.next_check = expires
+    cdef Session *session = &table.sessions[number]
+    cdef uint32_t place = table.places[number >> CREW_BITS]
+    cdef Due due
+    if session.expires < session.noted:
+        session.noted = session.expires
+        due = due_of(table, number)
+        if sooner(&due, &table.due[place]):
+            due_rise(table, place, due)
+        if due.when < table.next_check:
+            table.next_check = due.when
 
 
 cdef inline uint32_t behind(const Table *table, uint32_t next) noexcept nogil:
@@ -348,35 +408,66 @@ cdef inline uint32_t behind(const Table *table, uint32_t next) noexcept nogil:
     return found
 
 
-cdef inline void ask_ahead(const Table *table, uint64_t now) noexcept nogil:
-    # For what will be needed where the next sessions are over too: the places in the index of the one behind the top,
-    # which itself was asked for one earlier, and the one behind that.
-    cdef const Session *following
-    cdef uint32_t next
-    if table.last_due < SECOND_DUES:
+cdef inline void ask_for_mates(const Table *table, uint32_t number) noexcept nogil:
+    # What soonest_mate() reads.
+    cdef uint32_t first = number & ~<uint32_t>(CREW - 1)
+    cdef uint32_t mate
+    for mate in range(first, first + CREW):
+        prefetch(&table.sessions[mate].expires)
+        prefetch(&table.sessions[mate].id)
+
+
+cdef inline void ask_for_places_of(const Table *table, uint32_t number) noexcept nogil:
+    # In the index.
+    prefetch(&table.buckets[hash_key(table, &table.sessions[number].flow[0].key) & table.mask])
+    prefetch(&table.buckets[hash_key(table, &table.sessions[number].flow[1].key) & table.mask])
+
+
+cdef inline void ask_ahead(const Table *table, uint32_t number, uint64_t now) noexcept nogil:
+    # For what will be needed where the sessions behind `number`, at the top, are over too: the places in the index of
+    # the next one, which itself was asked for one earlier, and the one behind that.
+    cdef uint32_t next = 0
+    cdef uint32_t place
+    cdef Due mate, first, second
+    cdef bint found = soonest_mate(table, number, NONE, &mate)
+    first.when = first.who = second.when = second.who = NEVER
+    if table.last_due >= SECOND_DUES:
+        next = SECOND_DUES + soonest_of_four(&table.due[SECOND_DUES])
+        first = table.due[next]
+    if found and sooner(&mate, &first):
+        second, first = first, mate
+        if soonest_mate(table, number, first.who & NUMBER_MASK, &mate) and sooner(&mate, &second):
+            second = mate
+    elif next:
+        place = behind(table, next)
+        if place <= table.last_due:
+            second = table.due[place]
+        if soonest_mate(table, first.who & NUMBER_MASK, NONE, &mate) and sooner(&mate, &second):
+            second = mate
+    if first.when > now:
         return
-    next = SECOND_DUES + soonest_of_four(&table.due[SECOND_DUES])
-    if table.due[next].when > now:
+    ask_for_places_of(table, first.who & NUMBER_MASK)
+    if second.when > now:
         return
-    following = &table.sessions[table.due[next].who & NUMBER_MASK]
-    prefetch(&table.buckets[hash_key(table, &following.flow[0].key) & table.mask])
-    prefetch(&table.buckets[hash_key(table, &following.flow[1].key) & table.mask])
-    next = behind(table, next)
-    if table.due[next].when <= now:
-        ask_for(&table.sessions[table.due[next].who & NUMBER_MASK])
+    ask_for(&table.sessions[second.who & NUMBER_MASK])
+    if (second.who ^ first.who) & NUMBER_MASK >= CREW:
+        ask_for_mates(table, second.who & NUMBER_MASK)
 
 
 cdef bint look_at_next(Table *table, uint64_t now, uint32_t *number) noexcept nogil:
     # The session at the top of the heap, if its time has come: is it over?  If so the caller removes it.  Otherwise its
     # present deadline is noted.
     cdef Due due = table.due[FIRST_DUE]
-    cdef const Session *session
+    cdef Due mate
+    cdef Session *session
     number[0] = due.who & NUMBER_MASK
     session = &table.sessions[number[0]]
     if session.expires <= due.when:
-        ask_ahead(table, now)
+        ask_ahead(table, number[0], now)
         return True
-    due.when = session.expires
+    session.noted = due.when = session.expires
+    if soonest_mate(table, number[0], NONE, &mate) and sooner(&mate, &due):
+        due = mate
     due_sink(table, FIRST_DUE, due)
     return False
 
@@ -390,3 +481,30 @@ cdef void table_remove(Table *table, uint32_t number) noexcept nogil:
     session.next = table.free
     table.free = number
     table.count -= 1
+
+
+cdef bint table_pass_on(Table *giver, Table *taker, uint32_t number) noexcept nogil:
+    # A session becomes that of another worker, with its number, for which a free one comes back if there is one: so no
+    # worker ever has more numbers than it has had sessions at once.  Whoever calls this has both to himself.
+    # It is looked at when it would have been.  False, with nothing changed, where there is no memory for it.
+    cdef Session *session = &giver.sessions[number]
+    cdef uint32_t returned = taker.free
+    cdef uint64_t when
+    make_index_room(taker)
+    if not index_has_room(taker):
+        return False
+    when = session.noted
+    due_leave(giver, number)
+    index_remove(giver, &session.flow[0].key, number << 1)
+    index_remove(giver, &session.flow[1].key, number << 1 | REPLY)
+    giver.count -= 1
+    session.live = taker.mark
+    index_add(taker, &session.flow[0].key, number << 1)
+    index_add(taker, &session.flow[1].key, number << 1 | REPLY)
+    taker.count += 1
+    due_enter(taker, number, when)
+    if returned != NONE:
+        taker.free = taker.sessions[returned].next
+        taker.sessions[returned].next = giver.free
+        giver.free = returned
+    return True

@@ -12,8 +12,10 @@ from native.expect cimport (
 from native.fragment cimport CHUNK, Chunk, Datagram, Fragments
 from native.memory cimport PAGE, release, reserve, reserve_huge
 from native.port_blocks cimport PortBlock, PortBlocks
-from native.session cimport ORIGINAL, RW_ALG, Bucket, Due, Session, Table, table_free
+from native.session cimport ORIGINAL, RW_ALG, Bucket, Due, Session, Table, crews, numbers_used, table_free
+from native.shared cimport Shared
 from native.stats cimport RuleCounter
+from native.team cimport Team
 
 
 cdef enum:
@@ -91,7 +93,7 @@ cdef int copy_table(Table *to, const Table *source, Spare *buckets, Spare *sessi
             &none, source.old, (source.old_mask + 1) * sizeof(Bucket), (source.old_mask + 1) * sizeof(Bucket))
         if to.old == NULL:
             return -1
-    if source.sessions != NULL:
+    if source.mark == 1 and source.sessions != NULL:        # further workers share them
         to.sessions = <Session *>take_spare(sessions, source.reserved)
         if to.sessions == NULL:
             return -1
@@ -103,12 +105,17 @@ cdef size_t due_size(const Table *table) noexcept nogil:
     return min((<size_t>table.last_due + 4) * sizeof(Due), table.due_reserved)
 
 
+cdef size_t places_size(const Table *table) noexcept nogil:
+    # Bytes of the places in the heap.
+    return min(<size_t>crews(numbers_used(table)) * 4, table.places_reserved)
+
+
 cdef int copy_due(Table *to, const Table *source, Spare *due, Spare *places) noexcept nogil:
     # Who is to be looked at when.
     if source.due == NULL:
         return 0
     to.due = <Due *>duplicate(due, source.due, due_size(source), source.due_reserved)
-    to.places = <uint32_t *>duplicate(places, source.places, <size_t>source.top * 4, source.places_reserved)
+    to.places = <uint32_t *>duplicate(places, source.places, places_size(source), source.places_reserved)
     return 0 if to.due != NULL and to.places != NULL else -1
 
 
@@ -142,19 +149,20 @@ cdef int copy_addresses(AddressTable *to, const AddressTable *source) noexcept n
     return 0
 
 
-cdef void copy_sessions(
-    Table *to, const Table *source, Expectations *expectations, const Expectations *expected
-) noexcept nogil:
-    # The sessions, and what application layer gateways keep of those that are control sessions.
+cdef void copy_sessions(Table *to, const Table *source, State **copies, const State **sources) noexcept nogil:
+    # The sessions of all workers, by mark, and what application layer gateways keep of those that are control sessions.
     cdef uint32_t first = 0
     cdef uint32_t number
     cdef uint32_t end
-    while first < source.top:
-        end = min(first + <uint32_t>CHUNK_SESSIONS, source.top)
+    cdef uint32_t top = numbers_used(source)
+    cdef uint32_t worker
+    while first < top:
+        end = min(first + <uint32_t>CHUNK_SESSIONS, top)
         memcpy(&to.sessions[first], &source.sessions[first], (end - first) * sizeof(Session))
         for number in range(first, end):
             if to.sessions[number].flow[ORIGINAL].rewrite & RW_ALG and to.sessions[number].live:
-                expectations.controls[number] = expected.controls[number]
+                worker = to.sessions[number].live - 1
+                copies[worker].expectations.controls[number] = sources[worker].expectations.controls[number]
         first = end
 
 
@@ -199,12 +207,13 @@ cdef int copy_fragments(Fragments *to, const Fragments *source) noexcept nogil:
 cdef int copy_slots(State *to, const State *source) noexcept nogil:
     # What is counted by rule, by external address and by port.
     to.counters = <RuleCounter *>duplicate_array(source.counters, source.slot_count * sizeof(RuleCounter))
-    to.usage = <uint32_t *>duplicate_array(source.usage, <size_t>source.usage_count * 4)
-    to.exhausted = <uint32_t *>duplicate_array(source.exhausted, <size_t>source.usage_count * 4)
+    if source.worker == 0:
+        to.usage = <uint32_t *>duplicate_array(source.usage, <size_t>source.usage_count * 4)
+        to.exhausted = <uint32_t *>duplicate_array(source.exhausted, <size_t>source.usage_count * 4)
     to.port_counters = <PortCounter *>duplicate_array(source.port_counters, source.port_count * sizeof(PortCounter))
     to.pool_order = <uint32_t *>duplicate_array(source.pool_order, <size_t>source.usage_count * 4)
-    if (to.counters == NULL or to.usage == NULL or to.exhausted == NULL or to.port_counters == NULL
-            or to.pool_order == NULL):
+    if to.counters == NULL or to.port_counters == NULL or to.pool_order == NULL or (
+            source.worker == 0 and (to.usage == NULL or to.exhausted == NULL)):
         return -1
     to.slot_count = source.slot_count
     to.usage_count = source.usage_count
@@ -222,7 +231,8 @@ ctypedef struct Spares:
 
 
 cdef int copy_state(State *to, const State *source, Spares *spares) noexcept nogil:
-    # Of the events only which limits are known to be reached: what has happened has not happened to the copy.
+    # All but the sessions.  Of the events only which limits are known to be reached: what has happened has not happened
+    # to the copy.
     table_free(&to.table)
     if (copy_table(&to.table, &source.table, &spares.buckets, &spares.sessions) != 0
             or copy_due(&to.table, &source.table, &spares.due, &spares.places) != 0
@@ -234,7 +244,6 @@ cdef int copy_state(State *to, const State *source, Spares *spares) noexcept nog
             or copy_expectations(&to.expectations, &source.expectations) != 0
             or copy_fragments(&to.fragments, &source.fragments) != 0 or copy_slots(to, source) != 0):
         return -1
-    copy_sessions(&to.table, &source.table, &to.expectations, &source.expectations)
     if source.mappings.table.top:
         memcpy(to.mappings.table.sessions, source.mappings.table.sessions,
                <size_t>source.mappings.table.top * sizeof(Session))
@@ -268,28 +277,30 @@ cdef class Blank:
         cdef uint64_t due
         cdef uint64_t due_reserved
         cdef uint64_t places
+        cdef uint64_t used_places
         cdef uint64_t mappings
         cdef int problem = 0
         self.engine = Engine(0)
         engine.take_turn()
         try:
             engine._idle()
-            top = source.table.top
+            top = numbers_used(&source.table)
             bucket_bytes = source.table.bucket_bytes
             mapped = source.mappings.table.top
             mapping_bytes = source.mappings.table.bucket_bytes if source.mappings.table.buckets != NULL else 0
-            reserved = source.table.reserved
+            reserved = source.table.reserved        # of further workers 0: they have none of their own
             due = due_size(&source.table)
             due_reserved = source.table.due_reserved
             places = source.table.places_reserved
+            used_places = places_size(&source.table)
             mappings = source.mappings.table.reserved
         finally:
             engine.give_turn()
         with nogil:
             if (make_spare(&self.spares.buckets, bucket_bytes, bucket_bytes) != 0
-                    or make_spare(&self.spares.sessions, top * sizeof(Session), reserved) != 0
+                    or make_spare(&self.spares.sessions, min(top * sizeof(Session), reserved), reserved) != 0
                     or make_spare(&self.spares.due, due, due_reserved) != 0
-                    or make_spare(&self.spares.places, top * 4, places) != 0
+                    or make_spare(&self.spares.places, used_places, places) != 0
                     or make_spare(&self.spares.mapping_buckets, mapping_bytes, mapping_bytes) != 0
                     or make_spare(&self.spares.mappings, mapped * sizeof(Session), mappings) != 0):
                 problem = -1
@@ -309,7 +320,11 @@ def copy_engine(Engine engine not None, Blank blank not None) -> Engine:
     """The copy, which runs the same program; it is what ``blank`` was to be.  Raises MemoryError, and ValueError for
     one that has become an engine already."""
     cdef Engine copy = blank.engine
+    cdef State *to
+    cdef const State *source = &engine.state
     cdef int problem
+    if engine.team is not None:
+        raise ValueError("a worker is copied with its team")
     if copy is None:
         raise ValueError("this has become an engine already")
     blank.engine = None
@@ -317,10 +332,79 @@ def copy_engine(Engine engine not None, Blank blank not None) -> Engine:
     try:
         engine._idle()
         with nogil:
-            problem = copy_state(&copy.state, &engine.state, &blank.spares)
+            to = &copy.state
+            problem = copy_state(to, source, &blank.spares)
+            if problem == 0:
+                copy_sessions(&to.table, &source.table, &to, &source)
         copy.program = engine.program
     finally:
         engine.give_turn()
     if problem != 0:
         raise MemoryError("no memory for another engine")
+    return copy
+
+
+cdef int copy_workers(Team copy, Team team, list blanks) except 1:
+    # -1: no memory.
+    cdef const State *sources[64]
+    cdef Engine engine
+    cdef Engine made
+    cdef Blank blank
+    cdef uint32_t worker
+    cdef int problem = 0
+    for worker in range(team.workers):
+        engine = team.engines[worker]
+        made = copy.engines[worker]
+        blank = blanks[worker]
+        sources[worker] = &engine.state
+        with nogil:
+            problem |= copy_state(&made.state, &engine.state, &blank.spares)
+        made.program = engine.program
+        made.state.table.claimed = &copy.common.shared.numbers
+        made.state.fragments.all_units = &copy.common.shared.fragments
+        made.state.expectations.all = &copy.common.shared.expected
+    copy._share()
+    copy.random = team.random
+    copy_shared(copy.common.shared, team.common.shared)
+    if problem == 0:
+        with nogil:
+            copy_sessions(&copy.first.state.table, &team.first.state.table,
+                          <State **>copy.common.shared.states, &sources[0])
+    return problem
+
+
+cdef void copy_shared(Shared *to, const Shared *source) noexcept nogil:
+    # But for what says where something is.
+    to.numbers = source.numbers
+    to.sessions = source.sessions
+    to.half_open = source.half_open
+    to.created = source.created
+    to.peak = source.peak
+    to.fragments = source.fragments
+    to.expected = source.expected
+    to.next_error = source.next_error
+    to.next_challenge = source.next_challenge
+    to.limits = source.limits
+
+
+def copy_team(Team team not None, list blanks not None) -> Team:
+    """Likewise of all workers; ``blanks`` are theirs, in order."""
+    cdef Team copy
+    cdef Blank blank
+    cdef int problem
+    engines = []
+    for blank in blanks:
+        if blank.engine is None:
+            raise ValueError("this has become an engine already")
+        engines.append(blank.engine)
+        blank.engine = None
+    team.first.take_turn()
+    try:
+        team.first._idle()
+        copy = Team(engines, team.steerer, team.one_sequence)
+        problem = copy_workers(copy, team, blanks)
+    finally:
+        team.first.give_turn()
+    if problem != 0:
+        raise MemoryError("no memory for another edge")
     return copy

@@ -22,7 +22,7 @@ cdef class Steerer:
             raise ValueError(f"there can be 1 to {WORKERS_MAX} workers, not {workers}")
         memset(&self.data, 0, sizeof(Steering))
         self.data.workers = workers
-        self.data.seed = seed & 0xffffffffffffffff
+        self.data.seed = <uint32_t>((seed ^ seed >> 32) & 0xffffffff)
         for family in range(2):
             self._take(&self.data.touched[family], touched[family])
         for first, last in touched[0]:

@@ -1,28 +1,36 @@
 """Several workers: engines that have their sessions each to itself, and pass on what belongs to another."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
-from native.account cimport expire, look_at_one, looks_in
+from native.account cimport clear_up_together, expire
+from native.ahead cimport WORTHWHILE, ask_together
 from native.engine cimport BURST, Engine, Result, State
 from native.fragment cimport set_pieces
+from native.handing cimport hand_over, look_at, owner_here, take_wave
+from native.limits cimport watch_limits
+from native.memory cimport release, reserve
+from native.moving cimport have_one_owner, pass_fragments, pass_sessions
 from native.owner cimport owner_of
-from native.packet cimport K_ICMP_ERROR, PARSED, Packet, parse
+from native.packet cimport PARSED, Packet, parse
 from native.pipeline cimport pipeline
-from native.program cimport ProgramData, side_of
-from native.record cimport Recorder
-from native.ring cimport RING_SLOTS, Handed, Ring, acquire, ring_done, ring_look, ring_publish, ring_put
-from native.session cimport (
-    FIRST_DUE, NONE, WAVE, flow_of, is_over, next_look, prefetch_bucket, prefetch_session, set_hash, sooner,
+from native.program cimport Program, ProgramData, side_of
+from native.record cimport NO_PORT, Recorder
+from native.ring cimport (
+    HANDED_NOTHING, Handed, Hands, Ring, Sleeper, handed_at, may_take_in, publish_all, ring_done,
 )
-from native.shared cimport Shared, shared_add32, shared_load
+from native.room cimport make_room
+from native.session cimport CLAIM, NONE, WAVE, prefetch_bucket, prefetch_session, set_hash
+from native.shared cimport Shared, shared_add32
 from native.stats cimport V_ALLOW, V_HELD
 from native.steer cimport Steerer
-from native.team cimport BUFFERS
 from native.traffic cimport count_received, count_sent
+from native.turn cimport turn_free, turn_give, turn_init
 from native.view cimport step_tuple
-from native.wire cimport likely, prefetch, unlikely
+from native.wire cimport unlikely
+
+from native.engine import ONE_THREAD
 
 cdef enum:
     FRAME_ROOM = 2048           # of a frame in a burst that is measured
@@ -44,111 +52,239 @@ cdef extern from *:
     void nap "t1_nap"() noexcept nogil
 
 
-assert BUFFERS * BURST <= RING_SLOTS, "a burst that is handed over has room in every ring"
+assert sizeof(Handed) == 128, "a frame that is handed over begins on a cache line"
+assert sizeof(Ring) % 64 == 0 and sizeof(Sleeper) == 64 and sizeof(Shared) % 8 == 0, "cache lines"
+
+
+cdef class Common:
+    """What ``workers`` workers share, and the rings between them."""
+
+    def __cinit__(self, uint32_t workers):
+        cdef uint32_t worker
+        self.workers = workers
+        if turn_init(&self.turn) != 0:
+            raise MemoryError("no memory for workers")
+        self.rings = <Ring *>reserve(<size_t>workers * workers * sizeof(Ring))
+        self.sleepers = <Sleeper *>reserve(workers * sizeof(Sleeper))
+        self.shared = <Shared *>reserve(sizeof(Shared))
+        self.hands = <Hands *>calloc(workers, sizeof(Hands))
+        if self.shared == NULL or self.rings == NULL or self.sleepers == NULL or self.hands == NULL:
+            raise MemoryError("no memory for workers")
+        for worker in range(workers):
+            self.sleepers[worker].wake_fd = -1
+            self.hands[worker].rings = self.rings
+            self.hands[worker].sleepers = self.sleepers
+            self.hands[worker].workers = workers
+            self.hands[worker].worker = worker
+
+    def __dealloc__(self):
+        turn_free(&self.turn)
+        release(self.shared, sizeof(Shared))
+        release(self.rings, <size_t>self.workers * self.workers * sizeof(Ring))
+        release(self.sleepers, self.workers * sizeof(Sleeper))
+        free(self.hands)
 
 
 cdef class Team:
-    """``engines``, new ones that run the same program, as the workers that ``steerer`` knows.
+    """``engines``, new ones with one seed and without a program, as the workers that ``steerer`` knows.
 
-    They share what limits are about, and hand over what belongs to another.  None of them may get another program, nor
-    room for more external addresses.  Raises ValueError for engines of another number or with sessions, MemoryError.
+    They share what limits are about, and hand over what belongs to another.  What they have room for and what they run
+    they are told by the team, all of them at once, and a turn of one is a turn of all.  ``one_sequence``, for one
+    thread that runs all: what is drawn at random, and which sessions end before a packet, is as with the first engine
+    alone.  Raises ValueError for engines that cannot be workers, MemoryError.
     """
 
-    def __cinit__(self, list engines not None, Steerer steerer not None):
+    def __cinit__(self, list engines not None, Steerer steerer not None, bint one_sequence=False):
         cdef Engine engine
-        cdef Engine first
         cdef uint32_t worker
-        if steerer.workers != len(engines) or len(set(map(id, engines))) != len(engines):
+        if steerer.workers > len(engines) or len(set(map(id, engines))) != len(engines) or not engines:
             raise ValueError(f"{len(engines)} engines are not {steerer.workers} workers")
-        first = engines[0]
+        self.first = engines[0]
         for engine in engines:
-            engine._idle()
-            if engine.state.totals.created or engine.team is not None:
+            if engine.program is not None or engine.team is not None or engine.state.table.sessions != NULL:
                 raise ValueError("only a new engine can become a worker")
-            if (engine.state.usage_count != first.state.usage_count or engine.state.slot_count != first.state.slot_count
-                    or engine.state.port_count != first.state.port_count):
-                raise ValueError("the workers of one edge have room for the same rules, addresses and ports")
+            if engine.state.table.seed[0] != self.first.state.table.seed[0]:
+                raise ValueError("the workers of one edge have one seed")
         self.engines = engines
         self.steerer = steerer
         self.workers = <uint32_t>len(engines)
-        self.shared = <Shared *>calloc(1, sizeof(Shared))
-        self.rings = <Ring *>calloc(<size_t>self.workers * self.workers, sizeof(Ring))
-        if self.shared == NULL or self.rings == NULL:
-            raise MemoryError("no memory for workers")
-        self.shared.steering = &steerer.data
-        self.shared.limits = first.state.limits
-        self.random = first.state.random
-        self.looks = first.state.looks
-        self.looks_each = first.state.looks_each
-        self.looks_most = first.state.looks_most
+        self.one_sequence = one_sequence
+        self.random = self.first.state.random
+        self.common = Common(self.workers)
+        self.common.shared.steering = &steerer.data
+        self.common.shared.workers = self.workers
         for worker in range(self.workers):
             engine = engines[worker]
-            engine.team = self
-            engine.state.shared = self.shared
-            engine.state.fragments.all_units = &self.shared.fragments
-            engine.state.expectations.all = &self.shared.expected
+            self.common.shared.states[worker] = &engine.state
+            engine.team = self.common
+            engine.hands = &self.common.hands[worker]
+            engine.turn = &self.common.turn
             engine.state.worker = worker
-            if worker:
-                engine.state.random += worker * 0xA0761D6478BD642FULL
-                free(engine.state.usage)
-                free(engine.state.exhausted)
-                engine.state.usage = first.state.usage
-                engine.state.exhausted = first.state.exhausted
-
-    def __dealloc__(self):
-        free(self.shared)
-        free(self.rings)
-
-    cdef Ring *ring(self, uint32_t giver, uint32_t taker) noexcept nogil:
-        return &self.rings[giver * self.workers + taker]
+            engine.state.shared = self.common.shared
+            engine.state.table.mark = <uint8_t>(worker + 1)
+            engine.state.table.claimed = &self.common.shared.numbers
+            engine.state.fragments.all_units = &self.common.shared.fragments
+            engine.state.expectations.all = &self.common.shared.expected
+            engine.state.random += worker * 0xA0761D6478BD642FULL
+            engine.state.paced_together = one_sequence
 
     def set_pace(self, uint32_t each, uint32_t most) -> None:
         """As that of an engine."""
-        self.looks_each = each
-        self.looks_most = most
-        self.looks = most
+        cdef Engine engine
+        for engine in self.engines:
+            engine.set_pace(each, most)
 
     @property
-    def peak(self) -> int:
-        """The most sessions that all workers together have had at once."""
-        return shared_load(&self.shared.peak)
+    def created(self) -> list:
+        """How many sessions each worker has made."""
+        cdef Engine engine
+        return [engine.state.totals.created for engine in self.engines]
+
+    @property
+    def moved(self) -> dict:
+        """What has gone from one worker to another because configurations divide it otherwise, by what it is."""
+        return {"sessions": self.common.shared.moved_sessions, "datagrams": self.common.shared.moved_datagrams}
+
+    @property
+    def handed(self) -> int:
+        """Frames that workers have handed over to others."""
+        return sum([self.common.hands[worker].handed for worker in range(self.workers)])
+
+    @property
+    def called(self) -> int:
+        """How often a worker that slept was woken for them."""
+        return sum([self.common.hands[worker].called for worker in range(self.workers)])
+
+    # -------------------------------------------------------------- programs
+
+    cdef void _share(self):
+        # What the first worker has memory for is everybody's.
+        cdef Engine engine
+        for engine in self.engines:
+            if engine is not self.first:
+                engine.state.table.sessions = self.first.state.table.sessions
+                engine.state.table.capacity = self.first.state.table.capacity
+                engine.state.usage = self.first.state.usage
+                engine.state.exhausted = self.first.state.exhausted
+
+    def reserve(self, uint32_t slots, uint32_t usage, uint32_t sessions, uint32_t fragments, uint32_t mappings=0,
+                bint sources=False, uint32_t ports=0) -> None:
+        """Make room at every worker, as :meth:`native.engine.Engine.reserve` does."""
+        cdef Engine engine
+        if self.first.program is not None:
+            self.first._idle()
+        for engine in self.engines:     # the first one first
+            try:
+                make_room(&engine.state, slots, usage, sessions, (sessions + CLAIM) * self.workers, fragments, mappings,
+                          sources, ports)
+            finally:
+                self._share()
+
+    def swap(self, Program program not None, list port_map, bint flush, Steerer narrow not None,
+             Steerer wide not None, bint sources=False):
+        """Run ``program`` at every worker from the next packet on, as :meth:`native.engine.Engine.swap` does, and
+        divide packets as ``narrow`` says if every session is one worker's by that, else as ``wide`` does: what a worker
+        has that is another's then goes there.  The program that ran until now, and whether it was ``narrow``.
+        """
+        cdef Program old = self.first.program
+        cdef Engine engine
+        cdef uint16_t[:] numbers
+        cdef bint alike
+        if program.data.port_count > self.first.state.port_count:
+            raise ValueError("there is no room for the counters of the program's ports")
+        if max(narrow.workers, wide.workers) > self.workers:
+            raise ValueError(f"there are {self.workers} workers")
+        if old is not None:
+            self.first._enter()
+        try:
+            self._one_time()
+            if old is not None:
+                numbers = self.first._begin_swap(program, port_map)
+                alike = self.first._stands_alike(program, port_map)
+                with nogil:
+                    self._renumber_rings(&numbers[0])
+                for engine in self.engines:
+                    with nogil:
+                        engine._rebind(program, &numbers[0], flush, alike)
+                self.steerer = narrow if self._fits(narrow) else wide
+            else:
+                self.steerer = narrow
+            if self.common.shared.steering != &self.steerer.data:
+                self.common.shared.steering = &self.steerer.data
+                with nogil:
+                    self._move()
+            for engine in self.engines:
+                engine._settle(program, sources)
+            if old is not None and self.first.links is not None:
+                self.first.links.swap(old, program, port_map, self.first.state.now)
+            watch_limits(&self.first.state, &program.data)
+        finally:
+            if old is not None:
+                turn_give(self.first.turn)
+        return old, self.steerer is narrow
+
+    def _one_time(self):
+        # The latest of all clocks is everybody's.
+        cdef Engine engine
+        cdef uint64_t now = 0
+        for engine in self.engines:
+            now = max(now, engine.state.now)
+        for engine in self.engines:
+            engine.state.now = now
+
+    def _fits(self, Steerer steerer not None):
+        cdef Engine engine
+        cdef bint fits
+        if steerer is self.steerer:
+            return True
+        for engine in self.engines:
+            with nogil:
+                fits = have_one_owner(&steerer.data, &engine.state)
+            if not fits:
+                return False
+        return True
+
+    cdef void _renumber_rings(self, const uint16_t *port_map) noexcept nogil:
+        # What is on its way has come in by a port that may have another number now, or be gone.
+        cdef Ring *ring
+        cdef Handed *handed
+        cdef uint64_t at
+        cdef uint32_t i
+        for i in range(self.workers * self.workers):
+            ring = &self.common.rings[i]
+            at = ring.taken
+            while at != ring.ahead:
+                handed = handed_at(ring, at)
+                if handed.kind != HANDED_NOTHING:
+                    handed.port = port_map[handed.port]
+                    if handed.port == NO_PORT:
+                        handed.kind = HANDED_NOTHING
+                at += handed.size
+
+    cdef void _move(self) noexcept nogil:
+        cdef State **states = <State **>self.common.shared.states
+        cdef uint32_t worker
+        for worker in range(self.workers):
+            pass_sessions(&self.steerer.data, states[worker], states)
+            pass_fragments(&self.steerer.data, states[worker], states)
+
+    # -------------------------------------------------------------- packets
 
     cdef Engine _come_to(self, uint32_t owner, uint64_t now_ns):
-        # A worker at a time, when all have let go of what is due: the one that draws next of what is drawn at random.
+        # A worker at a time, when all have had a look at what is due.
         cdef Engine engine
         for engine in self.engines:
             engine._idle()
             if now_ns > engine.state.now:
                 engine.state.now = now_ns
-        self._clear_up()
+        if self.one_sequence:
+            clear_up_together(&self.first.state)
         for engine in self.engines:
-            engine.state.paced_elsewhere = True
             expire(&engine.state)
         engine = self.engines[owner]
-        engine.state.random = self.random
+        if self.one_sequence:
+            engine.state.random = self.random
         return engine
-
-    cdef int _clear_up(self) except -1:
-        # What a single engine does with sessions whose time is over, in the order in which it does it.
-        cdef Engine engine
-        cdef Engine next
-        cdef uint64_t now = (<Engine>self.engines[0]).state.now
-        self.looks = <uint32_t>min(
-            <uint64_t>self.looks + self.looks_each + looks_in(self.looked, now), <uint64_t>self.looks_most)
-        self.looked = now
-        while True:
-            next = self.engines[0]
-            for engine in self.engines:
-                if engine.state.table.last_due >= FIRST_DUE and (
-                        next.state.table.last_due < FIRST_DUE
-                        or sooner(&engine.state.table.due[FIRST_DUE], &next.state.table.due[FIRST_DUE])):
-                    next = engine
-            if next_look(&next.state.table) > next.state.now:
-                self.looks = self.looks_most
-            if self.looks == 0 or next_look(&next.state.table) > next.state.now:
-                return 0
-            self.looks -= 1
-            look_at_one(&next.state)
 
     def map_reply(self, uint16_t port, bytes frame not None, uint64_t now_ns):
         """As that of an engine."""
@@ -156,11 +292,7 @@ cdef class Team:
 
     def process(self, uint16_t port, bytes frame not None, uint64_t now_ns, bint unsegmented=False,
                 bint map_replies=False, fragmentation=None):
-        """One frame, by its worker: that one's number, and what :meth:`native.engine.Engine.process` tells.
-
-        What a single engine draws at random is drawn in the same order here, so that with the seed of the first engine
-        it would do the same.
-        """
+        """One frame, by its worker: what :meth:`native.engine.Engine.process` tells."""
         cdef uint32_t owner = self.steerer.owner(frame, unsegmented)
         cdef Engine engine = self._come_to(owner, now_ns)
         cdef Engine other
@@ -179,22 +311,45 @@ cdef class Team:
         count_received(&engine.state, port, packet, <uint32_t>len(frame))
         pipeline(&engine.state, program, packet, port, map_replies, engine.answers, &result, &recorder)
         if result.passed_on:
-            owner = owner_of(&self.steerer.data, packet)
-            other = self.engines[owner]
-            other.state.random = engine.state.random
+            other = self.engines[owner_of(&self.steerer.data, packet)]
+            if self.one_sequence:
+                other.state.random = engine.state.random
             set_pieces(&other.state.fragments, packet, &engine.state.fragments.came)
-            set_hash(&other.state.table, packet)
             engine = other
             pipeline(&engine.state, program, packet, port, map_replies, engine.answers, &result, &recorder)
         count_sent(&engine.state, &result, engine._room(&result))
         self.random = engine.state.random
         steps = [step_tuple(&recorder.steps[i]) for i in range(recorder.count)]
-        return owner, (result.verdict, result.reason, steps, engine._output(&result))
+        return result.verdict, result.reason, steps, engine._output(&result)
+
+    def process_batch(self, list frames not None, uint64_t now_ns, bint outputs) -> list:
+        """Frames by their workers, as :meth:`native.engine.Engine.process_batch` does it."""
+        cdef Engine engine
+        cdef Py_ssize_t first = 0
+        cdef Py_ssize_t end
+        self.first._idle()
+        for port, frame in frames:
+            self.first._port(port)
+            self.first._fits(len(frame))
+        owners = [self.steerer.owner(frame) for _, frame in frames]
+        done = []
+        while first < len(frames):
+            end = first + 1
+            while end < len(frames) and owners[end] == owners[first] and not self.one_sequence:
+                end += 1
+            engine = self._come_to(owners[first], now_ns)
+            done += engine.process_batch(frames[first:end], now_ns, outputs)
+            self.random = engine.state.random
+            first = end
+        return done
 
     # -------------------------------------------------------------- measuring
 
     def lane(self, uint32_t worker) -> Lane:
-        """A worker that :meth:`Lane.time_bursts` runs.  Raises ValueError where there is none, MemoryError."""
+        """A worker that :meth:`Lane.time_bursts` runs.  Raises ValueError where there is none, RuntimeError with
+        ``one_sequence``, MemoryError."""
+        if self.one_sequence:
+            raise RuntimeError(ONE_THREAD)
         if worker >= self.workers:
             raise ValueError(f"there is no worker {worker}")
         return Lane(self, worker)
@@ -206,18 +361,13 @@ cdef class Lane:
     def __cinit__(self, Team team not None, uint32_t worker):
         self.team = team
         self.engine = team.engines[worker]
-        self.worker = worker
-        self.items = <Handed *>calloc(2 * BURST, sizeof(Handed))
-        self.arenas = <uint8_t *>malloc(<size_t>BUFFERS * BURST * FRAME_ROOM)
-        self.marks = <uint64_t *>calloc(<size_t>BUFFERS * team.workers, 8)
-        if self.items == NULL or self.arenas == NULL or self.marks == NULL:
+        self.hands = &team.common.hands[worker]
+        self.arena = <uint8_t *>malloc(<size_t>BURST * FRAME_ROOM)
+        if self.arena == NULL:
             raise MemoryError("no memory for a worker")
-        self.taken = self.items + BURST
 
     def __dealloc__(self):
-        free(self.items)
-        free(self.arenas)
-        free(self.marks)
+        free(self.arena)
 
     def time_bursts(self, list frames not None, const uint16_t[::1] ports not None,
                     const uint32_t[::1] order not None, uint32_t first, uint32_t bursts, uint64_t step_ns):
@@ -239,15 +389,16 @@ cdef class Lane:
                             uint32_t bursts, uint64_t step_ns):
         cdef uint32_t count = len(frames)
         cdef uint32_t i
-        cdef uint32_t buffer = 0
         cdef uint32_t at = first
         cdef uint32_t _burst
         cdef uint32_t which
         cdef uint64_t start
         cdef uint64_t spent = 0
-        cdef uint8_t *arena
+        cdef uint64_t handed
         cdef uint32_t *begin
         cdef uint8_t *all_frames
+        cdef uint32_t lengths[BURST]
+        cdef uint16_t in_ports[BURST]
         if len(ports) != count or order.shape[0] <= first or max(order) >= count or max(map(len, frames)) > FRAME_ROOM:
             raise ValueError(f"each frame, of {FRAME_ROOM} bytes at the most, needs a port, and order has to name them")
         for port in ports:
@@ -255,7 +406,6 @@ cdef class Lane:
         joined = b"".join(frames)
         all_frames = joined
         self.engine._enter_alone()
-        self.engine.state.paced_elsewhere = False
         begin = <uint32_t *>malloc(4 * (<size_t>count + 1))
         if begin == NULL:
             self.engine.busy = False
@@ -263,41 +413,37 @@ cdef class Lane:
         begin[0] = 0
         for i in range(count):
             begin[i + 1] = begin[i] + <uint32_t>len(frames[i])
+        shared_add32(&self.engine.state.shared.lanes, 1)
         self.refused = 0
-        self.handed = 0
+        handed = self.hands.handed
         with nogil:
             self._meet()
             for _burst in range(bursts):
+                while not may_take_in(self.hands) and not self._broken():
+                    spent += self._wait()
                 if unlikely(self._broken()):
                     break
-                spent += self._await_buffer(buffer)
-                arena = self.arenas + <size_t>buffer * BURST * FRAME_ROOM
                 for i in range(BURST):
                     which = order[at]
                     at = 0 if at + 1 == order.shape[0] else at + 1
-                    self.items[i].frame = arena
-                    self.items[i].length = begin[which + 1] - begin[which]
-                    self.items[i].port = ports[which]
-                    memcpy(arena, all_frames + begin[which], self.items[i].length)
-                    arena += (self.items[i].length + 63) & ~<uint32_t>63
+                    lengths[i] = begin[which + 1] - begin[which]
+                    in_ports[i] = ports[which]
+                    memcpy(self.arena + i * FRAME_ROOM, all_frames + begin[which], lengths[i])
                 self.engine.state.now += step_ns
                 start = thread_time()
-                self._serve(self.items, BURST, True)
-                self._publish()
-                self._mark(buffer)
+                self._serve(lengths, in_ports)
+                publish_all(self.hands)
                 self._take()
                 spent += thread_time() - start
-                buffer = (buffer + 1) % BUFFERS
-            for i in range(BUFFERS):
-                spent += self._await_buffer(i)
             spent += self._leave()
         free(begin)
+        shared_add32(&self.engine.state.shared.lanes, -1)
         self.engine.busy = False
         if self._broken():
             raise RuntimeError("another worker of the team could not go on")
         if self.refused:
             raise ValueError(f"{self.refused} packets were not allowed")
-        return spent, self.handed
+        return spent, self.hands.handed - handed
 
     cdef void _meet(self) noexcept nogil:
         # Waits until every worker has come.
@@ -319,6 +465,8 @@ cdef class Lane:
         cdef uint64_t spent = 0
         while <int32_t>(shared_add32(&self.team.left, 0) - all_gone) < 0 and not self._broken():
             spent += self._wait()
+        while self._take():             # what came just before they left
+            pass
         return spent
 
     cdef uint64_t _wait(self) noexcept nogil:
@@ -329,86 +477,68 @@ cdef class Lane:
         nap()
         return 0
 
-    cdef uint64_t _await_buffer(self, uint32_t buffer) noexcept nogil:
-        # Until nobody is at work on the frames of a buffer any more; how long work for others took.
-        cdef uint64_t spent = 0
-        cdef uint32_t worker
-        for worker in range(self.team.workers):
-            while <int64_t>(acquire(&self.team.ring(self.worker, worker).done)
-                            - self.marks[buffer * self.team.workers + worker]) < 0 and not self._broken():
-                spent += self._wait()
-        return spent
-
-    cdef void _mark(self, uint32_t buffer) noexcept nogil:
-        # Frames of this buffer may have been handed over up to now.
-        cdef uint32_t worker
-        for worker in range(self.team.workers):
-            self.marks[buffer * self.team.workers + worker] = self.team.ring(self.worker, worker).written
-
-    cdef void _publish(self) noexcept nogil:
-        cdef uint32_t worker
-        for worker in range(self.team.workers):
-            ring_publish(self.team.ring(self.worker, worker))
-
-    cdef void _give(self, uint32_t owner, const Handed *item) noexcept nogil:
-        cdef Ring *ring = self.team.ring(self.worker, owner)
-        self.handed += 1
-        ring_put(ring, item)            # has room: no more frames are under way than RING_SLOTS
-
     cdef uint32_t _take(self) noexcept nogil:
-        # A burst of what each other worker has handed over; how many frames that was.
+        # What each other worker has handed over; how many frames that was.
+        cdef State *state = &self.engine.state
+        cdef Handed *wave[WAVE]
         cdef Ring *ring
         cdef uint32_t taken = 0
         cdef uint32_t count
-        cdef uint32_t worker
+        cdef uint32_t giver
         cdef uint32_t i
-        for worker in range(self.team.workers):
-            ring = self.team.ring(worker, self.worker)
-            while True:
-                count = ring_look(ring, self.taken, BURST)
-                if count == 0:
-                    break
+        for giver in range(self.team.workers):
+            ring = &self.team.common.rings[giver * self.team.workers + self.hands.worker]
+            count = WAVE
+            while count == WAVE:
+                count = take_wave(ring, wave)
+                look_at(state, &self.engine.program.data, wave, count)
                 for i in range(count):
-                    prefetch(self.taken[i].frame)
-                self._serve(self.taken, count, False)
-                ring_done(ring, count)
+                    self._judge(&wave[i].packet, wave[i].port)
+                ring_done(ring)
                 taken += count
         return taken
 
-    cdef void _serve(self, const Handed *items, uint32_t count, bint arrived) noexcept nogil:
-        # Frames in waves through the pipeline; those that have arrived at this worker but are another's to that one.
-        # What a session of this worker has is its own: only for the rest the owner is worked out.
+    cdef void _serve(self, const uint32_t *lengths, const uint16_t *ports) noexcept nogil:
+        # A burst in waves through the pipeline; what is another's to that one.
         cdef State *state = &self.engine.state
         cdef const ProgramData *program = &self.engine.program.data
         cdef Packet *packets = self.engine.packets
-        cdef Result result
+        cdef Packet *here[WAVE]
+        cdef Packet *new[WAVE]
+        cdef uint16_t ports_here[WAVE]
+        cdef uint8_t *frame
         cdef uint32_t first = 0
-        cdef uint32_t end
+        cdef uint32_t mine
+        cdef uint32_t asking
         cdef uint32_t owner
         cdef uint32_t i
-        while first < count:
-            end = min(first + WAVE, count)
-            for i in range(first, end):
-                parse(&packets[i], items[i].frame, items[i].length, side_of(program, items[i].port), False)
+        while first < BURST:
+            for i in range(first, first + WAVE):
+                frame = self.arena + i * FRAME_ROOM
+                parse(&packets[i], frame, lengths[i], side_of(program, ports[i]), False)
                 set_hash(&state.table, &packets[i])
                 prefetch_bucket(&state.table, &packets[i])
-            for i in range(first, end):
+            for i in range(first, first + WAVE):
                 prefetch_session(&state.table, &packets[i])
-            for i in range(first, end):
-                if arrived and unlikely(not is_known(state, &packets[i])):
-                    owner = owner_of(&self.team.steerer.data, &packets[i])
-                    if owner != self.worker:
-                        self._give(owner, &items[i])
-                        continue
-                pipeline(state, program, &packets[i], items[i].port, False, self.engine.answers, &result, NULL)
-                self.refused += unlikely(result.verdict != V_ALLOW) and result.verdict != V_HELD
-            first = end
+            mine = 0
+            asking = 0
+            for i in range(first, first + WAVE):
+                owner = owner_here(state, &packets[i])
+                if owner == self.hands.worker:
+                    ports_here[mine] = ports[i]
+                    here[mine] = &packets[i]
+                    mine += 1
+                    new[asking] = &packets[i]
+                    asking += packets[i].guess == NONE
+                else:       # has room: a burst is taken in only where there is
+                    hand_over(self.hands, owner, ports[i], &packets[i], self.arena + i * FRAME_ROOM, lengths[i])
+            if asking >= WORTHWHILE:
+                ask_together(state, program, new, asking)
+            for i in range(mine):
+                self._judge(here[i], ports_here[i])
+            first += WAVE
 
-
-cdef inline bint is_known(const State *state, const Packet *packet) noexcept nogil:
-    # Does it belong to a session of this worker's?
-    cdef uint32_t found
-    if unlikely(packet.error != PARSED or packet.kind == K_ICMP_ERROR):
-        return False
-    found = flow_of(&state.table, packet)
-    return likely(found != NONE and not is_over(&state.table, found, state.now))
+    cdef void _judge(self, Packet *packet, uint16_t port) noexcept nogil:
+        cdef Result result
+        pipeline(&self.engine.state, &self.engine.program.data, packet, port, False, self.engine.answers, &result, NULL)
+        self.refused += unlikely(result.verdict != V_ALLOW) and result.verdict != V_HELD

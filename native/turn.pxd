@@ -1,5 +1,6 @@
-# Whose engine it is.  A worker forwards with it all the time; whoever else needs it takes a turn and is let in between
-# two bursts, in the order of asking, the worker included: nobody starves.
+# Whose engine it is.  Workers forward with it, or with the others of their team, all the time; whoever else needs it
+# takes a turn and is let in once every worker stands between two bursts, in the order of asking, the workers included:
+# nobody starves.
 
 from libc.stdint cimport uint32_t
 
@@ -11,9 +12,12 @@ cdef extern from *:
     typedef struct {
         pthread_mutex_t lock;
         pthread_cond_t changed;
-        uint32_t waiting;           /* others who have asked and not given back: all that the worker looks at */
+        uint32_t waiting;           /* others who have asked and not given back: all that a worker looks at */
         uint64_t next, serving;     /* a ticket for each who asks */
-        int taken, working;         /* by the holder of `serving`; is there a worker? */
+        int taken;                  /* by the holder of `serving` */
+        uint32_t working, inside;   /* workers; those of them that are in a burst */
+        uint32_t held;              /* workers that wait */
+        uint64_t gate;              /* while there are any: those with tickets from here on come after them */
         pthread_t holder;
         uint32_t depth;
     } t1_turn;
@@ -35,7 +39,7 @@ cdef extern from *:
         return mine;
     }
     static inline int t1_turn_working(t1_turn *turn) {
-        return __atomic_load_n(&turn->working, __ATOMIC_RELAXED);
+        return __atomic_load_n(&turn->working, __ATOMIC_RELAXED) != 0;
     }
     static inline uint32_t t1_turn_waiting(t1_turn *turn) {
         return __atomic_load_n(&turn->waiting, __ATOMIC_RELAXED);
@@ -43,7 +47,8 @@ cdef extern from *:
     /* With the lock held. */
     static inline void t1_turn_queue(t1_turn *turn) {
         uint64_t ticket = turn->next++;
-        while (turn->taken || turn->serving != ticket) pthread_cond_wait(&turn->changed, &turn->lock);
+        while (turn->taken || turn->serving != ticket || turn->inside || (turn->held && ticket >= turn->gate))
+            pthread_cond_wait(&turn->changed, &turn->lock);
         turn->taken = 1;
         turn->holder = pthread_self();
         turn->depth = 1;
@@ -52,6 +57,20 @@ cdef extern from *:
         turn->taken = 0;
         turn->serving++;
         pthread_cond_broadcast(&turn->changed);
+    }
+    /* The same for a worker: it waits for those who have asked before, not for another worker. */
+    static inline void t1_turn_come(t1_turn *turn) {
+        if (turn->serving != turn->next) {
+            if (turn->held == 0) turn->gate = turn->next;
+            turn->held++;
+            while (turn->serving != turn->gate) pthread_cond_wait(&turn->changed, &turn->lock);
+            turn->held--;
+        }
+        turn->inside++;
+    }
+    static inline void t1_turn_go(t1_turn *turn) {
+        turn->inside--;
+        if (turn->inside == 0) pthread_cond_broadcast(&turn->changed);
     }
     static inline void t1_turn_take(t1_turn *turn) {
         pthread_mutex_lock(&turn->lock);
@@ -75,39 +94,33 @@ cdef extern from *:
         pthread_mutex_unlock(&turn->lock);
         return mine ? 0 : -1;
     }
-    /* The worker's side; -1: there is one already. */
-    static inline int t1_turn_begin_work(t1_turn *turn) {
-        int free;
+    static inline void t1_turn_enter(t1_turn *turn) {
         pthread_mutex_lock(&turn->lock);
-        free = !turn->working;
-        if (free) {
-            __atomic_store_n(&turn->working, 1, __ATOMIC_RELAXED);
-            t1_turn_queue(turn);
-        }
+        t1_turn_come(turn);
         pthread_mutex_unlock(&turn->lock);
-        return free ? 0 : -1;
     }
     static inline void t1_turn_leave(t1_turn *turn) {
         pthread_mutex_lock(&turn->lock);
-        t1_turn_pass_on(turn);
+        t1_turn_go(turn);
         pthread_mutex_unlock(&turn->lock);
     }
-    static inline void t1_turn_enter(t1_turn *turn) {
+    static inline void t1_turn_begin_work(t1_turn *turn) {
         pthread_mutex_lock(&turn->lock);
-        t1_turn_queue(turn);
+        __atomic_add_fetch(&turn->working, 1, __ATOMIC_RELAXED);
+        t1_turn_come(turn);
         pthread_mutex_unlock(&turn->lock);
     }
     static inline void t1_turn_end_work(t1_turn *turn) {
         pthread_mutex_lock(&turn->lock);
-        __atomic_store_n(&turn->working, 0, __ATOMIC_RELAXED);
-        t1_turn_pass_on(turn);
+        __atomic_sub_fetch(&turn->working, 1, __ATOMIC_RELAXED);
+        t1_turn_go(turn);
         pthread_mutex_unlock(&turn->lock);
     }
     static inline void t1_turn_let_in(t1_turn *turn) {
         if (__builtin_expect(__atomic_load_n(&turn->waiting, __ATOMIC_RELAXED) == 0, 1)) return;
         pthread_mutex_lock(&turn->lock);
-        t1_turn_pass_on(turn);
-        t1_turn_queue(turn);
+        t1_turn_go(turn);
+        t1_turn_come(turn);
         pthread_mutex_unlock(&turn->lock);
     }
     """
@@ -122,9 +135,9 @@ cdef extern from *:
     # Waits; the thread that holds it takes it once more at once.  -1 where it is given back by another.
     void turn_take "t1_turn_take"(Turn *turn) noexcept nogil
     int turn_give "t1_turn_give"(Turn *turn) noexcept nogil
-    # The worker holds it from turn_begin_work() (-1: there is another worker) to turn_end_work(), except in
-    # turn_let_in() and, where it sleeps, from turn_leave() to turn_enter().
-    int turn_begin_work "t1_turn_begin_work"(Turn *turn) noexcept nogil
+    # A worker is inside from turn_begin_work() to turn_end_work(), except in turn_let_in() and, where it sleeps, from
+    # turn_leave() to turn_enter().
+    void turn_begin_work "t1_turn_begin_work"(Turn *turn) noexcept nogil
     void turn_end_work "t1_turn_end_work"(Turn *turn) noexcept nogil
     void turn_let_in "t1_turn_let_in"(Turn *turn) noexcept nogil
     void turn_leave "t1_turn_leave"(Turn *turn) noexcept nogil

@@ -1,8 +1,8 @@
 """Two workers beside one: processor time a packet, on the same flows in the same run, by turns.
 
 Half of the flows leave by SNAT, half come in by DNAT; half of their packets are replies, drawn uniformly.  Each worker
-is a thread on a processor of its own, and each frame comes in at some worker: at its owner, as a network card or the
-kernel would place it that knows the remote address, or at either, so that half of them are handed over.
+is a thread on a processor of its own, and each frame comes in at some worker: at its owner, where the kernel places it
+for an edge that is served (:mod:`edge.placing`), or at either, so that half of them are handed over.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from edge.bench.established import (
     Kind,
     check,
     draw,
-    open_sessions,
 )
 from edge.bench.frames import udp_frame
 from edge.bench.measurement import SEED, BenchmarkError, Measurement, ratio_of_medians
@@ -101,13 +100,26 @@ def _established(workers: int, sessions: int, draws: int) -> tuple[Workers, list
     generator = random.Random(SEED)  # noqa: S311 - repeatable, not secret
     edge = Workers(from_data(translated_document()).config, workers, seed=SEED)
     flows = [(*divmod(number, 16_384), generator.randrange(1 << 17)) for number in range(sessions)]
+    _open(edge, flows)
     arrivals = []
-    for number, worker in enumerate(edge.edges):
-        mine = [flow for flow in flows if edge.steerer.owner(_forward(flow, 64)) == number]
-        open_sessions(worker, mine, TRANSLATED)
-        arrivals.append(Arrivals(*draw(worker, mine, generator, draws // workers, TRANSLATED, ((1, 64),))))
+    for number in range(edge.workers):
+        mine = [flow for flow in flows if edge.owner(_forward(flow, 64)) == number]
+        arrivals.append(Arrivals(*draw(edge, mine, generator, draws // workers, TRANSLATED, ((1, 64),))))
     _check(edge, arrivals)
     return edge, arrivals
+
+
+def _open(edge: Workers, flows: Sequence[Flow]) -> None:
+    uplink = edge.config.routing.uplinks[0].name
+    packets = [
+        ("LAN", frame) if inside else edge.map_reply(uplink, frame, 0)
+        for flow in flows
+        for inside, frame in TRANSLATED.opening(flow)
+    ]
+    for first in range(0, len(packets), BURST):
+        edge.process_batch(packets[first : first + BURST], 0, outputs=False)
+    if edge.stats().sessions_open != len(flows):
+        raise BenchmarkError(f"{edge.stats().sessions_open:,} sessions opened; {len(flows):,} were expected")
 
 
 def _scattered(placed: Sequence[Arrivals]) -> list[Arrivals]:
@@ -144,7 +156,7 @@ def _run(workers: Workers, number: int, arrivals: Arrivals, bursts: int, threads
             os.sched_setaffinity(0, {number})
         except OSError as error:
             raise BenchmarkError(f"processor {number} is not to be had, and two workers need one each") from error
-    ports = array("H", [workers.edges[number].port_number(port) for port in arrivals.ports])
+    ports = array("H", [workers.port_number(port) for port in arrivals.ports])
     try:
         return workers.lane(number).time_bursts(arrivals.frames, ports, arrivals.order, 0, bursts, STEP_NS)
     except ValueError as error:
@@ -156,8 +168,8 @@ def _of_sessions(workers: Workers) -> int:
 
 
 def _check(workers: Workers, arrivals: Sequence[Arrivals]) -> None:
-    for edge, item in zip(workers.edges, arrivals, strict=True):
-        check(edge, item.frames, item.ports, TRANSLATED)
+    for item in arrivals:
+        check(workers, item.frames, item.ports, TRANSLATED)
 
 
 # --- traffic --------------------------------------------------------------------------------------------------------

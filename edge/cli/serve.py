@@ -44,6 +44,14 @@ class ServeCommand(EdgeCommand):
     multiple=True,
     help="What a port of the edge is: memory (default), tap:NAME or link:INTERFACE.",
 )
+@click.option(
+    "--workers",
+    metavar="N",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Threads that forward.",
+)
 @click.option("--tls-cert", metavar="FILE", help="PEM: the own certificate; clients have to show theirs then.")
 @click.option("--tls-key", metavar="FILE", help="PEM: its key.")
 @click.option("--tls-ca", metavar="FILE", help="PEM: who may have signed a client's certificate.")
@@ -54,6 +62,7 @@ def command(
     metrics: str,
     data: str | None,
     ports: tuple[str, ...],
+    workers: int,
     tls_cert: str | None,
     tls_key: str | None,
     tls_ca: str | None,
@@ -85,5 +94,6 @@ def command(
         ports=ports,
         tls=tls,
         allow_unsupported=allow_unsupported,
+        workers=workers,
     )
     asyncio.run(serve(settings))

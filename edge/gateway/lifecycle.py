@@ -33,6 +33,7 @@ from edge.model import EdgeConfig
 from edge.patch import Edit
 from edge.runtime import Edge
 from edge.store import MemoryStore, RevisionInfo, Store, StoredRevision
+from edge.workers import Workers
 
 T = TypeVar("T")
 Result = Literal["applied", "unchanged", "refused", "failed", "not_confirmed"]
@@ -72,6 +73,7 @@ class Lifecycle:
         seed: int | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
         workshop: Workshop | None = None,
+        workers: int = 1,
     ) -> None:
         self.store = store or MemoryStore()
         self.forwarding: Forwarding | None = None
@@ -79,6 +81,7 @@ class Lifecycle:
         self.applies: Counter[Result] = Counter()
         self.now_ns = clock
         self._seed = seed
+        self._workers = workers
         self._workshop = workshop or Workshop()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = asyncio.Lock()
@@ -123,13 +126,27 @@ class Lifecycle:
         self._number = max(self._number, info.number)
         config = known.loaded.config
         seed = next((value for value in (self._seed, config.options.seed) if value is not None), secrets.randbits(63))
-        self.edge = await asyncio.to_thread(Edge, config, seed=seed, revision=info.number)
+        self.edge = await asyncio.to_thread(self._make, config, seed, info.number)
+        self._tell_reasons([])
         self._held = Held(info, stored, config, None if self._workshop.is_large(stored) else known)
         self.events = EventLog(self.edge)
         self.events.start()
         for waiting in self.store.page(None, 100):
             if waiting.confirm_deadline_ns is not None:
                 self._forget_failure(self.store.take_back(waiting.number))
+
+    def _make(self, config: EdgeConfig, seed: int, revision: int) -> Edge:
+        if self._workers == 1:
+            return Edge(config, seed=seed, revision=revision)
+        return Workers(config, self._workers, seed=seed, revision=revision)
+
+    def _tell_reasons(self, before: Sequence[str]) -> None:
+        """Why one of several workers does everything, or that it does no longer."""
+        reasons = self.edge.reasons_for_one
+        if reasons and reasons != before:
+            _log.warning("one of %d workers does everything: %s", self.edge.workers, "; ".join(reasons))
+        elif before and not reasons:
+            _log.info("%d workers divide the packets again", self.edge.workers)
 
     async def close(self) -> None:
         """End what is under way.  A change that waits to be confirmed is not confirmed: the next start does without."""
@@ -318,11 +335,13 @@ class Lifecycle:
         return held
 
     def _swap(self, prepared: Any, held: Held, cause: ConfigCause) -> None:
+        reasons = self.edge.reasons_for_one
         with self.edge.turn():
             self.edge.commit(prepared)
             if self.forwarding is not None:
                 self.forwarding.rebind(held.config)
         self._held = held
+        self._tell_reasons(reasons)
         self.events.add(ConfigChanged(time.time_ns(), held.info, cause))
         merge = None if self._merging else self.edge.merging()
         if merge is not None:

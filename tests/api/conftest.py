@@ -9,8 +9,8 @@ import pytest
 from tests.api.served import ServedEdge, serving
 
 
-@pytest.fixture
-def served() -> Iterator[ServedEdge]:
-    """tests/data/edge.yaml, served on loopback."""
-    with serving() as edge:
+@pytest.fixture(params=[1, 3], ids=["1worker", "3workers"])
+def served(request: pytest.FixtureRequest) -> Iterator[ServedEdge]:
+    """tests/data/edge.yaml, served on loopback by one worker, and by several."""
+    with serving(workers=request.param) as edge:
         yield edge

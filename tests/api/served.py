@@ -53,7 +53,12 @@ class ServedEdge:
 
 @contextmanager
 def serving(
-    text: str = SAMPLE, *, listen: str = "127.0.0.1:0", tls: TlsFiles | None = None, store: Any = None
+    text: str = SAMPLE,
+    *,
+    listen: str = "127.0.0.1:0",
+    tls: TlsFiles | None = None,
+    store: Any = None,
+    workers: int = 1,
 ) -> Iterator[ServedEdge]:
     """An edge that is served until the end of the block."""
     loop = asyncio.new_event_loop()
@@ -61,7 +66,8 @@ def serving(
     thread.start()
 
     async def begin() -> tuple[Gateway, Server, Address]:
-        gateway = Gateway(store or MemoryStore(), seed=1, workshop=Workshop(large_text=1 << 20, large_stored=1 << 20))
+        workshop = Workshop(large_text=1 << 20, large_stored=1 << 20)
+        gateway = Gateway(store or MemoryStore(), seed=1, workshop=workshop, workers=workers)
         await gateway.start(text)
         server = Server(gateway, parse_address(listen), tls)
         return gateway, server, await server.start()

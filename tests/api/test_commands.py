@@ -196,12 +196,13 @@ PACKETS = [
 
 
 @pytest.mark.parametrize("packet", PACKETS)
-def test_trace_prints_what_the_command_on_the_file_prints(served: ServedEdge, tmp_path: Path, packet: str) -> None:
+def test_trace_prints_what_the_command_on_the_file_prints(tmp_path: Path, packet: str) -> None:
     path = tmp_path / "edge.yaml"
     path.write_text(SAMPLE)
     offline = t1edge("trace", str(path), packet)
-    assert on(served, "trace", packet).strip() == offline.stdout.strip()
-    ours, theirs = json_on(served, "trace", packet), json.loads(t1edge("trace", str(path), packet, "--json").stdout)
+    with serving() as served:  # by one worker: each draws ports from a sequence of its own
+        assert on(served, "trace", packet).strip() == offline.stdout.strip()
+        ours, theirs = json_on(served, "trace", packet), json.loads(t1edge("trace", str(path), packet, "--json").stdout)
     assert ours == {**theirs, "revision": 1}
 
 

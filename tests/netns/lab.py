@@ -89,6 +89,15 @@ class Space:
             made.bind(address)
         return made
 
+    def ping(self, address: str, *options: str) -> list[str]:
+        """What three echo requests of one session hear, each asked when the one before is done with.
+
+        Alone each waits for its answer.  The last of several ping(8) gives only as long as the slowest before took, or
+        the interval: less than a busy machine may need.
+        """
+        command = ("ping", "-c", "1", "-W", str(round(PATIENCE)), "-e", str(next(NUMBERS) % 65_535 + 1), *options)
+        return [self.run(*command, address, check=False) for _ in range(3)]
+
     def remove(self) -> None:
         run("ip", "netns", "delete", self.name, check=False)
 
@@ -96,8 +105,11 @@ class Space:
 class EdgeProcess:
     """The edge in its namespace; ``ask()`` what it knows."""
 
+    workers = 1
+
     def __init__(self, space: Space, *specs: str, mtu: int = 1500) -> None:
-        command = ["ip", "netns", "exec", space.name, sys.executable, "-m", "tests.netns.process", str(mtu), *specs]
+        command = ["ip", "netns", "exec", space.name, sys.executable, "-m", "tests.netns.process"]
+        command += [str(self.workers), str(mtu), *specs]
         self.process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
@@ -110,7 +122,7 @@ class EdgeProcess:
         return line.strip()
 
     def ask(self) -> dict[str, Any]:
-        """Ports, reasons, sessions."""
+        """Ports, reasons, sessions, what workers have done."""
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
         answer: dict[str, Any] = json.loads(self._line())

@@ -1,7 +1,7 @@
-"""An edge as a process of its own: ``python -m tests.netns.process MTU SPEC...`` forwards for the company of
+"""An edge as a process of its own: ``python -m tests.netns.process WORKERS MTU SPEC...`` forwards for the company of
 :func:`tests.support.acme` until its standard input ends.
 
-It answers every line that it reads with a line of JSON: its ports, and packets by reason.
+It answers every line that it reads with a line of JSON: its ports, packets by reason, what its workers have done.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from edge.forwarder import Forwarder
 from edge.model import Options
 from edge.ports import PortSpec
 from edge.runtime import Edge
+from edge.workers import Workers
 from tests.support import acme
 
 
@@ -24,7 +25,10 @@ def report(edge: Edge, forwarder: Forwarder) -> str:
         sessions = len(edge.sessions())
     ports = {name: asdict(status) for name, status in forwarder.ports.items()}
     links = {name: asdict(counters) for name, counters in forwarder.link_counters().items()}
-    return json.dumps({"ports": ports, "links": links, "reasons": reasons, "sessions": sessions})
+    shown = {"ports": ports, "links": links, "reasons": reasons, "sessions": sessions, "handed": edge.handed}
+    if isinstance(edge, Workers):
+        shown["created"] = edge.created
+    return json.dumps(shown)
 
 
 def say(line: str) -> None:
@@ -35,8 +39,9 @@ def say(line: str) -> None:
 
 def main() -> None:
     """Forward."""
-    edge = Edge(acme(options=Options(mtu=int(sys.argv[1]))))
-    with Forwarder(edge, [PortSpec.parse(text) for text in sys.argv[2:]]) as forwarder:
+    workers, config = int(sys.argv[1]), acme(options=Options(mtu=int(sys.argv[2])))
+    edge = Edge(config) if workers == 1 else Workers(config, workers)
+    with Forwarder(edge, [PortSpec.parse(text) for text in sys.argv[3:]]) as forwarder:
         say("ready")
         for _ in sys.stdin:
             say(report(edge, forwarder))

@@ -26,12 +26,13 @@ def populated(clients: Sequence[str], servers: Sequence[str]) -> Iterator[Lab]:
         yield made
 
 
-def serve(lab: Lab, folder: Path, text: str) -> Service:
+def serve(lab: Lab, folder: Path, text: str, workers: int = 1, options: Sequence[str] = ()) -> Service:
     """The edge of a document in the middle, its ports up."""
     file = folder / "edge.yaml"
     file.write_text(text, encoding="utf-8")
     ports = ("--port", "LAN=link:e0", "--port", "INTERNET=link:e1")
-    service = Service(folder, file, *ports, prefix=("ip", "netns", "exec", lab.middle.name))
+    every = (*ports, "--workers", str(workers), *options)
+    service = Service(folder, file, *every, prefix=("ip", "netns", "exec", lab.middle.name))
     try:
         for port in ("LAN=link:e0", "INTERNET=link:e1"):
             service.line(f"port {port} is up")

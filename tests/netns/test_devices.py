@@ -13,7 +13,7 @@ from tests.netns.lab import ROOT, EdgeProcess, Lab
 from tests.support import SAMPLE
 from tests.waiting import PATIENCE_S, wait_for
 
-pytestmark = pytest.mark.needs("netns", "nft")
+pytestmark = [pytest.mark.needs("netns", "nft"), pytest.mark.usefixtures("workers")]
 
 INTERNET = "198.51.100.5"
 
@@ -29,7 +29,8 @@ def is_up(edge: EdgeProcess, port: str) -> bool:
 
 def refusal(lab: Lab, *specs: str) -> str:
     """What an edge says that cannot have its ports."""
-    command = ["ip", "netns", "exec", lab.middle.name, sys.executable, "-m", "tests.netns.process", "1500", *specs]
+    command = ["ip", "netns", "exec", lab.middle.name, sys.executable, "-m", "tests.netns.process"]
+    command += [str(EdgeProcess.workers), "1500", *specs]
     done = subprocess.run(command, cwd=ROOT, input="", capture_output=True, text=True, check=False)
     assert done.returncode != 0
     return done.stderr
@@ -116,23 +117,27 @@ FORWARDS_NO_LONGER = """
 import sys
 from edge.cli.__main__ import main
 from edge.runtime import Edge
+from edge.workers import Workers
 
-def fail(self, ports):
+def fail(self, ports, worker):
     raise MemoryError("no room")
 
-Edge.forward = fail
+Edge.forward = Workers.forward = fail
 sys.argv = ["t1edge", "serve", *sys.argv[1:]]
 sys.exit(main())
 """
 
 
-def test_a_service_that_can_forward_no_longer_ends_and_leaves_the_interfaces_as_they_were(tmp_path: Path) -> None:
+def test_a_service_that_can_forward_no_longer_ends_and_leaves_the_interfaces_as_they_were(
+    tmp_path: Path, workers: int
+) -> None:
     file = tmp_path / "edge.yaml"
     file.write_text(SAMPLE)
     with Lab() as lab:
         before = lab.state()
         command = ["ip", "netns", "exec", lab.middle.name, sys.executable, "-c", FORWARDS_NO_LONGER, str(file)]
         options = ["--listen", f"unix:{tmp_path / 'edge.sock'}", "--metrics", "none", "--port", "LAN-ACME=link:e0"]
+        options += ["--workers", str(workers)]
         done = subprocess.run(
             [*command, *options], cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE_S
         )

@@ -132,10 +132,11 @@ def random_attempts(lab: Lab, rng: random.Random) -> Iterator[Attempt]:
             yield Attempt(space, protocol, source, source_port, destination, rng.choice(PORTS[protocol]))
 
 
-def test_what_trace_predicts_happens_to_real_connections(lab: Lab, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_trace_predicts_happens_to_real_connections(lab: Lab, tmp_path: Path, workers: int) -> None:
     rng = random.Random(SEED)
     attempts = list(random_attempts(lab, rng))
-    with serve(lab, tmp_path, policy()) as service:
+    with serve(lab, tmp_path, policy(), workers) as service:
         with service.client() as client:
             grouped = traced(client, [str(attempt) for attempt in attempts])
         expected = [predicted(results) for results in grouped]
@@ -194,7 +195,8 @@ class Stream:
             thread.join()
 
 
-def test_changes_under_traffic_lose_no_packet(lab: Lab, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_changes_under_traffic_lose_no_packet(lab: Lab, tmp_path: Path, workers: int) -> None:
     """One rule of a thousand is changed again and again, so that it opens another port each time."""
     heard: dict[int, float] = {}
     numbers: list[int] = []
@@ -208,7 +210,7 @@ def test_changes_under_traffic_lose_no_packet(lab: Lab, tmp_path: Path) -> None:
     probes = range(FIRST_PROBE, FIRST_PROBE + CHANGES)
     latencies: list[float] = []
     with (
-        serve(lab, tmp_path, policy(probes=CHANGES, rules=990)) as service,
+        serve(lab, tmp_path, policy(probes=CHANGES, rules=990), workers) as service,
         Wire(service) as wire,
         service.client() as client,
         Answerer(lab.server, SERVERS[:1], (8000, *probes), note),
@@ -247,10 +249,15 @@ def patched(wire: Wire, etag: str, profile: str) -> str:
     return str(answer.revision.etag)
 
 
-def test_a_storm_on_a_link_leaves_the_others_alone(lab: Lab, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_storm_on_a_link_leaves_the_others_alone(lab: Lab, tmp_path: Path, workers: int) -> None:
     """Broadcasts, requests for addresses, from many stations."""
     rng = random.Random(SEED)
-    with serve(lab, tmp_path, policy()) as service, Wire(service) as wire, Answerer(lab.server, OUTSIDE, (80,)):
+    with (
+        serve(lab, tmp_path, policy(), workers) as service,
+        Wire(service) as wire,
+        Answerer(lab.server, OUTSIDE, (80,)),
+    ):
         for number in range(5):
             assert Attempt(lab.client, "tcp", CLIENTS[0], 33_000 + number, SERVERS[0], 80).made(LONG_S)[0] == REACHED
         before = service.resident()

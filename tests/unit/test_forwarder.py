@@ -13,9 +13,11 @@ from edge.forwarder import Forwarder
 from edge.gateway import Gateway
 from edge.packets.build import build_frame
 from edge.packets.text import parse_packet
+from edge.port_group import PortGroup
 from edge.ports import PortKind, PortSpec, made_mac
 from edge.runtime import Edge
 from edge.verdicts import Reason, Verdict
+from edge.workers import Workers
 from tests.support import acme, network
 
 CLIENT_MAC, ROUTER_MAC = bytes.fromhex("020000000a0a"), bytes.fromhex("02000000cb01")
@@ -23,9 +25,9 @@ BROADCAST = b"\xff" * 6
 PATIENCE = 20.0
 
 
-@pytest.fixture
-def edge() -> Edge:
-    return Edge(acme())
+@pytest.fixture(params=[1, 2, 3])
+def edge(request: pytest.FixtureRequest) -> Edge:
+    return Edge(acme()) if request.param == 1 else Workers(acme(), request.param)
 
 
 @pytest.fixture
@@ -223,7 +225,7 @@ def test_specs_that_contradict_each_other(edge: Edge, texts: tuple[str, ...], pr
 
 
 def test_a_forwarder_that_can_go_on_no_longer_says_so(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: object) -> None:
+    def fail(*_: object) -> None:
         raise MemoryError("no room")
 
     monkeypatch.setattr(edge, "forward", fail)
@@ -266,3 +268,19 @@ def test_a_forwarder_that_is_stopped_has_not_failed(edge: Edge) -> None:
     with forwarder:
         pass
     assert forwarder.failure is None
+
+
+def test_what_the_kernel_does_not_place_is_handed_over(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An edge goes on without: it only costs time."""
+
+    def refuse(_: PortGroup, program: bytes) -> None:
+        assert program
+        raise OSError(12, "no memory for a program")
+
+    monkeypatch.setattr(PortGroup, "place", refuse)
+    with Forwarder(Workers(acme(), 2), []) as forwarder:
+        assert "no memory for a program" in caplog.text
+        forwarder.feed("LAN", arp(1, CLIENT_MAC, "10.20.0.10", "10.20.0.1"))
+        assert frames(forwarder, "LAN", lambda frame: frame[:6] == CLIENT_MAC)

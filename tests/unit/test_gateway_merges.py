@@ -65,11 +65,12 @@ def compiled_of(gateway: Gateway) -> Compiled:
     return found
 
 
-def test_changes_go_on_while_tables_are_merged(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("workers", [1, 3])
+def test_changes_go_on_while_tables_are_merged(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     held = Held(monkeypatch)
 
     async def test() -> None:
-        async with served(json.dumps(document())) as gateway:
+        async with served(json.dumps(document()), workers=workers) as gateway:
             first = compiled_of(gateway).base
             await change(gateway, 0)
             assert not gateway._merging

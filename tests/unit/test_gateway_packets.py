@@ -66,6 +66,7 @@ class FakeEdge:
     def __init__(self, real: Any) -> None:
         self.revision = 1
         self.config = real.config
+        self.reasons_for_one: list[str] = []
         self.asked: list[Any] = []
         self.inside = False
 

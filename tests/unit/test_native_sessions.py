@@ -24,7 +24,7 @@ Client = tuple[int, int]
 
 
 def draw_ns(rng: random.Random) -> int:
-    """From one nanosecond to a year: every level of the timer wheel."""
+    """From one nanosecond to a year."""
     return rng.randrange(1, 1 << rng.randrange(1, 56))
 
 

@@ -5,17 +5,18 @@ Every frame ends before a page that may not be touched, and so does the room tha
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport free
 from libc.string cimport memcpy
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE, mmap, mprotect, munmap
 
 from native.answer cimport ANSWER_ROOM
 from native.engine cimport Engine, Work
-from native.forward cimport ARENA_SIZE, admit_frame, empty_outbox, flush_all, forward_round, judge, judge_large
+from native.forward cimport admit_frame, empty_outbox, flush_all, forward_round, judge, judge_large
 from native.packet cimport PARSED, Packet, parse
-from native.port cimport ARRIVALS, Arrival, IoPort, Ports, port_of
+from native.port cimport Arrival, IoPort, Ports, port_of
 from native.segment cimport Segments, begin_segments, next_segment
 from native.vnet cimport VNET_SIZE, Vnet, finish_checksum, is_segmentable
+from native.work cimport prepare
 
 cdef enum:
     PAGE = 4096
@@ -111,20 +112,7 @@ cdef class Rounds:
             raise ValueError("this engine has no link layer")
         self.engine, self.ports = engine, ports
         self.area = guarded()
-        self.work.room = <uint8_t *>calloc(1, ARENA_SIZE + 2 * ANSWER_ROOM + ARRIVALS * sizeof(Arrival))
-        if self.work.room == NULL:
-            raise MemoryError
-        self.work.arrivals = <Arrival *>self.work.room      # as native/engine.pyx has them
-        self.work.arena = self.work.room + ARRIVALS * sizeof(Arrival)
-        self.work.spare = self.work.arena + ARENA_SIZE
-        self.work.cut = self.work.spare + ANSWER_ROOM
-        self.work.state = &engine.state
-        self.work.program = &engine.program.data
-        self.work.table = &ports.table
-        self.work.neighbours = &engine.links.data
-        self.work.outbox = &engine.links.outbox
-        self.work.answers = engine.answers
-        self.work.packets = engine.packets
+        prepare(engine, &self.work, ports)
 
     def __dealloc__(self):
         if self.area != NULL:
@@ -148,9 +136,9 @@ cdef class Rounds:
             admit_frame(&self.work, number, port, &arrival, &self.work.packets[0])
             if arrival.length:
                 if arrival.vnet.gso_type:
-                    judge_large(&self.work, &self.work.packets[0], number, &arrival)
+                    judge_large(&self.work, &self.work.packets[0], number, arrival.frame, arrival.length, &arrival.vnet)
                 else:
-                    judge(&self.work, &self.work.packets[0], number, arrival.length, NULL)
+                    judge(&self.work, &self.work.packets[0], number, arrival.length, NULL, False)
             empty_outbox(&self.work)
             flush_all(&self.work)
 
