@@ -135,6 +135,21 @@ class BadPageTokenError(ArgumentError):
     reason = "INVALID_PAGE_TOKEN"
 
 
+class BadResumeTokenError(ArgumentError):
+    """A resume token that belongs to other events, or to none."""
+
+    reason = "INVALID_RESUME_TOKEN"
+
+
+class TooManyStreamsError(ControlError):
+    """As many streams are open as are served at once."""
+
+    reason = "TOO_MANY_STREAMS"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} streams are open: no more are served at once")
+
+
 class AuditError(ControlError):
     """An audit file that does not hold together; the text names the record."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     PlatformCollector,
     ProcessCollector,
@@ -16,13 +17,23 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+EDGE_STATUSES = ("PENDING", "REALIZED", "ERROR")
+REASONS = frozenset(
+    {
+        *("UNREACHABLE", "INTERNAL", "OTHER_EDGE", "INVALID_ARGUMENT", "INVALID_DOCUMENT", "OBJECT_UNKNOWN"),
+        *("RESOURCE_EXHAUSTED", "STORAGE_FAILED", "NO_PORT", "MANAGED", "CONFIRMATION_PENDING", "INVALID_CREDENTIALS"),
+    }
+)
+"""Why edges do not have what they should; whatever else there may be is counted as OTHER."""
+
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
-class _Objects(Collector):
-    """Counted when somebody asks."""
+class _Counted(Collector):
+    """A gauge with one label, counted when somebody asks."""
 
-    def __init__(self, count: Callable[[], Mapping[str, int]]) -> None:
+    def __init__(self, name: str, text: str, label: str, count: Callable[[], Mapping[str, int]]) -> None:
+        self._described = name, text, label
         self._count = count
 
     def describe(self) -> Iterator[Metric]:
@@ -37,13 +48,17 @@ class _Objects(Collector):
         yield family
 
     def _family(self) -> GaugeMetricFamily:
-        return GaugeMetricFamily("t1edge_control_objects", "Objects by kind.", labels=["kind"])
+        name, text, label = self._described
+        return GaugeMetricFamily(name, text, labels=[label])
 
 
 class ControlMetrics:
-    """Counts calls; ``count`` tells how many objects of each kind there are."""
+    """Counts calls and pushes; ``count`` tells how many objects of each kind there are, ``edges`` how many edges of
+    each status."""
 
-    def __init__(self, count: Callable[[], Mapping[str, int]], version: str) -> None:
+    def __init__(
+        self, count: Callable[[], Mapping[str, int]], edges: Callable[[], Mapping[str, int]], version: str
+    ) -> None:
         self._registry = CollectorRegistry()
         self._calls = Counter(
             "t1edge_control_requests_total", "Calls by method and status.", ["method", "code"], registry=self._registry
@@ -55,7 +70,10 @@ class ControlMetrics:
         build = GaugeMetricFamily("t1edge_control_build_info", "The version that runs.", labels=["version"])
         build.add_metric([version], 1)
         self._registry.register(_Constant(build))
-        self._registry.register(_Objects(count))
+        self._registry.register(_Counted("t1edge_control_objects", "Objects by kind.", "kind", count))
+        whole = lambda: {**dict.fromkeys(EDGE_STATUSES, 0), **edges()}  # noqa: E731 - a wrapper
+        self._registry.register(_Counted("t1edge_control_edges", "Edges by status.", "status", whole))
+        self._fleet()
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
 
@@ -63,6 +81,63 @@ class ControlMetrics:
         """A call has ended."""
         self._calls.labels(method, code).inc()
         self._seconds.labels(method).observe(seconds)
+
+    def _fleet(self) -> None:
+        registry = self._registry
+        self._pushes = Counter(
+            "t1edge_control_pushes_total", "Pushes to edges by kind and result.", ["kind", "result"], registry=registry
+        )
+        self._push_seconds = Histogram(
+            "t1edge_control_push_seconds", "How long pushes took.", ["kind"], registry=registry, buckets=_BUCKETS
+        )
+        self._lag = Histogram(
+            "t1edge_control_realize_seconds", "From the order of a change to the edge that has it.",
+            registry=registry, buckets=(*_BUCKETS, 5.0, 10.0, 30.0, 60.0, 300.0),
+        )  # fmt: skip
+        self._failures = Counter(
+            "t1edge_control_edge_failures_total", "Attempts that failed, by reason.", ["reason"], registry=registry
+        )
+        self._drifts = Counter("t1edge_control_drifts_total", "Edges that ran what nobody wanted.", registry=registry)
+        self._agreed = Gauge(
+            "t1edge_control_edges_agreed", "Edges that were seen to run what they should.", registry=registry
+        )
+        self._leads = Gauge("t1edge_control_leader", "1 where this replica looks after the edges.", registry=registry)
+        self._database = Gauge("t1edge_control_database_up", "1 while the database answers.", registry=registry)
+        for kind in ("PATCH", "WHOLE"):
+            self._push_seconds.labels(kind)
+            for result in ("OK", "REFUSED", "UNREACHABLE", "MISMATCH"):
+                self._pushes.labels(kind, result)
+        for reason in (*sorted(REASONS), "OTHER"):
+            self._failures.labels(reason)
+
+    def pushed(self, kind: str, result: str, seconds: float) -> None:
+        """See :class:`control.fleet.reconciler.Watcher`."""
+        self._pushes.labels(kind, result).inc()
+        self._push_seconds.labels(kind).observe(seconds)
+
+    def realized(self, lag_s: float) -> None:
+        """See Watcher."""
+        self._lag.observe(lag_s)
+
+    def failed(self, reason: str) -> None:
+        """See Watcher."""
+        self._failures.labels(reason if reason in REASONS else "OTHER").inc()
+
+    def drifted(self) -> None:
+        """See Watcher."""
+        self._drifts.inc()
+
+    def watch(self, agreed: Callable[[], int]) -> None:
+        """``agreed`` tells how many edges are known to run what they should."""
+        self._agreed.set_function(agreed)
+
+    def leads(self, leads: bool) -> None:
+        """Does this replica look after the edges?"""
+        self._leads.set(leads)
+
+    def database(self, up: bool) -> None:
+        """Does the database answer?"""
+        self._database.set(up)
 
     def page(self) -> bytes:
         """What Prometheus reads."""

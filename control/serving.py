@@ -6,26 +6,30 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
-from control import names
+from control import gather, names
 from control.access.login import begin_anew
 from control.access.passwords import Passwords
 from control.access.vault import Vault, open_vault, write_private
-from control.checking import check_edges
+from control.checking import checked_plan
 from control.errors import KeyFileError
 from control.objects import SYSTEM_ORG, Role, User
-from control.store import Reader, Store
+from control.planner import plan
+from control.store import Reader, Store, WriteUnit
 from control.store.unit import PROVIDER
 from control.surroundings import Surroundings
+from edge.errors import StoreError
 from edge.listening import Address, check_local, metrics_address, parse_address
 
 if TYPE_CHECKING:
+    from control.api.server import ControlServer
+    from control.metrics import ControlMetrics
     from edge.api.tls import TlsFiles
 
 _log = logging.getLogger("t1edge")
@@ -33,6 +37,9 @@ _log = logging.getLogger("t1edge")
 KEYS = "keys"
 FIRST_LOGIN = "first-login"
 ADMINISTRATOR = "administrator"
+EDGES = "edges.sqlite3"
+DATABASE_S: Final = 1.0
+"""How often the database is asked whether it answers."""
 _PROOF = "key-proof"
 
 
@@ -46,6 +53,8 @@ class ControlSettings:
     database: str = ""
     key_file: Path | None = None
     tls: TlsFiles | None = None
+    edge_tls: TlsFiles | None = None
+    """What edges on other machines are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,30 +165,88 @@ async def serve(settings: ControlSettings) -> None:
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
         from control.api.dispatch import Dispatcher
+        from control.api.remote_edge import dialled
         from control.api.server import ControlServer
+        from control.fleet.fleet import Fleet
+        from control.fleet.plans import Plans
         from control.metrics import ControlMetrics
         from edge.metrics_server import MetricsServer
 
         found = stack.enter_context(opened(settings, Surroundings()))
 
-        def counts() -> dict[str, int]:
-            with found.store.read() as state:
-                return state.object_counts()
-
-        metrics = ControlMetrics(counts, version("t1edge"))
+        store = found.store
+        metrics = ControlMetrics(
+            lambda: _counted(store, Reader.object_counts),
+            lambda: _counted(store, Reader.edge_counts),
+            version("t1edge"),
+        )
         if settings.metrics is not None:
             exposition = MetricsServer(metrics.page, settings.metrics)
             stack.callback(exposition.stop)
             _log.info("metrics on http://%s/metrics", exposition.start())
-        dispatcher = Dispatcher(found.store, found.vault, found.passwords, metrics, check=check_edges)
+        plans = Plans(checked)
+        fleet = Fleet(
+            store,
+            settings.data / EDGES,
+            planned,
+            metrics,
+            lambda address: dialled(address, settings.edge_tls),
+            plans=plans,
+        )
+        metrics.watch(fleet.agreed)
+        dispatcher = Dispatcher(store, found.vault, found.passwords, metrics, check=plans.check, fleet=fleet)
         server = ControlServer(dispatcher, address, settings.tls)
         stack.push_async_callback(server.stop)
         listening = await server.start()
         where = "clients show certificates" if settings.tls else "without TLS: only this machine can connect"
         _log.info("gRPC on %s, %s", listening, where)
+        await stack.enter_async_context(_beside(fleet.run()))
+        await stack.enter_async_context(_beside(_watch_database(store, server, metrics)))
         _log.info("the control plane serves %s", "control.v1")
         await stopping.wait()
         _log.info("stopping")
+
+
+def checked(unit: WriteUnit, edge: str) -> Mapping[str, Any]:
+    """The document that an edge is to run at the end of a unit.  Raises ArgumentError for what it would not take."""
+    return checked_plan(gather.inputs(unit, edge), unit.places)[0].document
+
+
+def planned(state: Reader, edge: str) -> Mapping[str, Any]:
+    """The document that an edge should run."""
+    return plan(gather.inputs(state, edge)).document
+
+
+def _counted(store: Store, count: Callable[[Reader], dict[str, int]]) -> dict[str, int]:
+    """Nothing while the database is away."""
+    try:
+        with store.read() as state:
+            return count(state)
+    except StoreError:
+        return {}
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _watch_database(store: Store, server: ControlServer, metrics: ControlMetrics) -> None:
+    """Whoever asks for the health is told whether the database answers."""
+    answered = True
+    while True:
+        answers = await asyncio.to_thread(store.answers)
+        metrics.database(answers)
+        if answers != answered:
+            _log.log(logging.INFO if answers else logging.ERROR, "the database %s", "is back" if answers else "is away")
+            await server.set_serving(answers)
+        answered = answers
+        await asyncio.sleep(DATABASE_S)
 
 
 def _checked(settings: ControlSettings) -> Address:

@@ -52,6 +52,22 @@ class ControlClient:
             raise translated(error, self._address) from None
         return json_format.MessageToDict(found, always_print_fields_with_no_presence=True)
 
+    def watch(self, name: str, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """The answers of a stream, until the service stops (UnreachableError) or the caller does."""
+        method = _METHODS[name]
+        message = json_format.ParseDict(dict(request), message_factory.GetMessageClass(method.input_type)())
+        answer = message_factory.GetMessageClass(method.output_type)
+        stub = self._channel.unary_stream(
+            f"/{method.containing_service.full_name}/{method.name}",
+            request_serializer=lambda given: given.SerializeToString(),
+            response_deserializer=answer.FromString,
+        )
+        try:
+            for found in stub(message, metadata=self._metadata):
+                yield json_format.MessageToDict(found, always_print_fields_with_no_presence=True)
+        except grpc.RpcError as error:
+            raise translated(error, self._address) from None
+
     def pages(self, name: str, request: Mapping[str, Any], field: str) -> Iterator[dict[str, Any]]:
         """The items of a List method, from page to page."""
         token = ""

@@ -11,7 +11,9 @@ from control.v1 import (
     api_token_pb2,
     audit_pb2,
     change_set_pb2,
+    edge_host_pb2,
     edge_pb2,
+    event_pb2,
     firewall_pb2,
     group_pb2,
     ipsec_pb2,
@@ -33,7 +35,9 @@ _FILES = (
     api_token_pb2,
     audit_pb2,
     change_set_pb2,
+    edge_host_pb2,
     edge_pb2,
+    event_pb2,
     firewall_pb2,
     group_pb2,
     ipsec_pb2,
@@ -54,6 +58,9 @@ _FILES = (
 SERVICES = tuple(service for file in _FILES for service in file.DESCRIPTOR.services_by_name.values())
 
 _METHODS = {f"{service.name}/{method.name}": method for service in SERVICES for method in service.methods}
+
+STREAMS = frozenset(name for name, method in _METHODS.items() if method.server_streaming)
+"""Methods that answer more than once."""
 
 REQUESTS = MappingProxyType(
     {name: message_factory.GetMessageClass(method.input_type) for name, method in _METHODS.items()}

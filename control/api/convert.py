@@ -11,10 +11,10 @@ from control.filters import ListQuery, read_query
 from control.objects import ApiToken, Org, Role, User
 from control.objects.token import DEFAULT_DAYS, MAX_DAYS
 from control.objects.values import checked
-from control.store import AuditRecord, Record, TaskRecord, TokenRecord
+from control.store import AuditRecord, EventRecord, Record, TaskRecord, TokenRecord
 from control.store.listing import Listing
 from control.surroundings import SECOND_NS
-from control.v1 import api_token_pb2, audit_pb2, org_pb2, task_pb2, user_pb2
+from control.v1 import api_token_pb2, audit_pb2, event_pb2, org_pb2, task_pb2, user_pb2
 from edge.errors import ArgumentError
 
 _DAY_NS = 24 * 3_600 * SECOND_NS
@@ -121,6 +121,12 @@ def task_message(record: TaskRecord) -> task_pb2.Task:
         initiator=record.initiator, object=record.object, start_time=timestamp(record.start_ns),
         end_time=timestamp(record.end_ns), error=error if record.error_reason else None,
     )  # fmt: skip
+
+
+def event_message(record: EventRecord) -> event_pb2.Event:
+    """Something that has happened."""
+    columns = record.columns()
+    return event_pb2.Event(event_time=timestamp(columns.pop("time_ns")), **columns)
 
 
 def audit_message(record: AuditRecord) -> audit_pb2.AuditRecord:

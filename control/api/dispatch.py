@@ -17,7 +17,20 @@ from control.access.login import Logins
 from control.access.methods import METHODS, OPEN
 from control.access.passwords import Passwords
 from control.access.vault import Vault
-from control.api import api_tokens, change_sets, errors, firewall, kinds, orders, orgs, sessions, trail, users
+from control.api import (
+    api_tokens,
+    change_sets,
+    edge_hosts,
+    errors,
+    events,
+    firewall,
+    kinds,
+    orders,
+    orgs,
+    sessions,
+    trail,
+    users,
+)
 from control.api.context import OpenCall, ReadCall, WriteCall
 from control.api.method import Method
 from control.api.places import placed, told_of, within
@@ -64,6 +77,10 @@ HANDLERS: Mapping[str, Method] = {
     "TaskService/GetTask": Method(trail.get_task, ("name", "orgs/*/tasks/*")),
     "TaskService/ListTasks": Method(trail.list_tasks, ("parent", _ORG)),
     "AuditService/ListAuditRecords": Method(trail.list_audit_records, ("parent", _ORG)),
+    "EdgeHostService/GetEdgeHost": Method(edge_hosts.get_edge_host, ("edge", "orgs/*/edges/*")),
+    "EdgeHostService/SetEdgeHost": Method(edge_hosts.set_edge_host, ("edge_host.edge", "orgs/*/edges/*")),
+    "EventService/ListEvents": Method(events.list_events, ("parent", _ORG)),
+    "EventService/WatchEvents": Method(events.watch_events, ("parent", _ORG)),
     "SessionService/Login": Method(sessions.login),
     "SessionService/ConfirmSecondFactor": Method(sessions.confirm_second_factor),
     "SessionService/Logout": Method(sessions.logout),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from control.access.methods import METHODS, OPEN
-from control.api.contract import REQUESTS, SERVICES
+from control.api.contract import ANSWERS, REQUESTS, SERVICES, STREAMS
 from control.api.dispatch import ASK_AGAIN_S, Attempt
 from control.api.errors import status_of
+from control.errors import TooManyStreamsError
 from edge.api.host import Host
 from edge.errors import ArgumentError
 
@@ -26,6 +28,15 @@ if TYPE_CHECKING:
 
 MAX_REQUEST = 1 << 20
 """Bytes of a request; what is larger is refused before it is read."""
+
+MAX_STREAMS = 64
+"""So many streams are served at once."""
+
+EVENTS_S = 0.25
+"""How often is looked for events that a stream is to send."""
+
+SIGN_OF_LIFE_S = 15.0
+"""How long a stream is silent at most."""
 
 # Logins take long, and writes wait for the disk and one another: neither keeps reads waiting.
 _READERS = 3
@@ -39,6 +50,8 @@ class ControlServer:
     def __init__(self, dispatcher: Dispatcher, address: Address, tls: TlsFiles | None = None) -> None:
         """Raises what :func:`edge.api.host.credentials_for` does."""
         self._dispatcher = dispatcher
+        self._stopping = asyncio.Event()
+        self._streams = 0
         self._reads = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
         self._writes = ThreadPoolExecutor(_WRITERS, thread_name_prefix="write")
         self._logins = ThreadPoolExecutor(_LOGINS, thread_name_prefix="login")
@@ -50,8 +63,13 @@ class ControlServer:
         """Listen.  Raises ListenError."""
         return await self._host.start()
 
+    async def set_serving(self, serving: bool) -> None:
+        """What whoever asks for the health is told."""
+        await self._host.set_serving(serving)
+
     async def stop(self) -> None:
         """Let calls finish for a while, close."""
+        self._stopping.set()
         await self._host.retire()
         await self._host.stop()
         for pool in (self._reads, self._writes, self._logins):
@@ -64,6 +82,8 @@ class ControlServer:
 
     def _handler(self, name: str) -> Any:
         # Bytes in, bytes out: what is no message has an answer of ours, too.
+        if name in STREAMS:
+            return grpc.unary_stream_rpc_method_handler(self._stream(name, REQUESTS[name]))
         return grpc.unary_unary_rpc_method_handler(self._behaviour(name, REQUESTS[name]))
 
     def _call(self, name: str, message: Any, data: bytes, authorization: str, before: Attempt | None) -> Attempt:
@@ -79,12 +99,44 @@ class ControlServer:
             return self._logins
         return self._writes if METHODS[name].writes else self._reads
 
+    def _stream(self, name: str, message: Any) -> Callable[[bytes, Any], AsyncIterator[bytes]]:
+        """Its method is asked again and again, each time for what comes behind the last answer."""
+        pool = self._pool(name)
+
+        async def behaviour(data: bytes, context: Any) -> AsyncIterator[bytes]:
+            authorization = _authorization(context)
+            loop = asyncio.get_running_loop()
+            if self._streams >= MAX_STREAMS:
+                await context.abort_with_status(rpc_status.to_status(status_of(TooManyStreamsError(MAX_STREAMS))))
+            self._streams += 1
+            try:
+                due = loop.time()
+                while not self._stopping.is_set():
+                    done = await loop.run_in_executor(pool, self._call, name, message, data, authorization, None)
+                    if done.status is not None:
+                        await context.abort_with_status(rpc_status.to_status(done.status))
+                    answer = ANSWERS[name].FromString(done.answer)
+                    if answer.events or answer.missed or loop.time() >= due:
+                        yield done.answer
+                        due = loop.time() + SIGN_OF_LIFE_S
+                    request = message.FromString(data)
+                    request.resume_token = answer.resume_token
+                    data = request.SerializeToString()
+                    if len(answer.events) == 0:
+                        with contextlib.suppress(TimeoutError):
+                            async with asyncio.timeout(EVENTS_S):
+                                await self._stopping.wait()
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "the control plane stops")
+            finally:
+                self._streams -= 1
+
+        return behaviour
+
     def _behaviour(self, name: str, message: Any) -> Callable[[bytes, Any], Awaitable[bytes]]:
         pool = self._pool(name)
 
         async def behaviour(data: bytes, context: Any) -> bytes:
-            shown = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
-            authorization = shown[0] if len(shown) == 1 and isinstance(shown[0], str) else ""
+            authorization = _authorization(context)
             loop = asyncio.get_running_loop()
             done = await loop.run_in_executor(pool, self._call, name, message, data, authorization, None)
             while done.waits:  # not in a thread: others have use for it
@@ -95,3 +147,9 @@ class ControlServer:
             return done.answer
 
         return behaviour
+
+
+def _authorization(context: Any) -> str:
+    """What the caller shows, '' for nothing, or for several."""
+    shown = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
+    return shown[0] if len(shown) == 1 and isinstance(shown[0], str) else ""

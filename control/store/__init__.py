@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from control.store.database import Store
 from control.store.reader import Reader
-from control.store.records import AuditRecord, Record, TaskRecord, TokenRecord
+from control.store.records import AuditRecord, EventRecord, Record, TaskRecord, TokenRecord
 from control.store.unit import Actor, WriteUnit
 
-__all__ = ["Actor", "AuditRecord", "Reader", "Record", "Store", "TaskRecord", "TokenRecord", "WriteUnit"]
+__all__ = ["Actor", "AuditRecord", "EventRecord", "Reader", "Record", "Store", "TaskRecord", "TokenRecord", "WriteUnit"]

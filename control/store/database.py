@@ -40,6 +40,7 @@ class Store:
             place = _postgresql(url) if url else self._file()
             self._shown = str(self._path) if not url else place.render_as_string(hide_password=True)
             self._sqlite = not url
+            self._place = place
             self._engine = _engine(place)
             if self._sqlite:
                 _prepare_sqlite(self._engine)
@@ -60,6 +61,29 @@ class Store:
             except OSError as error:
                 raise StoreError(f"{self._path}: {error.strerror}") from None
         return URL.create("sqlite", database=str(self._path))
+
+    def answers(self) -> bool:
+        """Can it be used at the moment?"""
+        try:
+            with self.read() as state:
+                state.db.execute(sa.text("SELECT 1"))
+        except StoreError:
+            return False
+        return True
+
+    @property
+    def shared(self) -> bool:
+        """Can other processes use the same database?"""
+        return not self._sqlite
+
+    def connection(self) -> Any:
+        """A connection to PostgreSQL beside all others, with a statement a transaction.  Raises psycopg.Error."""
+        import psycopg
+
+        return psycopg.connect(
+            self._place.set(drivername="postgresql").render_as_string(hide_password=False),
+            autocommit=True, connect_timeout=10,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Close the connections and give up the directory."""
@@ -122,9 +146,12 @@ def _engine(place: URL) -> sa.Engine:
     # A server that was away and is back has forgotten its connections: they are asked before they are used.
     ask = place.drivername != "sqlite"
     try:
-        return sa.create_engine(place, hide_parameters=True, pool_size=16, max_overflow=0, pool_pre_ping=ask)
+        engine = sa.create_engine(place, hide_parameters=True, pool_size=16, max_overflow=0, pool_pre_ping=ask)
     except ImportError:
         raise StoreError("PostgreSQL needs the package psycopg: pip install 't1edge[postgres]'") from None
+    if ask:
+        _prepare_postgresql(engine)
+    return engine
 
 
 def _postgresql(url: str) -> URL:
@@ -135,6 +162,15 @@ def _postgresql(url: str) -> URL:
     if place.drivername not in {"postgresql", "postgresql+psycopg"}:
         raise StoreError("the database's URL is of another kind; expected postgresql://...")
     return place.set(drivername="postgresql+psycopg")
+
+
+def _prepare_postgresql(engine: sa.Engine) -> None:
+    """A replica that hangs within a transaction gives up its locks after a while."""
+
+    @sa.event.listens_for(engine, "connect")
+    def connected(raw: Any, _: Any) -> None:
+        raw.execute(f"SET idle_in_transaction_session_timeout = {_BUSY_MS}")
+        raw.commit()
 
 
 def _prepare_sqlite(engine: sa.Engine) -> None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from control.filters import ListQuery, wrong_token
 from control.objects.values import Value
-from control.store.schema import API_TOKENS, AUDIT, OBJECTS, TASKS, TEXT
+from control.store.schema import API_TOKENS, AUDIT, EVENTS, OBJECTS, TASKS, TEXT
 
 _ORDER = "order_value"
 
@@ -105,6 +105,13 @@ TASK_LIST = Listing(
     {"start_time": TASKS.c.start_ns},
     TASKS.c.path,
     "start_time desc",
+)
+EVENT_LIST = Listing(
+    EVENTS,
+    {name: EVENTS.c[name] for name in ("kind", "object")},
+    {"number": EVENTS.c.number},
+    EVENTS.c.number,
+    "number",
 )
 AUDIT_LIST = Listing(
     AUDIT,

@@ -14,7 +14,9 @@ from control.store import listing
 from control.store.records import (
     AuditRecord,
     Credentials,
+    EdgeHost,
     EdgeState,
+    EventRecord,
     Place,
     Record,
     SessionRow,
@@ -25,7 +27,9 @@ from control.store.schema import (
     API_TOKENS,
     AUDIT,
     CREDENTIALS,
+    EDGE_HOSTS,
     EDGE_STATES,
+    EVENTS,
     FACTS,
     OBJECTS,
     PUBLIC_ADDRESSES,
@@ -238,6 +242,33 @@ class Reader:
             raise NoSuchObjectError(path)
         return TaskRecord.of(row)
 
+    def edge_host(self, edge: str) -> EdgeHost | None:
+        """Where an edge runs, None in the control plane's own process."""
+        row = self.db.execute(sa.select(EDGE_HOSTS).where(EDGE_HOSTS.c.path == edge)).first()
+        return EdgeHost.of(row) if row else None
+
+    def enrolling(self, token_hash: str) -> EdgeHost | None:
+        """The edge whose host a token is for, as long as it holds."""
+        holds = (EDGE_HOSTS.c.token_hash == token_hash, EDGE_HOSTS.c.token_until_ns > self.now_ns)
+        row = self.db.execute(sa.select(EDGE_HOSTS).where(*holds)).first() if token_hash else None
+        return EdgeHost.of(row) if row else None
+
+    def events(self, org: str, query: ListQuery) -> tuple[list[EventRecord], str]:
+        """Events of an organization."""
+        rows, token = listing.EVENT_LIST.page(self.db, [EVENTS.c.org == self.get(org).path], query)
+        return [EventRecord.of(row) for row in rows], token
+
+    def events_after(self, org: str, number: int, limit: int) -> list[EventRecord]:
+        """The first events of an organization behind one."""
+        found = sa.select(EVENTS).where(EVENTS.c.org == org, EVENTS.c.number > number).order_by(EVENTS.c.number)
+        return [EventRecord.of(row) for row in self.db.execute(found.limit(limit))]
+
+    def event_numbers(self, org: str) -> tuple[int, int]:
+        """The numbers of the oldest event of an organization that is kept and of the newest, 1 and 0 for none."""
+        ends = sa.select(sa.func.min(EVENTS.c.number), sa.func.max(EVENTS.c.number)).where(EVENTS.c.org == org)
+        oldest, newest = self.db.execute(ends).one()
+        return (oldest, newest) if newest is not None else (1, 0)
+
     def audit(self, org: str, query: ListQuery) -> tuple[list[AuditRecord], str]:
         """The audit trail of an organization; that of one that was deleted is still there."""
         rows, token = listing.AUDIT_LIST.page(self.db, [AUDIT.c.org == org], query)
@@ -267,6 +298,11 @@ class Reader:
     def object_counts(self) -> dict[str, int]:
         """How many objects of each kind there are."""
         counted = sa.select(OBJECTS.c.kind, sa.func.count()).group_by(OBJECTS.c.kind)
+        return {row[0]: row[1] for row in self.db.execute(counted)}
+
+    def edge_counts(self) -> dict[str, int]:
+        """How many edges there are of each status."""
+        counted = sa.select(EDGE_STATES.c.status, sa.func.count()).group_by(EDGE_STATES.c.status)
         return {row[0]: row[1] for row in self.db.execute(counted)}
 
     def _count(self, table: sa.FromClause, *conditions: sa.ColumnElement[bool]) -> int:

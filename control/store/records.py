@@ -118,6 +118,28 @@ class AuditRecord(_Row):
 
 
 @dataclass(frozen=True, slots=True)
+class EventRecord(_Row):
+    """Something that has happened."""
+
+    org: str
+    number: int
+    time_ns: int
+    kind: str
+    object: str
+    details: str
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeHost(_Row):
+    """An edge that runs elsewhere, or is to as soon as its host has enrolled."""
+
+    path: str
+    address: str
+    token_hash: str
+    token_until_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials(_Row):
     """How a user logs in.  ``one_time_until_ns`` 0: the password is their own."""
 

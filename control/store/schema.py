@@ -150,6 +150,28 @@ TASK_WAITS = sa.Table(
     sa.Index("task_waits_edge", "edge"),
 )
 
+# Edges that run elsewhere; ``address`` '': not yet, its host has a token to enrol with until then.
+EDGE_HOSTS = sa.Table(
+    "edge_hosts",
+    METADATA,
+    sa.Column("path", TEXT, sa.ForeignKey("objects.path", ondelete="CASCADE"), primary_key=True),
+    _text("address"),
+    _text("token_hash"),  # '': none
+    _number("token_until_ns"),
+    sa.Index("edge_hosts_token", "token_hash"),
+)
+
+EVENTS = sa.Table(
+    "events",
+    METADATA,
+    _text("org", primary_key=True),
+    _number("number", primary_key=True),
+    _number("time_ns"),
+    _text("kind"),
+    _text("object"),
+    _text("details"),
+)
+
 AUDIT = sa.Table(
     "audit",
     METADATA,

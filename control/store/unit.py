@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,7 @@ from control.store.records import (
     SEALED,
     AuditRecord,
     Credentials,
+    EdgeHost,
     EdgeState,
     Record,
     SessionRow,
@@ -32,7 +34,9 @@ from control.store.schema import (
     ATTEMPTS,
     AUDIT,
     CREDENTIALS,
+    EDGE_HOSTS,
     EDGE_STATES,
+    EVENTS,
     FACTS,
     OBJECTS,
     PUBLIC_ADDRESSES,
@@ -44,6 +48,9 @@ from control.store.schema import (
 )
 from control.surroundings import SECOND_NS, Surroundings
 
+EVENTS_KEPT = 10_000
+"""So many of the newest events of an organization, and a few more, are kept."""
+_EVENTS_AT_ONCE = 100
 REQUESTS_KEPT_NS = 24 * 3600 * SECOND_NS
 ATTEMPTS_KEPT_NS = 24 * 3600 * SECOND_NS
 
@@ -73,6 +80,7 @@ class WriteUnit(Reader):
         self.places: dict[str, str] = {}
         """The objects that the unit made or changed, each with the field of the request that says so."""
         self._edges: dict[str, None] = {}
+        self._events: dict[str, int] = {}
         self._running: list[str] = []
 
     # ------------------------------------------------------------------ objects
@@ -106,6 +114,7 @@ class WriteUnit(Reader):
         )  # fmt: skip
         self.db.execute(sa.insert(OBJECTS), record.columns())
         self._need(path, needed)
+        self._happened("OBJECT_CREATED", record)
         return record
 
     def update(
@@ -152,6 +161,7 @@ class WriteUnit(Reader):
         later = max(self.now_ns, known.updated_ns)  # the clock may have been set back
         changed = {**columns, "version": known.version + 1, "updated_ns": later}
         self.db.execute(sa.update(OBJECTS).where(OBJECTS.c.path == known.path).values(changed))
+        self._happened("OBJECT_CHANGED", known)
         return replace(known, **changed)
 
     def _need(self, path: str, needed: Collection[tuple[str, str]]) -> None:
@@ -174,6 +184,7 @@ class WriteUnit(Reader):
             raise ObjectInUseError(known.path, users)
         self.db.execute(sa.delete(OBJECTS).where(OBJECTS.c.path == known.path))
         self._stop_waiting(TASK_WAITS.c.edge == known.path)
+        self._happened("OBJECT_DELETED", known)
 
     # ------------------------------------------------------------------ edges
 
@@ -220,15 +231,35 @@ class WriteUnit(Reader):
     def failed(self, edge: str, revision: int, reason: str, message: str) -> None:
         """An edge does not take one of its states: the tasks that wait for it have failed."""
         known = self.edge_state(edge)
-        if known is None or known.realized >= revision:
+        if known is None or known.realized > revision:
             return
-        changed = {"status": "ERROR", "reason": reason, "message": message, "updated_ns": self.now_ns}
-        self.db.execute(sa.update(EDGE_STATES).where(EDGE_STATES.c.path == edge).values(changed))
+        self._trouble(known, revision, "ERROR", reason, message)
         waiting = (TASK_WAITS.c.edge == edge, TASK_WAITS.c.revision <= revision)
         tasks = TASKS.c.path.in_(sa.select(TASK_WAITS.c.task).where(*waiting))
         ended = {"status": FAILED, "end_ns": self.now_ns, "error_reason": reason, "error_message": message}
         self.db.execute(sa.update(TASKS).where(tasks, TASKS.c.status == RUNNING).values(ended))
         self.db.execute(sa.delete(TASK_WAITS).where(*waiting))
+
+    def unreached(self, edge: str, revision: int, reason: str, message: str) -> None:
+        """An edge could not be asked to have one of its states: its tasks go on waiting."""
+        known = self.edge_state(edge)
+        if known is not None:
+            self._trouble(known, revision, "PENDING", reason, message)
+
+    def _trouble(self, known: EdgeState, revision: int, status: str, reason: str, message: str) -> None:
+        if revision != known.desired:
+            return  # of what is wanted by now nothing is known yet
+        changed = {"status": status, "reason": reason, "message": message, "updated_ns": self.now_ns}
+        self.db.execute(sa.update(EDGE_STATES).where(EDGE_STATES.c.path == known.path).values(changed))
+
+    def set_edge_host(self, host: EdgeHost) -> None:
+        """Where an edge runs from now on, or who may say so."""
+        self.db.execute(sa.delete(EDGE_HOSTS).where(EDGE_HOSTS.c.path == host.path))
+        self.db.execute(sa.insert(EDGE_HOSTS), host.columns())
+
+    def remove_edge_host(self, edge: str) -> None:
+        """It runs in the control plane's own process from now on."""
+        self.db.execute(sa.delete(EDGE_HOSTS).where(EDGE_HOSTS.c.path == edge))
 
     def _stop_waiting(self, *which: sa.ColumnElement[bool]) -> None:
         waiting = set(self.db.execute(sa.select(TASK_WAITS.c.task).where(*which)).scalars())
@@ -275,6 +306,25 @@ class WriteUnit(Reader):
         record = replace(record, hash=chain.hash_of(record.columns()))
         self.db.execute(sa.insert(AUDIT), record.columns())
         return record
+
+    def event(self, kind: str, path: str, /, **details: object) -> None:
+        """Tell whoever watches the organization that an object lies in."""
+        org = names.organization(path)
+        number = self._events.get(org)
+        if number is None:
+            number = self.event_numbers(org)[1]
+        number += 1
+        self._events[org] = number
+        text = json.dumps(details, sort_keys=True, ensure_ascii=False)
+        row = {"org": org, "number": number, "time_ns": self.now_ns, "kind": kind, "object": path, "details": text}
+        self.db.execute(sa.insert(EVENTS), row)
+        if number % _EVENTS_AT_ONCE == 0:
+            self.db.execute(sa.delete(EVENTS).where(EVENTS.c.org == org, EVENTS.c.number <= number - EVENTS_KEPT))
+
+    def _happened(self, kind: str, record: Record) -> None:
+        """Users are nobody's business but the administrators': the audit trail tells of them."""
+        if record.kind != "user":
+            self.event(kind, record.path, kind=record.kind, actor=self.actor.path)
 
     # ------------------------------------------------------------------ requests that come again
 

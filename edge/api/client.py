@@ -25,12 +25,13 @@ from edge.trace import TraceResult
 from edge.v1 import edge_service_pb2 as pb
 from edge.v1 import edge_service_pb2_grpc, packet_pb2, session_pb2
 
-_OPTIONS = (
+OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     ("grpc.max_metadata_size", 1 << 20),
     ("grpc.enable_http_proxy", 0),  # an edge is not on the web
 )
+"""Of every channel."""
 
 _UNREACHABLE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 
@@ -51,16 +52,23 @@ class CallError(ProblemsError):
         super().__init__(problems)
 
 
+def target_of(address: str) -> str:
+    """An address as gRPC wants it."""
+    return address if address.startswith("unix:") else f"dns:///{address}"
+
+
+def credentials(tls: TlsFiles) -> grpc.ChannelCredentials:
+    """What a client shows.  Raises CredentialsError."""
+    chain, key, authorities = tls.read()
+    return grpc.ssl_channel_credentials(authorities, key, chain)
+
+
 def open_channel(address: str, tls: TlsFiles | None = None) -> grpc.Channel:
     """A channel; nothing is connected before the first call.  Raises AddressError for another machine without TLS."""
     if tls is None:
         check_called(address)
-    target = address if address.startswith("unix:") else f"dns:///{address}"
-    if tls is None:
-        return grpc.insecure_channel(target, options=_OPTIONS)
-    chain, key, authorities = tls.read()
-    credentials = grpc.ssl_channel_credentials(authorities, key, chain)
-    return grpc.secure_channel(target, credentials, options=_OPTIONS)
+        return grpc.insecure_channel(target_of(address), options=OPTIONS)
+    return grpc.secure_channel(target_of(address), credentials(tls), options=OPTIONS)
 
 
 def translated(error: grpc.RpcError, address: str) -> EdgeError:

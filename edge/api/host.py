@@ -85,9 +85,14 @@ class Host:
             os.umask(mask)
         self._bound = True
         await self._server.start()
-        for name in ("", *self._services):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await self.set_serving(True)
         return self._address if self._address.path else Address(self._address.host, port)
+
+    async def set_serving(self, serving: bool) -> None:
+        """What whoever asks for the health is told of the services."""
+        state = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", *self._services):
+            await self._health.set(name, state)
 
     async def retire(self) -> None:
         """Tell whoever asks for the health that the end has come."""

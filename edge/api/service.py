@@ -109,6 +109,15 @@ class EdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
         return await _told(pb.PatchConfigResponse(), applied)
 
     @_guarded
+    async def Manage(self, request: pb.ManageRequest, context: Context) -> pb.ManageResponse:  # noqa: ARG002, N802
+        """Who manages the edge."""
+        gateway = self._gateway
+        former = await gateway.manage(request.leader_epoch)
+        return pb.ManageResponse(
+            revision=convert.revision(gateway.running), former_epoch=former, edge_gateway_id=gateway.edge.config.id
+        )
+
+    @_guarded
     async def ConfirmConfig(self, request: pb.ConfirmConfigRequest, context: Context) -> pb.ConfirmConfigResponse:  # noqa: ARG002, N802
         """Keep a change."""
         return pb.ConfirmConfigResponse(revision=convert.revision(await self._gateway.confirm(request.etag)))

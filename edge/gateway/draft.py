@@ -6,10 +6,10 @@ Nothing here knows of an edge, a store or an event loop.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from edge.checks import checked
 from edge.checks.again import Checked, check_again
@@ -223,6 +223,12 @@ def text_of(loaded: LoadedDocument, before: Known | None) -> StoredText:
 def stored_form(text: StoredText, *, allow_unsupported: bool) -> Base:
     """A document as it is stored, and the name of its content."""
     return Base(text.digest(b"%d" % allow_unsupported), text.packed(), allow_unsupported)
+
+
+def etag_of(document: Mapping[str, Any], *, allow_unsupported: bool = False) -> str:
+    """The name of a document's content, as the gateway that runs it tells it.  Raises ValueError for what JSON has
+    not."""
+    return StoredText(document, ()).digest(b"%d" % allow_unsupported)
 
 
 def _read(order: Order, known: LoadedDocument | None) -> LoadedDocument:

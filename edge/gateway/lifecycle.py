@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from edge.compiler import Tables, compile_tables
 from edge.errors import (
+    ArgumentError,
     ConfirmationPendingError,
     EdgeError,
     EtagMismatchError,
@@ -102,6 +103,11 @@ class Lifecycle:
     def running(self) -> RevisionInfo:
         """The revision that runs."""
         return self._running.info
+
+    @property
+    def stored(self) -> Base:
+        """Its document."""
+        return self._running.stored
 
     # ------------------------------------------------------------------ beginning and end
 
@@ -235,6 +241,21 @@ class Lifecycle:
             which = f"no revision {number} is stored" if number else f"there is none before revision {running}"
             raise RevisionUnknownError(which)
         return found
+
+    async def manage(self, leader_epoch: int) -> int:
+        """Obey no older leader from now on; the highest epoch that was known before.  Raises StaleEpochError,
+        ArgumentError, StoreError."""
+        conditions = Conditions("", False, None, "", leader_epoch)
+        conditions.check()
+        if not leader_epoch:
+            raise ArgumentError("leader_epoch: expected 1 or more", [("leader_epoch", "expected 1 or more")])
+        return await self._exclusive(self._manage(leader_epoch))
+
+    async def _manage(self, leader_epoch: int) -> int:
+        former = self._epoch
+        self._check_epoch(leader_epoch)
+        await self._note_epoch(leader_epoch)
+        return former
 
     async def confirm(self, etag: str) -> RevisionInfo:
         """Keep a change that waits for it.  Raises MissingEtagError, EtagMismatchError,

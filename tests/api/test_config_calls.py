@@ -160,6 +160,22 @@ def test_a_managed_edge_takes_changes_from_its_leader_only(served: ServedEdge, c
     assert running(served).number == 2
 
 
+def test_a_leader_is_known_before_it_changes_anything(served: ServedEdge) -> None:
+    before = running(served)
+    answer = served.stub.Manage(pb.ManageRequest(leader_epoch=3))
+    assert (answer.revision, answer.former_epoch) == (before, 0)
+    assert answer.edge_gateway_id
+    assert served.stub.Manage(pb.ManageRequest(leader_epoch=3)).former_epoch == 3
+    expect(refused(served.stub.Manage, pb.ManageRequest(leader_epoch=2)), "FAILED_PRECONDITION", "STALE_EPOCH")
+    for request, reason in (
+        (pb.ApplyConfigRequest(document=OTHER, leader_epoch=2), "STALE_EPOCH"),
+        (pb.ApplyConfigRequest(document=OTHER), "MANAGED"),
+    ):
+        expect(refused(served.stub.ApplyConfig, request), "FAILED_PRECONDITION", reason)
+    expect(refused(served.stub.Manage, pb.ManageRequest()), "INVALID_ARGUMENT", "INVALID_ARGUMENT", "leader_epoch")
+    assert running(served) == before
+
+
 @CHANGES
 def test_a_change_waits_until_the_one_before_is_confirmed(served: ServedEdge, change: Change) -> None:
     served.stub.ApplyConfig(pb.ApplyConfigRequest(document=OTHER, confirm_within=Duration(seconds=600)))

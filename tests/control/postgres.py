@@ -8,7 +8,8 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 VERSIONS = Path("/usr/lib/postgresql")
@@ -20,9 +21,25 @@ def programs() -> Path | None:
     return found[-1].parent if found else None
 
 
+@dataclass(frozen=True)
+class Database:
+    """A server; ``{name}`` in ``url`` stands for a database."""
+
+    url: str
+    start: Callable[[], None]
+    stop: Callable[[], None]
+
+
 @contextlib.contextmanager
 def server() -> Iterator[str]:
     """The URL of a server that ends with the block; ``{name}`` in it stands for a database."""
+    with restartable() as found:
+        yield found.url
+
+
+@contextlib.contextmanager
+def restartable() -> Iterator[Database]:
+    """A server that ends with the block, and may before."""
     where = programs()
     assert where is not None
     directory = Path(tempfile.mkdtemp(prefix="t1edge-pg-"))
@@ -42,10 +59,18 @@ def server() -> Iterator[str]:
     try:
         run("initdb", "--pgdata", str(data), "--username", "t1edge", "--auth", "trust", "--no-sync")
         options = f"-c listen_addresses='' -c unix_socket_directories='{directory}' -c autovacuum=off"
-        run("pg_ctl", "start", "--wait", "--pgdata", str(data), "--log", str(directory / "log"), "--options", options)
+        at = ("--wait", "--pgdata", str(data))
+
+        def start() -> None:
+            run("pg_ctl", "start", *at, "--log", str(directory / "log"), "--options", options)
+
+        def stop() -> None:
+            run("pg_ctl", "stop", *at, "--mode", "immediate")
+
+        start()
         try:
-            yield f"postgresql://t1edge@/{{name}}?host={directory}"
+            yield Database(f"postgresql://t1edge@/{{name}}?host={directory}", start, stop)
         finally:
-            run("pg_ctl", "stop", "--wait", "--mode", "immediate", "--pgdata", str(data))
+            stop()
     finally:
         shutil.rmtree(directory)

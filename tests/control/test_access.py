@@ -26,17 +26,25 @@ YES = {
     Role.TECHNICAL_ADMINISTRATOR: {
         *("GetOrg", "ListOrgs", "GetTask", "ListTasks", "ListIpAllocations"),
         *("MoveFirewallRule", "ReplaceFirewallRules", "ApplyChangeSet", "GetEdgeDocument"),
+        *("ListEvents", "WatchEvents"),
     },
-    Role.STAFF: {"GetOrg", "ListOrgs", "GetTask", "ListTasks", "ListIpAllocations", "GetEdgeDocument"},
+    Role.STAFF: {"GetOrg", "ListOrgs", "GetTask", "ListTasks", "ListIpAllocations", "GetEdgeDocument"}
+    | {"ListEvents", "WatchEvents"},
     Role.ORGANIZATION_ADMINISTRATOR: {
         *("GetOrg", "ListOrgs", "UpdateOrg", "GetTask", "ListTasks", "ListAuditRecords"),
         *("CreateUser", "GetUser", "ListUsers", "UpdateUser", "DeleteUser", "ResetUserCredentials"),
-        *("GetApiToken", "ListApiTokens", "DeleteApiToken"),
+        *("GetApiToken", "ListApiTokens", "DeleteApiToken", "ListEvents", "WatchEvents"),
         *("AddEdgeGateway", "AddPublicIpAddress", "ReleasePublicIpAddress", "ListIpAllocations"),
         *("MoveFirewallRule", "ReplaceFirewallRules", "ApplyChangeSet", "GetEdgeDocument"),
     },
 }
-YES[Role.SYSTEM_ADMINISTRATOR] = YES[Role.ORGANIZATION_ADMINISTRATOR] | {"CreateOrg", "DeleteOrg", "OrderVdc"}
+YES[Role.SYSTEM_ADMINISTRATOR] = (
+    YES[Role.ORGANIZATION_ADMINISTRATOR]
+    | {"CreateOrg", "DeleteOrg", "OrderVdc"}
+    | {
+        *("GetEdgeHost", "SetEdgeHost"),
+    }
+)
 OWN_TOKENS = {Role.ADMINISTRATOR, Role.TECHNICAL_ADMINISTRATOR, Role.ORGANIZATION_ADMINISTRATOR}
 
 
@@ -65,6 +73,10 @@ def requests(org: str, task: str, token: str) -> dict[str, dict[str, Any]]:
         "TaskService/GetTask": {"name": task},
         "TaskService/ListTasks": {"parent": org},
         "AuditService/ListAuditRecords": {"parent": org},
+        "EdgeHostService/GetEdgeHost": {"edge": f"{org}/edges/one"},
+        "EdgeHostService/SetEdgeHost": {"edge_host": {"edge": f"{org}/edges/one", "address": "unix:x"}, **only},
+        "EventService/ListEvents": {"parent": org},
+        "EventService/WatchEvents": {"parent": org},
         "OrderService/OrderVdc": {
             "parent": org,
             "vdc": {"region": "regions/one", "plan": "VDC_PLAN_ON_DEMAND"},

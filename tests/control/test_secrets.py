@@ -20,7 +20,7 @@ from tests.control.world import PASSWORD, RefusedError, World, user, world_at
 
 def test_planted_secrets_are_nowhere(world: World, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    metrics = ControlMetrics(dict, "1")
+    metrics = ControlMetrics(dict, dict, "1")
     outputs: list[str] = []
 
     def call(name: str, request: dict[str, Any], token: str = "") -> None:

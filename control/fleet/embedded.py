@@ -1,0 +1,109 @@
+"""Edges in the control plane's own process, on ports in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from control.fleet.access import Current, EdgeRefusedError
+from control.fleet.revisions import Revisions
+from edge.errors import DocumentError, EdgeError, EtagMismatchError, StaleEpochError, StoreError
+from edge.gateway import Gateway
+from edge.patch import Edit
+
+STARTS: Final = 4
+"""So many edges are started at a time."""
+
+_log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Whatever an edge refuses for is told as such."""
+    try:
+        yield
+    except (EtagMismatchError, StaleEpochError):
+        raise
+    except EdgeError as error:
+        raise EdgeRefusedError(error.reason, str(error)) from None
+
+
+class EmbeddedEdge:
+    """A gateway of this process as the control plane reaches it."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+
+    async def current(self, epoch: int) -> Current:
+        """See EdgeAccess."""
+        running = self.gateway.running
+        return Current(running.etag, running.number, self.gateway.edge.config.id, former_epoch=epoch)
+
+    async def apply(self, text: str, etag: str, epoch: int) -> str:
+        """See EdgeAccess."""
+        with _told():
+            return (await self.gateway.apply(text, etag=etag, leader_epoch=epoch)).revision.etag
+
+    async def patch(self, edits: Sequence[Edit], etag: str, epoch: int) -> str:
+        """See EdgeAccess."""
+        with _told():
+            return (await self.gateway.patch(edits, etag=etag, leader_epoch=epoch)).revision.etag
+
+    def document(self) -> bytes | None:
+        """See EdgeAccess."""
+        return self.gateway.stored.packed
+
+    async def close(self) -> None:
+        """See EdgeAccess."""
+        await self.gateway.close()
+
+
+class EmbeddedEdges:
+    """Those whose revisions are in a database, each under its uid, so that none ever runs what another one with its
+    name ran.  Belongs to one event loop."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises StoreError."""
+        self._revisions = Revisions(path)
+        self._starting = asyncio.Semaphore(STARTS)
+
+    async def open(self, uid: str, document: str | None) -> EmbeddedEdge | None:
+        """The edge as it ran last, or a new one that runs ``document``; None if it is new and there is no document.
+
+        Raises EdgeRefusedError.
+        """
+        store = self._revisions.of(uid)
+        async with self._starting:
+            with _told():
+                if document is None and await asyncio.to_thread(store.last_number) == 0:
+                    return None
+                gateway = Gateway(store)
+                try:
+                    await gateway.start(document or "")
+                except (DocumentError, StoreError) as error:
+                    await gateway.close()
+                    if document is not None:
+                        raise
+                    _log.warning("%s begins anew, its revisions cannot be used: %s", uid, error)
+                    await self.forget(uid)
+                    return None
+                except BaseException:
+                    await gateway.close()
+                    raise
+        return EmbeddedEdge(gateway)
+
+    async def forget(self, uid: str) -> None:
+        """Remove what is left of an edge that was closed and is to be no more."""
+        await asyncio.wrap_future(self._revisions.forget(uid))
+
+    async def left(self) -> set[str]:
+        """The uids of all that have ever run here.  Raises StoreError."""
+        return await asyncio.to_thread(self._revisions.edges)
+
+    async def close(self) -> None:
+        """When all of them are closed."""
+        await asyncio.to_thread(self._revisions.close)

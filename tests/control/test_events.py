@@ -1,0 +1,117 @@
+"""What is told of objects and edges, in pages and as it comes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from control.fleet.book import EPOCH, LeadershipLostError, Outcome, StoreBook
+from control.store import unit
+from control.store.unit import PROVIDER
+from tests.control.samples import SAMPLES, filled, plant
+from tests.control.world import RefusedError, World
+
+ORG = "orgs/US1"
+EDGE = f"{ORG}/edges/one"
+
+
+def edge_of(world: World) -> str:
+    """A tenant with an edge; the token of its administrator."""
+    token = world.administrator()
+    _, own = world.tenant(token, "US1")
+    for sample in SAMPLES:
+        plant(world, sample.kind, sample.parent(ORG), sample.name(ORG).rpartition("/")[2], **filled(sample.fields, ORG))
+        if sample.kind == "edge_gateway":
+            break
+    return own
+
+
+def watched(world: World, own: str, resume: str = "") -> dict[str, Any]:
+    return world.call("EventService/WatchEvents", {"parent": ORG, "resumeToken": resume}, own)
+
+
+def test_whoever_watches_is_told_of_every_change_once(either: World) -> None:
+    own = edge_of(either)
+    begin = watched(either, own)
+    assert begin["events"] == []
+    change = {"name": EDGE, "description": "x"}
+    either.call("EdgeGatewayService/UpdateEdgeGateway", {"edgeGateway": change, "updateMask": "description"}, own)
+    told = watched(either, own, begin["resumeToken"])
+    assert [(event["kind"], event["object"]) for event in told["events"]] == [("OBJECT_CHANGED", EDGE)]
+    details = json.loads(told["events"][0]["details"])
+    assert details == {"kind": "edge_gateway", "actor": f"{ORG}/users/maria"}
+    assert watched(either, own, told["resumeToken"])["events"] == []
+    page = either.call("EventService/ListEvents", {"parent": ORG, "filter": f'object = "{EDGE}"'}, own)
+    assert [event["kind"] for event in page["events"]] == ["OBJECT_CREATED", "OBJECT_CHANGED"]
+    numbers = [event["number"] for event in either.call("EventService/ListEvents", {"parent": ORG}, own)["events"]]
+    assert numbers == [str(number) for number in range(1, len(numbers) + 1)]
+
+
+def test_a_trial_and_users_are_not_told_of(either: World) -> None:
+    own = edge_of(either)
+    begin = watched(either, own)["resumeToken"]
+    change = {"edgeGateway": {"name": EDGE, "description": "x"}, "updateMask": "description", "validateOnly": True}
+    either.call("EdgeGatewayService/UpdateEdgeGateway", change, own)
+    either.create_user(own, ORG, "somebody", "ROLE_STAFF")
+    assert watched(either, own, begin)["events"] == []
+
+
+def test_a_slow_reader_is_told_how_much_it_has_missed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unit, "EVENTS_KEPT", 100)
+    own = edge_of(world)
+    begin = watched(world, own)["resumeToken"]
+    with world.store.write(PROVIDER) as writing:
+        before = writing.event_numbers(ORG)[1]
+        for number in range(350 - before):
+            writing.event("OBJECT_CHANGED", EDGE, number=number)
+    told = watched(world, own, begin)
+    assert told["missed"] == str(200 - before)
+    assert told["events"][0]["number"] == "201"
+    assert len(told["events"]) == 150
+
+
+@pytest.mark.parametrize("token", ["x", "eyJh", "WyJ4IiwgMV0=", "\u00e9"])
+def test_a_resume_token_of_others_is_refused(world: World, token: str) -> None:
+    own = edge_of(world)
+    with pytest.raises(RefusedError) as refused:
+        watched(world, own, token)
+    assert (refused.value.code, refused.value.reason) == ("INVALID_ARGUMENT", "INVALID_RESUME_TOKEN")
+
+
+def test_what_becomes_of_edges_is_written_and_told(either: World) -> None:
+    own = edge_of(either)
+    either.attended = False
+    book = StoreBook(either.store, lambda _, path: {"edgeGateway": {"id": path}})
+    with either.store.write(PROVIDER) as writing:
+        writing.set_facts({EPOCH: "7"})
+    [known] = book.edges(waiting=False)
+    assert book.edges(waiting=True) == []
+    change = {"edgeGateway": {"name": EDGE, "description": "x"}, "updateMask": "description"}
+    task = either.call("EdgeGatewayService/UpdateEdgeGateway", change, own)["task"]["name"]
+    [waiting] = book.edges(waiting=True)
+    assert (waiting.path, waiting.uid, waiting.desired) == (EDGE, known.uid, known.desired + 1)
+    planned = book.plan(EDGE)
+    assert planned is not None
+    assert (planned.wanted, planned.document) == (waiting, {"edgeGateway": {"id": EDGE}})
+    assert book.plan(f"{ORG}/edges/none") is None
+    begin = watched(either, own)["resumeToken"]
+
+    def tell(**told: Any) -> dict[str, Any]:
+        book.tell(7, [Outcome(EDGE, known.uid, waiting.desired, **told)])
+        return dict(either.call("TaskService/GetTask", {"name": task}, own)["task"])
+
+    assert tell(reason="UNREACHABLE", message="away")["status"] == "TASK_STATUS_RUNNING"
+    assert book.edges(waiting=True)[0].reason == "UNREACHABLE"
+    with pytest.raises(LeadershipLostError):
+        book.tell(6, [Outcome(EDGE, known.uid, waiting.desired, "etag")])
+    book.tell(7, [Outcome(EDGE, "of another edge of that name", waiting.desired, "etag")])
+    assert book.edges(waiting=True)[0].reason == "UNREACHABLE"
+    assert tell(reason="NO_MEMORY", message="no memory", failed=True)["error"]["reason"] == "NO_MEMORY"
+    assert tell(etag="etag")["status"] == "TASK_STATUS_ERROR"
+    assert book.edges(waiting=True) == []
+    assert book.edges(waiting=False)[0].realized_etag == "etag"
+    told = watched(either, own, begin)["events"]
+    assert [event["kind"] for event in told] == ["EDGE_PENDING", "EDGE_ERROR", "EDGE_REALIZED"]
+    assert json.loads(told[1]["details"])["message"] == "no memory"

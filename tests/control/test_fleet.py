@@ -1,0 +1,120 @@
+"""From an order to a packet: the control plane with edges that run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.control.cloud import Cloud
+from tests.control.fleets import Manned, manned
+from tests.control.samples import plant
+from tests.serve.process import Service
+from tests.support import SAMPLE
+from tests.waiting import wait_for
+
+EDGE = "orgs/US1/edges/T1-US1-MIA"
+OUT = "tcp 10.1.0.5:4000 > 198.51.100.7:443 S"
+
+
+def ended(cloud: Cloud, task: dict[str, Any]) -> dict[str, Any]:
+    """A task when it has ended."""
+
+    def ask() -> dict[str, Any] | None:
+        found: dict[str, Any] = cloud.call("TaskService/GetTask", {"name": task["name"]})["task"]
+        return found if found["status"] not in {"TASK_STATUS_RUNNING", "TASK_STATUS_QUEUED"} else None
+
+    found: dict[str, Any] = wait_for("the task ends", ask)
+    return found
+
+
+def allow(cloud: Cloud, name: str = "out") -> dict[str, Any]:
+    """A rule that lets everything pass; the task."""
+    rule = {"displayName": name, "actionValue": "ALLOW"}
+    request = {"parent": EDGE, "firewallRule": rule, "firewallRuleId": name}
+    found: dict[str, Any] = cloud.call("FirewallService/CreateFirewallRule", request)
+    return found["task"]
+
+
+def verdict(world: Manned) -> str:
+    return str(world.trace(EDGE, OUT).verdict.name)
+
+
+def test_an_order_brings_an_edge_and_a_rule_holds_when_its_task_has_ended(tmp_path: Path, database: str) -> None:
+    with manned(tmp_path / "data", database) as world:
+        cloud = Cloud(world)
+        assert ended(cloud, cloud.vdc()["task"])["status"] == "TASK_STATUS_SUCCESS"
+        assert verdict(world) == "DROP"
+        assert ended(cloud, allow(cloud))["status"] == "TASK_STATUS_SUCCESS"
+        assert verdict(world) == "ALLOW"
+        assert world.counts.pushes == {("PATCH", "OK"): 1}
+        state = cloud.call("EdgeGatewayService/GetEdgeGateway", {"name": EDGE})["edgeGateway"]["state"]
+        assert state["status"] == "EDGE_STATUS_REALIZED"
+        assert state["realizedRevision"] == state["desiredRevision"]
+        request = {"name": f"{EDGE}/firewallRules/out"}
+        ended(cloud, cloud.call("FirewallService/DeleteFirewallRule", request)["task"])
+        assert verdict(world) == "DROP"
+
+
+def test_after_a_restart_all_agree_and_nothing_is_pushed(tmp_path: Path) -> None:
+    with manned(tmp_path / "data") as world:
+        cloud = Cloud(world)
+        cloud.vdc()
+        world.settled()
+        ended(cloud, allow(cloud))
+        number = world.gateway(EDGE).running.number
+        world.close()
+        world.counts.pushes.clear()
+        world.open()
+        assert verdict(world) == "ALLOW"
+        world.settled()
+        assert world.gateway(EDGE).running.number == number
+        assert not world.counts.pushes
+
+
+def test_a_clock_that_jumps_changes_nothing(tmp_path: Path) -> None:
+    with manned(tmp_path / "data") as world:
+        Cloud(world).vdc()
+        for name, jump in (("one", 3_000), ("two", -60_000), ("three", 3_000)):
+            world.settled()
+            world.now_s += jump
+            plant(world, "firewall_rule", EDGE, name, display_name=name, action_value="ALLOW")
+        world.settled()
+        assert world.counts.pushes == {("PATCH", "OK"): 3}
+        world.close()
+        world.now_s -= 50_000
+        world.open()
+        wait_for("it leads", lambda: world.fleet is not None and world.fleet.epoch)
+        assert verdict(world) == "ALLOW"
+
+
+def test_an_edge_that_moves_to_a_host_runs_there(tmp_path: Path) -> None:
+    file = tmp_path / "edge.yaml"
+    file.write_text(SAMPLE)
+    with manned(tmp_path / "data") as world, Service(tmp_path, file, "--data", str(tmp_path / "edge")) as service:
+        cloud = Cloud(world)
+        cloud.vdc()
+        world.settled()
+        host = {"edge": EDGE, "address": service.address}
+        moved = cloud.call("EdgeHostService/SetEdgeHost", {"edgeHost": host}, cloud.admin)
+        assert ended(cloud, moved["task"])["status"] == "TASK_STATUS_SUCCESS"
+        assert cloud.call("EdgeHostService/GetEdgeHost", {"edge": EDGE}, cloud.admin)["edgeHost"] == host
+        ended(cloud, allow(cloud))
+        with service.client() as client:
+            found = client.trace([OUT], ignore_sessions=True).results[0]
+        assert found.verdict.name == "ALLOW"
+        back = cloud.call("EdgeHostService/SetEdgeHost", {"edgeHost": {"edge": EDGE}}, cloud.admin)
+        assert ended(cloud, back["task"])["status"] == "TASK_STATUS_SUCCESS"
+        assert verdict(world) == "ALLOW"
+        wrong = {"edgeHost": {"edge": EDGE, "address": "nowhere"}}
+        assert "edge_host.address" in cloud.refused("EdgeHostService/SetEdgeHost", wrong, cloud.admin).fields
+
+
+def test_an_edge_that_is_deleted_is_gone(tmp_path: Path) -> None:
+    with manned(tmp_path / "data") as world:
+        cloud = Cloud(world)
+        network = cloud.vdc()["network"]["name"]
+        world.settled()
+        assert world.gateway(EDGE)
+        ended(cloud, cloud.call("NetworkService/DeleteNetwork", {"name": network})["task"])
+        cloud.call("EdgeGatewayService/DeleteEdgeGateway", {"name": EDGE})
+        wait_for("it is gone", lambda: world.fleet is not None and world.fleet.gateway(EDGE) is None)

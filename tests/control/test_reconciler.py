@@ -1,0 +1,349 @@
+"""The reconciler with real edges in this process, and with some that fail in every way."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from control.api.remote_edge import RemoteEdge
+from control.fleet import reconciler
+from control.fleet.access import Current, EdgeAccess, EdgeRefusedError, EdgeUnreachableError
+from control.fleet.book import LeadershipLostError, Wanted
+from control.fleet.embedded import EmbeddedEdge, EmbeddedEdges
+from control.fleet.fleet import Places
+from control.fleet.leader import Alone
+from control.fleet.reconciler import Reconciler
+from edge.errors import ArgumentError, EtagMismatchError, StaleEpochError
+from edge.gateway.draft import etag_of
+from edge.patch import Edit
+from tests.control.paper import Counts, PaperBook, document, gateway_id, until
+from tests.gateways import run
+
+EDGE = "orgs/US1/edges/T1"
+SLOW = "orgs/US2/edges/SLOW"
+
+
+@asynccontextmanager
+async def tending(book: PaperBook, edges: Any, epoch: int = 1) -> AsyncIterator[tuple[Reconciler, Counts]]:
+    counts = Counts()
+    found = Reconciler(book, edges, Alone(epoch), counts)
+    task = asyncio.create_task(found.run())
+    try:
+        yield found, counts
+        assert not task.done() or task.exception() is None
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await edges.close()
+
+
+def places(folder: Path, book: PaperBook) -> Places:
+    return Places(EmbeddedEdges(folder / "edges.sqlite3"), book, lambda address: RemoteEdge(address, None))
+
+
+def left(folder: Path) -> set[str]:
+    """The uids of edges that have revisions."""
+    with sqlite3.connect(folder / "edges.sqlite3") as db:
+        return {row[0] for row in db.execute("SELECT edge FROM edges")}
+
+
+async def allowed(found: Reconciler, path: str = EDGE) -> bool:
+    """What the edge does with a packet."""
+    access = found.access(path)
+    assert isinstance(access, EmbeddedEdge)
+    traced = await access.gateway.trace(["tcp 10.20.0.5:4000 > 198.51.100.7:443 S"], ignore_sessions=True)
+    return traced.results[0].verdict.name == "ALLOW"
+
+
+class FakeEdge:
+    """An edge that answers as a test says."""
+
+    def __init__(self) -> None:
+        self.etag = "other"
+        self.id = gateway_id(SLOW)
+        self.epoch = 1
+        self.error: Exception | None = None
+        self.hold = asyncio.Event()
+        self.hold.set()
+        self.pushes: list[str] = []
+        self.under_way = 0
+
+    async def current(self, epoch: int) -> Current:
+        assert epoch == 1
+        if isinstance(self.error, EdgeUnreachableError):
+            raise self.error
+        return Current(self.etag, 1, self.id, self.epoch)
+
+    async def apply(self, text: str, etag: str, epoch: int) -> str:
+        assert epoch == 1
+        self.under_way += 1
+        assert self.under_way == 1, "one push at a time"
+        try:
+            await self.hold.wait()
+            if self.error is not None:
+                raise self.error
+            assert etag == self.etag
+            self.pushes.append(text)
+            self.etag = f"made-{len(self.pushes)}"
+            return self.etag
+        finally:
+            self.under_way -= 1
+
+    async def patch(self, edits: Sequence[Edit], etag: str, epoch: int) -> str:
+        raise EdgeRefusedError("OBJECT_UNKNOWN", f"no {edits} of {etag} in {epoch}")
+
+    def document(self) -> bytes | None:
+        return None
+
+    async def close(self) -> None:
+        self.etag = "closed"
+
+
+class Fakes:
+    """The same edge for everybody."""
+
+    def __init__(self, edge: FakeEdge) -> None:
+        self.edge = edge
+
+    async def open(self, wanted: Wanted, document: str | None) -> EdgeAccess:
+        assert (wanted.path, document) == (SLOW, None)
+        return self.edge
+
+    async def forget(self, wanted: Wanted) -> None:
+        self.edge.etag = f"{wanted.path} is forgotten"
+
+    async def close(self) -> None:
+        assert self.edge.etag == "closed"
+
+
+def test_an_edge_is_made_changed_and_removed(tmp_path: Path) -> None:
+    async def test() -> None:
+        book = PaperBook()
+        book.want(EDGE, document(EDGE))
+        async with tending(book, places(tmp_path, book)) as (found, counts):
+            await until("the edge runs", book.agree)
+            assert not counts.pushes  # it began with its document
+            assert not await allowed(found)
+            book.want(EDGE, document(EDGE, ["open"]))
+            found.wake([EDGE])
+            await until("the rule holds", book.agree)
+            assert await allowed(found)
+            assert counts.pushes == {("PATCH", "OK"): 1}
+            assert book.rows[EDGE].realized_etag == etag_of(book.documents[EDGE])
+            uid = book.rows.pop(EDGE).uid
+            assert left(tmp_path) == {uid}
+            found.wake([EDGE, "orgs/US1/edges/unknown"])
+            await until("nothing is left", lambda: not left(tmp_path))
+
+    run(test)
+
+
+def test_after_a_restart_nothing_is_pushed_that_is_there(tmp_path: Path) -> None:
+    async def test() -> None:
+        book = PaperBook()
+        paths = [f"orgs/US{number}/edges/T1" for number in range(5)]
+        for path in paths:
+            book.want(path, document(path, ["a", "b"]))
+        async with tending(book, places(tmp_path, book)):
+            await until("all agree", book.agree)
+        # One of them was changed while nobody looked after it.
+        book.want(paths[0], document(paths[0], ["a"]))
+        told = len(book.outcomes)
+        async with tending(book, places(tmp_path, book)) as (found, counts):
+            await until("all agree", lambda: book.agree() and all(map(found.access, paths)))
+            assert counts.pushes == {("PATCH", "OK"): 1}
+        assert [outcome.path for outcome in book.outcomes[told:]] == paths[:1]
+
+    run(test)
+
+
+def test_what_somebody_else_changed_is_changed_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciler, "LOOK_S", (0.01, 0.02))
+
+    async def test() -> None:
+        book = PaperBook()
+        book.want(EDGE, document(EDGE))
+        async with tending(book, places(tmp_path, book)) as (found, counts):
+            await until("the edge runs", book.agree)
+            access = found.access(EDGE)
+            assert isinstance(access, EmbeddedEdge)
+            await access.gateway.apply(str(document(EDGE, ["smuggled"])).replace("'", '"'), leader_epoch=1)
+            await until("it is seen", lambda: counts.drifts)
+            await until("it is gone", lambda: access.gateway.running.etag == book.rows[EDGE].realized_etag)
+            assert not await allowed(found)
+            assert counts.drifts == 1
+
+    run(test)
+
+
+def test_changes_during_a_push_are_pushed_after_it_in_one() -> None:
+    async def test() -> None:
+        book, edge = PaperBook(), FakeEdge()
+        edge.hold.clear()
+        book.want(SLOW, document(SLOW))
+        async with tending(book, Fakes(edge)) as (found, counts):
+            await until("the push is under way", lambda: edge.under_way)
+            for number in range(5):
+                book.want(SLOW, document(SLOW, [f"r{number}"]))
+                found.wake([SLOW])
+            edge.hold.set()
+            await until("the last one is there", book.agree)
+            assert len(edge.pushes) == 2
+            assert "r4" in edge.pushes[1]
+            # A patch that the edge does not take is followed by the whole.
+            assert counts.pushes == {("WHOLE", "OK"): 2, ("PATCH", "REFUSED"): 1}
+
+    run(test)
+
+
+def test_an_edge_that_is_away_keeps_nobody_waiting_and_is_pending(tmp_path: Path) -> None:
+    async def test() -> None:
+        book, edge = PaperBook(), FakeEdge()
+        edge.error = EdgeUnreachableError("nobody answers")
+        book.want(SLOW, document(SLOW))
+        book.want(EDGE, document(EDGE))
+        both, real = Fakes(edge), places(tmp_path, book)
+
+        class Some:
+            async def open(self, wanted: Wanted, document: str | None) -> EdgeAccess | None:
+                return await (both if wanted.path == SLOW else real).open(wanted, document)
+
+            async def forget(self, wanted: Wanted) -> None:
+                raise AssertionError(f"{wanted.path} is not deleted")
+
+            async def close(self) -> None:
+                await real.close()
+
+        async with tending(book, Some()) as (_, counts):
+            await until("the other one agrees", lambda: book.rows[EDGE].status == "REALIZED")
+            await until("it was tried often", lambda: counts.failures["UNREACHABLE"] >= 3)
+            assert (book.rows[SLOW].status, book.rows[SLOW].reason) == ("PENDING", "UNREACHABLE")
+            # That it is still away is not written again and again.
+            assert len([outcome for outcome in book.outcomes if outcome.path == SLOW]) == 1
+            edge.error = None
+            await until("it is back", book.agree)
+
+    run(test)
+
+
+def test_a_refusal_is_told_and_tried_again_when_something_changes() -> None:
+    async def test() -> None:
+        book, edge = PaperBook(), FakeEdge()
+        edge.error = EdgeRefusedError("RESOURCE_EXHAUSTED", "no memory")
+        book.want(SLOW, document(SLOW))
+        async with tending(book, Fakes(edge)) as (found, counts):
+            await until("it is told", lambda: book.rows[SLOW].status == "ERROR")
+            assert book.rows[SLOW].reason == "RESOURCE_EXHAUSTED"
+            assert book.outcomes[-1].failed
+            assert counts.pushes["WHOLE", "REFUSED"]
+            edge.error = None
+            book.want(SLOW, document(SLOW, ["less"]))
+            found.wake([SLOW])
+            await until("it takes it", book.agree)
+
+    run(test)
+
+
+def test_a_plan_that_cannot_be_made_is_an_error_of_its_edge_alone(tmp_path: Path) -> None:
+    async def test() -> None:
+        book = PaperBook()
+        book.want(EDGE, document(EDGE))
+        book.want(SLOW, document(SLOW))
+        book.refused[SLOW] = ArgumentError("it cannot be planned")
+        async with tending(book, places(tmp_path, book)):
+            await until("one runs", lambda: book.rows[EDGE].status == "REALIZED")
+            await until("one does not", lambda: book.rows[SLOW].status == "ERROR")
+            del book.refused[SLOW]
+            await until("both run", book.agree)
+
+    run(test)
+
+
+def test_no_edge_gets_the_document_of_another() -> None:
+    async def test() -> None:
+        book, edge = PaperBook(), FakeEdge()
+        edge.id = gateway_id("orgs/US9/edges/of-somebody-else")
+        book.want(SLOW, document(SLOW))
+        async with tending(book, Fakes(edge)):
+            await until("it is refused", lambda: book.rows[SLOW].status == "ERROR")
+            assert book.rows[SLOW].reason == "OTHER_EDGE"
+            assert edge.pushes == []
+            edge.epoch = 0  # one that nobody has ever managed is taken over
+            await until("it is taken over", book.agree)
+
+    run(test)
+
+
+def test_an_edge_that_was_made_anew_under_its_name_begins_anew(tmp_path: Path) -> None:
+    async def test() -> None:
+        book = PaperBook()
+        book.want(EDGE, document(EDGE, ["old"]))
+        async with tending(book, places(tmp_path, book)) as (found, _):
+            await until("the first one runs", book.agree)
+            former = found.access(EDGE)
+            assert isinstance(former, EmbeddedEdge)
+            first = book.rows.pop(EDGE).uid
+            book.want(EDGE, document(EDGE))
+            found.wake([EDGE])
+            await until("the second one runs", book.agree)
+            await until("the first one is gone", lambda: first not in left(tmp_path))
+            assert found.access(EDGE) is not former
+            assert not await allowed(found)
+
+    run(test)
+
+
+def test_an_etag_that_has_changed_is_read_again() -> None:
+    async def test() -> None:
+        book, edge = PaperBook(), FakeEdge()
+        edge.error = EtagMismatchError("somebody was quicker")
+        book.want(SLOW, document(SLOW))
+        async with tending(book, Fakes(edge)) as (_, counts):
+            await until("it was tried", lambda: counts.pushes["WHOLE", "MISMATCH"] >= 2)
+            assert book.rows[SLOW].status == "PENDING"
+            edge.error = None
+            await until("it is there", book.agree)
+
+    run(test)
+
+
+def test_a_store_that_is_away_stops_nothing_for_good(tmp_path: Path) -> None:
+    async def test() -> None:
+        book = PaperBook()
+        book.want(EDGE, document(EDGE))
+        async with tending(book, places(tmp_path, book)) as (found, _):
+            await until("the edge runs", book.agree)
+            book.away = True
+            book.want(EDGE, document(EDGE, ["open"]))
+            found.wake([EDGE])
+            await asyncio.sleep(0.5)
+            assert not await allowed(found)
+            book.away = False
+            await until("the rule holds", book.agree)
+            assert await allowed(found)
+
+    run(test)
+
+
+@pytest.mark.parametrize("how", ["edge", "store"])
+def test_a_leader_that_was_followed_by_another_one_ends(how: str) -> None:
+    async def test() -> None:
+        book, edge = PaperBook(), FakeEdge()
+        if how == "edge":
+            edge.error = StaleEpochError("leader 1 has been followed by leader 2")
+        else:
+            book.epoch = 2
+        book.want(SLOW, document(SLOW))
+        found = Reconciler(book, Fakes(edge), Alone(1), Counts())
+        with pytest.raises(LeadershipLostError):
+            await asyncio.wait_for(found.run(), 30)
+        assert book.rows[SLOW].realized == 0
+        assert book.outcomes == []
+
+    run(test)
