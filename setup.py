@@ -13,8 +13,10 @@ Generated C goes to ``build/cython``; the tree holds only sources, extension mod
 
 import hashlib
 import os
+import pprint
 import shlex
 import sys
+import tempfile
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -119,6 +121,8 @@ class BuildPython(build_py):
 def generate_stubs() -> None:
     """Runs protoc over every file of `proto/`; its output keeps the directory layout, so imports resolve unchanged.
 
+    What the files say of the control plane's fields goes into a module beside the stubs: help texts are made of it.
+
     Raises:
         SystemExit: protoc refused a file; its own message is on stderr.
     """
@@ -128,8 +132,38 @@ def generate_stubs() -> None:
     well_known = Path(protoc.__file__).parent / "_proto"
     includes = [f"-I{PROTO}", f"-I{well_known}"]
     outputs = [f"--{kind}_out={ROOT}" for kind in ("python", "pyi", "grpc_python")]
-    if protoc.main(["protoc", *includes, *outputs, *sources]) != 0:
-        raise SystemExit("protoc could not generate the gRPC stubs from proto/")
+    with tempfile.TemporaryDirectory() as folder:
+        described = Path(folder) / "described"
+        outputs += ["--include_source_info", f"--descriptor_set_out={described}"]
+        if protoc.main(["protoc", *includes, *outputs, *sources]) != 0:
+            raise SystemExit("protoc could not generate the gRPC stubs from proto/")
+        comments = comments_of(described.read_bytes(), "control.v1")
+    text = pprint.pformat(comments, width=10_000)
+    (ROOT / "control/v1/comments_pb2.py").write_text(f"COMMENTS = {text}\n", encoding="utf-8")
+
+
+def comments_of(described: bytes, package: str) -> dict[str, str]:
+    """`Message.field` -> the comment before it, for every message of a package in a serialized FileDescriptorSet."""
+    from google.protobuf.descriptor_pb2 import (  # noqa: TID251 - protoc's own words
+        DescriptorProto,
+        FileDescriptorProto,
+        FileDescriptorSet,
+    )
+
+    messages = FileDescriptorProto.MESSAGE_TYPE_FIELD_NUMBER
+    fields, nested = DescriptorProto.FIELD_FIELD_NUMBER, DescriptorProto.NESTED_TYPE_FIELD_NUMBER
+    found: dict[str, str] = {}
+    for file in FileDescriptorSet.FromString(described).file:
+        for place in file.source_code_info.location if file.package == package else ():
+            if len(place.path) % 2 or place.path[:1] != [messages] or place.path[-2] != fields:
+                continue
+            message = file.message_type[place.path[1]]
+            for kind, index in zip(place.path[2:-2:2], place.path[3:-2:2], strict=True):
+                assert kind == nested
+                message = message.nested_type[index]
+            comment = " ".join(place.leading_comments.split())
+            found[f"{message.name}.{message.field[place.path[-1]].name}"] = comment
+    return found
 
 
 setup(ext_modules=extensions(), cmdclass={"build_ext": BuildNative, "build_py": BuildPython})

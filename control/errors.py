@@ -54,7 +54,7 @@ class BusyEntityError(ControlError):
 
 
 class NoAddressLeftError(ControlError):
-    """An order of public addresses, of which the provider has no more."""
+    """Addresses that are asked of pools in which none is left."""
 
     reason = "NO_ADDRESS_LEFT"
 
@@ -154,3 +154,39 @@ class AuditError(ControlError):
     """An audit file that does not hold together; the text names the record."""
 
     reason = "AUDIT_BROKEN"
+
+
+class MachineError(ControlError):
+    """Something that the host of a machine refuses; the text is for whoever runs the control plane."""
+
+    reason = "MACHINE_FAILED"
+
+
+class PowerStateError(ControlError):
+    """A machine that is on, off or suspended when it should not be."""
+
+    reason = "INVALID_POWER_STATE"
+
+
+class SnapshotError(ControlError):
+    """A snapshot that is not there, or is there already."""
+
+    reason = "INVALID_SNAPSHOT"
+
+
+class QuotaExceededError(ControlError):
+    """More than a pool data center has."""
+
+    reason = "QUOTA_EXCEEDED"
+
+
+class PasswordTakenError(ControlError):
+    """A first password that was told already."""
+
+    reason = "PASSWORD_TAKEN"
+
+
+class NotEmulatedError(ControlError):
+    """Something that the cloud has and this one does not."""
+
+    reason = "NOT_EMULATED"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from control import names
+from control.machines import book
 from control.objects.edge import EdgeGateway
 from control.objects.firewall import FirewallRule
 from control.objects.group import IpSet, SecurityGroup
@@ -80,23 +82,29 @@ def _machines(reader: Reader, owner: str) -> Iterable[MachineFacts]:
     """The machines of a data center group; a data center alone has no groups that follow them."""
     if "/vdcGroups/" not in owner:
         return
-    for vdc in reader.get(owner).body["vdcs"]:
+    vdcs = reader.get(owner).body["vdcs"]
+    got = book.addresses(reader, vdcs)
+    for vdc in vdcs:
         for record in reader.all("machine", vdc):
-            yield facts(record)
+            yield facts(record, got.get(record.path, {}))
 
 
-def facts(machine: Record) -> MachineFacts:
-    """What groups ask of a machine; it has the addresses of its connected interfaces."""
+def facts(machine: Record, got: Mapping[int, str]) -> MachineFacts:
+    """What groups ask of a machine; it has the addresses, by card, of its connected interfaces."""
     body = machine.body
-    addresses = (nic["address"] for nic in body["nics"] if nic.get("connected", True) and nic.get("address"))
-    return MachineFacts(machine.path, body["display_name"], tuple(body["tags"]), tuple(addresses))
+    addresses = tuple(address for number, address in got.items() if body["nics"][number]["connected"])
+    return MachineFacts(machine.path, body["display_name"], tuple(body["tags"]), addresses)
+
+
+def groups_of(reader: Reader, vdc: str) -> list[str]:
+    """The groups that have a data center.  An organization has few of them, a data center many that need it."""
+    found = reader.all("vdc_group", names.organization(vdc))
+    return [group.path for group in found if vdc in group.body["vdcs"]]
 
 
 def following(reader: Reader, vdc: str) -> list[str]:
     """The edges with groups that machines of a data center may be in."""
-    edges = (
-        edge.path for group in reader.users_of(vdc, "vdc_group") for edge in reader.users_of(group.path, "edge_gateway")
-    )
+    edges = (edge.path for group in groups_of(reader, vdc) for edge in reader.users_of(group, "edge_gateway"))
     return [
         edge for edge in edges if any(group.body["vm_criteria"] for group in reader.inside(edge, ["security_group"]))
     ]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +19,14 @@ from control.access.login import begin_anew
 from control.access.passwords import Passwords
 from control.access.vault import Vault, open_vault, write_private
 from control.checking import checked_plan
-from control.errors import KeyFileError
+from control.errors import KeyFileError, MachineError
+from control.kinds.catalog import add_sizes, fill_region
+from control.kinds.changes import Changes
+from control.kinds.regions import REGION
+from control.machines.cables import Cables, LinkProvider
+from control.machines.driver import NEEDS_ROOT, Driver
+from control.machines.keeper import Keeper
+from control.machines.simulated import SimulatedDriver
 from control.objects import SYSTEM_ORG, Role, User
 from control.planner import plan
 from control.store import Reader, Store, WriteUnit
@@ -41,11 +49,13 @@ EDGES = "edges.sqlite3"
 DATABASE_S: Final = 1.0
 """How often the database is asked whether it answers."""
 _PROOF = "key-proof"
+_CATALOG = "catalog"
 
 
 @dataclass(frozen=True, slots=True)
 class ControlSettings:
-    """What the command line said.  ``database`` '': SQLite in ``data``; ``metrics`` None: nobody scrapes."""
+    """What the command line said.  ``database`` '': SQLite in ``data``; ``metrics`` None: nobody scrapes; ``machines``:
+    simulated, netns or none; ``uplinks``: see :class:`control.machines.cables.Cables`."""
 
     data: Path
     listen: str
@@ -53,6 +63,8 @@ class ControlSettings:
     database: str = ""
     key_file: Path | None = None
     tls: TlsFiles | None = None
+    machines: str = "simulated"
+    uplinks: Mapping[str, str] = field(default_factory=dict)
     edge_tls: TlsFiles | None = None
     """What edges on other machines are shown."""
 
@@ -94,6 +106,7 @@ def opened(
                 keys.unlink()
             raise
         _recover(store, passwords, settings.data / FIRST_LOGIN)
+        _offer(store, vault)
         yield Opened(store, vault, passwords)
 
 
@@ -110,8 +123,29 @@ def _first_start(store: Store, vault: Vault, passwords: Passwords, file: Path) -
         unit.create("org", names.SYSTEM, SYSTEM_ORG)
         begin_anew(unit, unit.create("user", path, _administrator()), one_time)
         unit.set_facts({_PROOF: vault.proof()})
+        _fill_catalog(unit, vault)
         unit.record(names.SYSTEM, "start", path)
         _write_first_login(file, one_time[0])
+
+
+def _offer(store: Store, vault: Vault) -> None:
+    """What a provider has from the first start on, in a store that is older than that."""
+    with store.read() as state:
+        if state.fact(_CATALOG) is not None:
+            return
+    with store.write(PROVIDER) as unit:
+        if unit.fact(_CATALOG) is not None:
+            return  # another replica was quicker
+        _fill_catalog(unit, vault)
+        unit.record(names.SYSTEM, "offer", names.SYSTEM)
+
+
+def _fill_catalog(unit: WriteUnit, vault: Vault) -> None:
+    changes = Changes(unit, vault)
+    add_sizes(changes)
+    for region in unit.every(REGION.name):
+        fill_region(changes, None, region)
+    unit.set_facts({_CATALOG: "1"})
 
 
 def _recover(store: Store, passwords: Passwords, file: Path) -> None:
@@ -154,6 +188,38 @@ def _write_first_login(file: Path, password: str) -> None:
     _log.info("first login: organization system, user %s, one-time password in %s", ADMINISTRATOR, file)
 
 
+@dataclass(frozen=True, slots=True)
+class Machines:
+    """What runs machines, and gives edges of this process their interfaces where it can."""
+
+    driver: Driver
+    keeper: Keeper
+    links: LinkProvider | None
+
+
+def run_machines(settings: ControlSettings, store: Store) -> Machines | None:
+    """Start it; None where others do.  Raises MachineError, StoreError."""
+    if settings.machines == "none":
+        return None
+    if settings.machines == "simulated":
+        simulated = SimulatedDriver()
+        keeper = Keeper(store, simulated)
+        keeper.start()
+        return Machines(simulated, keeper, None)
+    from control.machines.netns.driver import NetnsDriver
+
+    hidden = [settings.key_file] if settings.key_file else []
+    driver = NetnsDriver(settings.data, hidden=hidden)
+    cables = Cables(store, driver, settings.data, settings.uplinks)
+    keeper = Keeper(store, driver, cables.lay)
+    try:
+        keeper.start()
+    except BaseException:
+        driver.close()
+        raise
+    return Machines(driver, keeper, cables)
+
+
 async def serve(settings: ControlSettings) -> None:
     """Serve until SIGTERM or SIGINT.  Raises EdgeErrors for whatever keeps it from starting."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -184,6 +250,10 @@ async def serve(settings: ControlSettings) -> None:
             exposition = MetricsServer(metrics.page, settings.metrics)
             stack.callback(exposition.stop)
             _log.info("metrics on http://%s/metrics", exposition.start())
+        run = await asyncio.to_thread(run_machines, settings, store)
+        if run is not None:
+            stack.push_async_callback(asyncio.to_thread, run.keeper.stop)
+            _log.info("machines: %s", settings.machines)
         plans = Plans(checked)
         fleet = Fleet(
             store,
@@ -192,10 +262,14 @@ async def serve(settings: ControlSettings) -> None:
             metrics,
             lambda address: dialled(address, settings.edge_tls),
             plans=plans,
+            links=run.links if run else None,
         )
         metrics.watch(fleet.agreed)
-        dispatcher = Dispatcher(store, found.vault, found.passwords, metrics, check=plans.check, fleet=fleet)
-        server = ControlServer(dispatcher, address, settings.tls)
+        dispatcher = Dispatcher(
+            store, found.vault, found.passwords, metrics,
+            check=plans.check, fleet=fleet, keeper=run.keeper if run else None,
+        )  # fmt: skip
+        server = ControlServer(dispatcher, address, settings.tls, run.driver if run else None)
         stack.push_async_callback(server.stop)
         listening = await server.start()
         where = "clients show certificates" if settings.tls else "without TLS: only this machine can connect"
@@ -260,4 +334,6 @@ def _checked(settings: ControlSettings) -> Address:
         credentials_for(address, settings.tls)
     if settings.metrics is not None:
         metrics_address(settings.metrics)
+    if settings.machines == "netns" and os.geteuid() != 0:
+        raise MachineError(NEEDS_ROOT)
     return address

@@ -50,7 +50,8 @@ class FieldChange:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One object's change.  ``section`` is its key in a document; positions count from 1 within it.
+    """One object's change.  ``section`` is its key in a document; positions count from 1 within it, None where
+    their order means nothing.
 
     ``moved`` says that it changed places with others, not just that some before it came or went.  What changed and
     moved has ``kind`` CHANGED.
@@ -84,7 +85,8 @@ class Change:
         if self.moved:
             place = f", from place {self.old_position} to {self.new_position}"
         elif self.kind in (ChangeKind.ADDED, ChangeKind.REMOVED):
-            place = f", place {self.new_position or self.old_position}"
+            position = self.new_position or self.old_position
+            place = f", place {position}" if position else ""
         lines = [f"{sign} {self.section} {quoted(self.name)} {self.kind.value.lower()}{place}"]
         for item in self.fields:
             if self.kind is ChangeKind.ADDED:

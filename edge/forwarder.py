@@ -94,16 +94,21 @@ class _Port:
 
 
 class Forwarder:
-    """Owns the worker threads and the open ports of one edge.  Ports that ``specs`` does not name are in memory.
+    """Owns the worker threads and the open ports of one edge.  ``find`` says what is behind the ports of a
+    configuration that ``specs`` does not name: without it they are in memory.
 
     Raises PortSpecError where a port or a device is given twice.  ``with Forwarder(...):`` starts and stops it.
     """
 
-    def __init__(self, edge: Edge, specs: Sequence[PortSpec]) -> None:
+    def __init__(
+        self, edge: Edge, specs: Sequence[PortSpec], find: Callable[[EdgeConfig, str], PortSpec] | None = None
+    ) -> None:
         check_specs(list(specs))
         self._edge = edge
+        self._find = find
         self._specs = {spec.name: spec for spec in specs}
         self._ports: dict[str, _Port] = {}
+        self._leaving: list[_Port] = []
         self._free: list[int] = []
         self._table = PortGroup(edge.workers)
         self._neighbours = NeighbourTable(secrets.randbits(63))
@@ -199,8 +204,11 @@ class Forwarder:
         for name in [name for name in self._ports if name not in numbers and name not in self._specs]:
             self._remove(name)
         for name in numbers:
+            spec = self._spec(config, name)
+            if name in self._ports and self._ports[name].spec != spec:
+                self._remove(name)
             if name not in self._ports:
-                self._add(config.id, self._specs.get(name, PortSpec(name, PortKind.MEMORY)))
+                self._add(config.id, spec)
         for spec in self._specs.values():
             if spec.name not in self._ports:
                 self._add(config.id, spec)
@@ -219,6 +227,12 @@ class Forwarder:
         except OSError as error:
             LOG.warning("frames come in at workers as before, and are handed over: %s", error)
 
+    def _spec(self, config: EdgeConfig, name: str) -> PortSpec:
+        given = self._specs.get(name)
+        if given is None and self._find is not None:
+            return self._find(config, name)
+        return given or PortSpec(name, PortKind.MEMORY)
+
     def _add(self, edge_id: str, spec: PortSpec) -> None:
         slot = self._free.pop() if self._free else self._table.count
         port = _Port(slot, spec, made_mac(edge_id, spec.name))
@@ -229,10 +243,14 @@ class Forwarder:
             port.opened = port.up = True
 
     def _remove(self, name: str) -> None:
-        """A port in memory that nobody has any more."""
+        """A port that the configuration does not have any more, or not with this device: the keeper puts that back."""
         port = self._ports.pop(name)
-        self._table.close(port.slot)
-        self._free.append(port.slot)
+        if port.spec.kind is PortKind.MEMORY:
+            self._table.close(port.slot)
+            self._free.append(port.slot)
+        else:
+            port.number = None
+            self._leaving.append(port)
 
     # ------------------------------------------------------------------ packets
 
@@ -322,6 +340,7 @@ class Forwarder:
                     self._open_all(route)
                     self._ready.set()
                     while not self._stopping.wait(WATCH_SECONDS):
+                        self._let_go(route)
                         self._watch(route)
                 finally:
                     self._release(route)
@@ -353,6 +372,14 @@ class Forwarder:
                 if port.problem != str(error):
                     LOG.warning("port %s: %s", port.spec, error)
                 port.problem = str(error)
+
+    def _let_go(self, route: IPRoute) -> None:
+        """Ports that were removed: their devices are as they were, their places free."""
+        while self._leaving:
+            port = self._leaving.pop()
+            self._put_back(route, port)
+            with self._edge.turn():
+                self._free.append(port.slot)
 
     def _devices(self) -> Iterator[_Port]:
         return (port for port in tuple(self._ports.values()) if port.spec.kind is not PortKind.MEMORY)
@@ -424,17 +451,20 @@ class Forwarder:
 
     def _release(self, route: IPRoute) -> None:
         """Everything as it was."""
-        for port in self._ports.values():
-            if port.opened and port.spec.kind is not PortKind.MEMORY:
-                with self._edge.turn():
-                    self._table.close(port.slot)
-                port.opened = port.up = False
-            if port.taken is not None:
-                try:
-                    port.taken.restore(route)
-                except PortError as error:
-                    LOG.warning("%s", error)
-                port.taken = port.device = None
+        for port in [*self._ports.values(), *self._leaving]:
+            self._put_back(route, port)
+
+    def _put_back(self, route: IPRoute, port: _Port) -> None:
+        if port.opened and port.spec.kind is not PortKind.MEMORY:
+            with self._edge.turn():
+                self._table.close(port.slot)
+            port.opened = port.up = False
+        if port.taken is not None:
+            try:
+                port.taken.restore(route)
+            except PortError as error:
+                LOG.warning("%s", error)
+            port.taken = port.device = None
 
     def _announce(self, port: _Port) -> None:
         """Tell the link layer whether a port works; in a turn."""

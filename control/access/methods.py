@@ -15,13 +15,15 @@ class Rule:
     """How a method may be called.  ``permission`` None: with any token.  ``writes``: in a unit of work.
 
     ``own``: the permission that suffices if the request is about the caller themselves.  ``session``: in a session
-    only, as what hands out secrets; whoever has found an API token must not get from it what outlives it.
+    only, as what hands out secrets; whoever has found an API token must not get from it what outlives it.  ``stream``:
+    more than one message comes or goes, see :mod:`control.api.streams`.
     """
 
     permission: Permission | None
     writes: bool = False
     own: Permission | None = None
     session: bool = False
+    stream: bool = False
 
 
 METHODS = MappingProxyType(
@@ -65,6 +67,15 @@ METHODS = MappingProxyType(
             for kind in KINDS
             for verb in kind.methods
         },
+        **{
+            f"MachineService/{name}": Rule(Permission.MACHINES_WRITE, writes=True)
+            for name in (
+                *("PowerOnMachine", "PowerOffMachine", "ResetMachine", "SuspendMachine"),
+                *("CreateSnapshot", "RevertSnapshot", "RemoveSnapshot", "TakePassword", "RegeneratePassword"),
+            )
+        },
+        "MachineService/Exec": Rule(Permission.MACHINES_WRITE, stream=True),
+        "MachineService/Console": Rule(Permission.MACHINES_WRITE, stream=True),
     }
 )
 """Method -> its rule."""

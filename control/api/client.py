@@ -14,13 +14,14 @@ from control import chain
 from control.api.contract import SERVICES
 from edge.api.client import open_channel, translated
 from edge.api.tls import TlsFiles
+from edge.errors import ArgumentError
 
 _METHODS = {f"{service.name}/{method.name}": method for service in SERVICES for method in service.methods}
 
 
 class ControlClient:
-    """A control plane, called synchronously.  Methods raise UnreachableError when nobody answers and CallError when it
-    refuses."""
+    """A control plane, called synchronously.  Methods raise UnreachableError when nobody answers, CallError when it
+    refuses, and ArgumentError for a request that is none."""
 
     def __init__(self, address: str, token: str = "", tls: TlsFiles | None = None, *, timeout_s: float = 30.0) -> None:
         self._address = address
@@ -39,7 +40,10 @@ class ControlClient:
     def call(self, name: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """Call ``Service/Method``; every field without presence is in the answer."""
         method = _METHODS[name]
-        message = json_format.ParseDict(dict(request), message_factory.GetMessageClass(method.input_type)())
+        try:
+            message = json_format.ParseDict(dict(request), message_factory.GetMessageClass(method.input_type)())
+        except json_format.ParseError as error:
+            raise ArgumentError(f"the request cannot be meant: {error}") from None
         answer = message_factory.GetMessageClass(method.output_type)
         stub = self._channel.unary_unary(
             f"/{method.containing_service.full_name}/{method.name}",
@@ -67,6 +71,24 @@ class ControlClient:
                 yield json_format.MessageToDict(found, always_print_fields_with_no_presence=True)
         except grpc.RpcError as error:
             raise translated(error, self._address) from None
+
+    def converse(self, name: str, requests: Iterator[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The answers of a method to which requests go all the while; closing the iterator ends the call."""
+        method = _METHODS[name]
+        request, answer = map(message_factory.GetMessageClass, (method.input_type, method.output_type))
+        stub = self._channel.stream_stream(
+            f"/{method.containing_service.full_name}/{method.name}",
+            request_serializer=lambda given: given.SerializeToString(),
+            response_deserializer=answer.FromString,
+        )
+        call: Any = stub((json_format.ParseDict(dict(given), request()) for given in requests), metadata=self._metadata)
+        try:
+            for found in call:
+                yield json_format.MessageToDict(found)
+        except grpc.RpcError as error:
+            raise translated(error, self._address) from None
+        finally:
+            call.cancel()
 
     def pages(self, name: str, request: Mapping[str, Any], field: str) -> Iterator[dict[str, Any]]:
         """The items of a List method, from page to page."""

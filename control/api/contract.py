@@ -10,6 +10,7 @@ from google.protobuf import message_factory
 from control.v1 import (
     api_token_pb2,
     audit_pb2,
+    catalog_pb2,
     change_set_pb2,
     edge_host_pb2,
     edge_pb2,
@@ -18,6 +19,7 @@ from control.v1 import (
     group_pb2,
     ipsec_pb2,
     load_balancer_pb2,
+    machine_pb2,
     nat_pb2,
     network_pb2,
     order_pb2,
@@ -34,6 +36,7 @@ from control.v1 import (
 _FILES = (
     api_token_pb2,
     audit_pb2,
+    catalog_pb2,
     change_set_pb2,
     edge_host_pb2,
     edge_pb2,
@@ -42,6 +45,7 @@ _FILES = (
     group_pb2,
     ipsec_pb2,
     load_balancer_pb2,
+    machine_pb2,
     nat_pb2,
     network_pb2,
     order_pb2,

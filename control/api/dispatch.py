@@ -6,12 +6,14 @@ answer, kept for a repetition → committed → answered.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, Protocol
 
+from control import names
 from control.access.callers import Caller, caller_of
 from control.access.login import Logins
 from control.access.methods import METHODS, OPEN
@@ -25,6 +27,7 @@ from control.api import (
     events,
     firewall,
     kinds,
+    machines,
     orders,
     orgs,
     sessions,
@@ -35,7 +38,7 @@ from control.api.context import OpenCall, ReadCall, WriteCall
 from control.api.method import Method
 from control.api.places import placed, told_of, within
 from control.api.refusals import Refusals
-from control.api.rights import refusal_of
+from control.api.rights import refusal_of, target_of
 from control.errors import (
     BusyEntityError,
     ControlError,
@@ -85,6 +88,7 @@ HANDLERS: Mapping[str, Method] = {
     "SessionService/ConfirmSecondFactor": Method(sessions.confirm_second_factor),
     "SessionService/Logout": Method(sessions.logout),
     **kinds.HANDLERS,
+    **machines.HANDLERS,
     **firewall.HANDLERS,
     **change_sets.HANDLERS,
     **orders.HANDLERS,
@@ -105,10 +109,18 @@ class Fleet(Protocol):
         """What these should have has been changed, and that is on the disk.  Called from any thread; returns soon."""
 
 
+class Keeper(Protocol):
+    """Whoever does jobs that are no edge's."""
+
+    def wake(self, subjects: Collection[str], edges: Collection[str]) -> None:
+        """There are jobs for these, and edges whose networks may be others now, and that is on the disk.  Called from
+        any thread; returns soon."""
+
+
 class Unattended:
     """Nobody."""
 
-    def wake(self, edges: Collection[str]) -> None:
+    def wake(self, *_: Collection[str]) -> None:
         """Leave them as they are."""
 
 
@@ -133,6 +145,18 @@ class Attempt:
         return bool(self.busy)
 
 
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A call of more than one message under way; it is about the object ``path`` with this uid."""
+
+    name: str
+    caller: Caller
+    token: str
+    path: str
+    uid: str
+    began: float
+
+
 class Dispatcher:
     """Runs calls; any number of threads at a time.
 
@@ -148,6 +172,7 @@ class Dispatcher:
         *,
         check: Callable[[WriteUnit], None] = unchecked,
         fleet: Fleet | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         self._store = store
         self._vault = vault
@@ -155,6 +180,7 @@ class Dispatcher:
         self._watcher = watcher
         self._check = check
         self._fleet = fleet or Unattended()
+        self._keeper = keeper or Unattended()
         self._open = OpenCall(Logins(store, vault, passwords))
         self._refusals = Refusals()
 
@@ -184,6 +210,39 @@ class Dispatcher:
             code, status = _failure(error)
         self._watcher.called(name, code, time.monotonic() - began)
         return Attempt(answer, status)
+
+    def begin(self, name: str, request: Any, authorization: str) -> Stream:
+        """A call of more than one message: checked as every call, and in the trail.  Raises EdgeError."""
+        token = _bearer(authorization)
+        with self._store.read() as state:
+            caller = caller_of(state, token)
+        refusal = _refusal(name, request, caller)
+        if refusal is not None:
+            self._refuse(name, caller, refusal)
+        with self._store.write(caller.actor) as unit:
+            if caller_of(unit, token) != caller:
+                raise UnauthenticatedError("the caller has changed meanwhile: log in")
+            HANDLERS[name].run(request, ReadCall(caller, unit))
+            record = unit.get(target_of(HANDLERS[name], request))
+            unit.record(record.org, name, record.path, details=_details(began=True))
+        return Stream(name, caller, token, record.path, record.uid, time.monotonic())
+
+    def holds(self, stream: Stream) -> bool:
+        """May it go on?  Not when its session has ended, the caller's role has changed, or the object is another."""
+        with self._store.read() as state:
+            try:
+                same = caller_of(state, stream.token) == stream.caller
+            except UnauthenticatedError:
+                return False
+            known = state.find(stream.path)
+        return same and known is not None and known.uid == stream.uid
+
+    def end(self, stream: Stream, outcome: str, **details: object) -> None:
+        """It has ended, ``outcome`` is OK or a reason."""
+        with self._store.write(stream.caller.actor) as unit:
+            org = names.organization(stream.path)
+            unit.record(org, stream.name, stream.path, outcome=outcome, details=_details(ended=True, **details))
+        self._watcher.called(stream.name, "OK" if outcome == "OK" else outcome, time.monotonic() - stream.began)
 
     def _still_busy(self, edges: Collection[str]) -> bool:
         with self._store.read() as state:
@@ -240,18 +299,24 @@ class Dispatcher:
                 self._check(unit)
                 if not trial:
                     _check_busy(unit, edges)
-                unit.settle()
+            unit.settle()
             _record(unit, name, call, request_id)
             if request_id and not trial:
                 unit.remember(request_id, digest, self._vault.seal(answer, _place(caller, request_id)))
         if edges and not trial:
             self._fleet.wake(edges)
+        if (unit.awaited or edges) and not trial:
+            self._keeper.wake(unit.awaited, edges)
         return answer
 
     def _again(self, known: tuple[str, bytes], digest: str, place: str) -> bytes:
         if known[0] != digest:
             raise RequestIdReusedError("the request id stands for another request of the last 24 hours")
         return self._vault.open(known[1], place)
+
+
+def _details(**details: object) -> str:
+    return json.dumps(details, sort_keys=True)
 
 
 def _bearer(authorization: str) -> str:

@@ -17,12 +17,14 @@ from control.access.methods import METHODS, OPEN
 from control.api.contract import ANSWERS, REQUESTS, SERVICES, STREAMS
 from control.api.dispatch import ASK_AGAIN_S, Attempt
 from control.api.errors import status_of
+from control.api.streams import CONSOLE, EXEC, Streams
 from control.errors import TooManyStreamsError
 from edge.api.host import Host
 from edge.errors import ArgumentError
 
 if TYPE_CHECKING:
     from control.api.dispatch import Dispatcher
+    from control.machines.driver import Driver
     from edge.api.tls import TlsFiles
     from edge.listening import Address
 
@@ -47,9 +49,12 @@ _LOGINS = 2
 class ControlServer:
     """gRPC for one dispatcher."""
 
-    def __init__(self, dispatcher: Dispatcher, address: Address, tls: TlsFiles | None = None) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, address: Address, tls: TlsFiles | None = None, machines: Driver | None = None
+    ) -> None:
         """Raises what :func:`edge.api.host.credentials_for` does."""
         self._dispatcher = dispatcher
+        self._programs = Streams(dispatcher, machines)
         self._stopping = asyncio.Event()
         self._streams = 0
         self._reads = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
@@ -72,6 +77,7 @@ class ControlServer:
         self._stopping.set()
         await self._host.retire()
         await self._host.stop()
+        await self._programs.close()
         for pool in (self._reads, self._writes, self._logins):
             await asyncio.to_thread(pool.shutdown)
 
@@ -81,6 +87,10 @@ class ControlServer:
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
 
     def _handler(self, name: str) -> Any:
+        if name == EXEC:
+            return grpc.unary_stream_rpc_method_handler(self._programs.exec)
+        if name == CONSOLE:
+            return grpc.stream_stream_rpc_method_handler(self._programs.console)
         # Bytes in, bytes out: what is no message has an answer of ours, too.
         if name in STREAMS:
             return grpc.unary_stream_rpc_method_handler(self._stream(name, REQUESTS[name]))

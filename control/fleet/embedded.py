@@ -11,7 +11,9 @@ from typing import Final
 
 from control.fleet.access import Current, EdgeRefusedError
 from control.fleet.revisions import Revisions
+from control.machines.cables import LinkProvider
 from edge.errors import DocumentError, EdgeError, EtagMismatchError, StaleEpochError, StoreError
+from edge.forwarder import Forwarder
 from edge.gateway import Gateway
 from edge.patch import Edit
 
@@ -35,8 +37,9 @@ def _told() -> Iterator[None]:
 class EmbeddedEdge:
     """A gateway of this process as the control plane reaches it."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, forwarder: Forwarder | None = None) -> None:
         self.gateway = gateway
+        self._forwarder = forwarder
 
     async def current(self, epoch: int) -> Current:
         """See EdgeAccess."""
@@ -59,6 +62,9 @@ class EmbeddedEdge:
 
     async def close(self) -> None:
         """See EdgeAccess."""
+        if self._forwarder is not None:
+            self.gateway.forwarding = None
+            await asyncio.to_thread(self._forwarder.stop)
         await self.gateway.close()
 
 
@@ -66,8 +72,9 @@ class EmbeddedEdges:
     """Those whose revisions are in a database, each under its uid, so that none ever runs what another one with its
     name ran.  Belongs to one event loop."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises StoreError."""
+    def __init__(self, path: Path, links: LinkProvider | None = None) -> None:
+        """``links`` says which interfaces they have; None: their ports are in memory.  Raises StoreError."""
+        self._links = links
         self._revisions = Revisions(path)
         self._starting = asyncio.Semaphore(STARTS)
 
@@ -94,7 +101,20 @@ class EmbeddedEdges:
                 except BaseException:
                     await gateway.close()
                     raise
-        return EmbeddedEdge(gateway)
+                if self._links is None:
+                    return EmbeddedEdge(gateway)
+                return EmbeddedEdge(gateway, await self._forwarding(gateway, self._links))
+
+    async def _forwarding(self, gateway: Gateway, links: LinkProvider) -> Forwarder:
+        """It forwards from now on.  Raises PortError; it is closed then."""
+        forwarder = Forwarder(gateway.edge, [], links.port)
+        try:
+            await asyncio.to_thread(forwarder.start)
+        except BaseException:
+            await gateway.close()
+            raise
+        gateway.forwarding = forwarder
+        return forwarder
 
     async def forget(self, uid: str) -> None:
         """Remove what is left of an edge that was closed and is to be no more."""

@@ -14,6 +14,7 @@ from control.fleet.embedded import EmbeddedEdge, EmbeddedEdges
 from control.fleet.leader import PATIENCE_S, Leadership, leading
 from control.fleet.plans import Plans
 from control.fleet.reconciler import Reconciler, Watcher
+from control.machines.cables import LinkProvider
 from control.store import Reader, Store
 from edge.errors import EdgeError, StoreError
 from edge.gateway import Gateway
@@ -72,16 +73,18 @@ class Fleet:
         dial: Dial,
         *,
         plans: Plans | None = None,
+        links: LinkProvider | None = None,
         patience_s: float = PATIENCE_S,
     ) -> None:
-        """``dial`` reaches an edge at an address; ``revisions`` is the database of what edges in this process ran;
-        ``patience_s``: see :mod:`control.fleet.leader`."""
+        """``dial`` reaches an edge at an address; ``revisions`` is the database of what edges in this process ran, and
+        ``links`` says which interfaces these have, None: none; ``patience_s``: see :mod:`control.fleet.leader`."""
         self._store = store
         self._revisions = revisions
         self._book = StoreBook(store, plan_edge, plans)
         self._plans = plans
         self._watcher = watcher
         self._dial = dial
+        self._links = links
         self._patience_s = patience_s
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reconciler: Reconciler | None = None
@@ -125,7 +128,7 @@ class Fleet:
 
     async def _lead(self, leadership: Leadership) -> None:
         _log.info("this replica leads, epoch %d", leadership.epoch)
-        places = Places(EmbeddedEdges(self._revisions), self._book, self._dial)
+        places = Places(EmbeddedEdges(self._revisions, self._links), self._book, self._dial)
         try:
             await places.tidy()
             self._reconciler = Reconciler(self._book, places, leadership, self._watcher)

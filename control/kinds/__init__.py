@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from control.kinds.catalog import SIZING_POLICY, TEMPLATE
 from control.kinds.edges import EDGE_GATEWAY
 from control.kinds.firewall import FIREWALL_RULE
 from control.kinds.groups import IP_SET, SECURITY_GROUP
 from control.kinds.ipsec import IPSEC_TUNNEL
 from control.kinds.kind import Change, Kind
 from control.kinds.load_balancer import LOAD_BALANCER_POOL, VIRTUAL_SERVICE
+from control.kinds.machines import MACHINE
 from control.kinds.nat import NAT_RULE
 from control.kinds.networks import NETWORK
 from control.kinds.profiles import APPLICATION_PORT_PROFILE
@@ -36,6 +38,9 @@ KINDS: tuple[Kind, ...] = (
     IPSEC_TUNNEL,
     LOAD_BALANCER_POOL,
     VIRTUAL_SERVICE,
+    TEMPLATE,
+    SIZING_POLICY,
+    MACHINE,
 )
 """All of them."""
 

@@ -20,7 +20,7 @@ class Changes:
 
     def __init__(self, unit: WriteUnit, vault: Vault) -> None:
         self.unit = unit
-        self._vault = vault
+        self.vault = vault
 
     def create(self, kind: Kind, parent: str, value: Value, *, id: str = "", position: int = 0) -> Record:
         """A new object in ``parent`` ('' for kinds that lie in nothing), its id made where none is given."""
@@ -33,6 +33,7 @@ class Changes:
         value, sealed = self._seal(kind, path, value)
         name = _unique_name(kind, value)
         record = self.unit.create(kind.name, path, value, refs, name=name, sealed=sealed, position=position)
+        kind.follow(self, None, record)
         self._changed(kind, record)
         return record
 
@@ -43,6 +44,7 @@ class Changes:
         self._touch(kind, known)
         value, sealed = self._seal(kind, known.path, value)
         record = self.unit.update(known, value, etag, refs, name=_unique_name(kind, value), sealed=sealed)
+        kind.follow(self, known, record)
         self._changed(kind, record)
         return record
 
@@ -50,6 +52,7 @@ class Changes:
         """An object that nobody needs."""
         kind.rules(Change(self.unit, kind, known.path, known, None))
         self._touch(kind, known)
+        kind.follow(self, known, None)
         self.unit.delete(known, etag)
         self.unit.places.pop(known.path, None)
 
@@ -91,7 +94,7 @@ class Changes:
         """A value without its secrets, and these encrypted."""
         given = {name: getattr(value, name) for name in kind.secrets if getattr(value, name)}
         sealed = {
-            name: b64encode(self._vault.seal(secret.encode(), _place(path, name))).decode()
+            name: b64encode(self.vault.seal(secret.encode(), _place(path, name))).decode()
             for name, secret in given.items()
         }
         return value.model_copy(update=_without(kind)) if given else value, sealed

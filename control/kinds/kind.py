@@ -100,6 +100,8 @@ class Kind:
     """What the store keeps of an object besides, after it has been made or changed."""
     touches: Callable[[Reader, Record], Iterable[str]] = own_edge
     """The edges whose document an object is part of, asked before and after each change."""
+    follow: Callable[[Any, Record | None, Record | None], object] = _nothing
+    """What comes of an object that has been made, been changed, or is about to be deleted: (changes, before, now)."""
     state: Callable[[Reader, Record], Mapping[str, Any]] = _no_state
     """Output-only fields.  Times are nanoseconds, durations seconds."""
     states: Callable[[Reader, Sequence[Record]], Sequence[Mapping[str, Any]]] | None = None

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 
 from control.access.roles import Permission
 from control.errors import ObjectInUseError
+from control.kinds.catalog import fill_region
 from control.kinds.kind import Change, Kind
 from control.objects.region import ProviderNetwork, Region, WanAccess
 
@@ -41,6 +42,7 @@ REGION = Kind(
     model=Region,
     read=Permission.CATALOG_READ,
     write=Permission.PROVIDER_WRITE,
+    follow=fill_region,
 )
 
 PROVIDER_NETWORK = Kind(

@@ -199,4 +199,46 @@ REQUESTS = sa.Table(
     sa.Index("requests_created", "created_ns"),
 )
 
+# What a machine is besides what its owner says: wanted and actual power, its size, a first password that nobody took.
+MACHINE_STATES = sa.Table(
+    "machine_states",
+    METADATA,
+    sa.Column("path", TEXT, sa.ForeignKey("objects.path", ondelete="CASCADE"), primary_key=True),
+    _text("uid"),
+    _text("vdc"),
+    _text("wanted"),
+    _text("power"),
+    _number("vcpu"),
+    _number("memory_gb"),
+    _number("storage_gb"),
+    sa.Column("snapshot_ns", sa.BigInteger, nullable=True),
+    sa.Column("password", sa.LargeBinary, nullable=True),
+    _text("problem"),
+    sa.UniqueConstraint("uid", name="machine_states_uid"),
+    sa.Index("machine_states_vdc", "vdc"),
+)
+
+MACHINE_NICS = sa.Table(
+    "machine_nics",
+    METADATA,
+    sa.Column("path", TEXT, sa.ForeignKey("objects.path", ondelete="CASCADE"), primary_key=True),
+    _number("number", primary_key=True),
+    _text("network"),
+    _text("mac"),
+    _text("address", nullable=True),
+    sa.UniqueConstraint("mac", name="machine_nics_mac"),
+    sa.UniqueConstraint("network", "address", name="machine_nics_address"),
+)
+
+# What is to be done with machines, in order; those that are deleted have jobs left.
+MACHINE_JOBS = sa.Table(
+    "machine_jobs",
+    METADATA,
+    _number("number", primary_key=True),
+    _text("uid"),
+    _text("path"),
+    _text("action"),
+    sa.Index("machine_jobs_uid", "uid", "number"),
+)
+
 FACTS = sa.Table("facts", METADATA, _text("name", primary_key=True), _text("value"))

@@ -82,6 +82,7 @@ class WriteUnit(Reader):
         self._edges: dict[str, None] = {}
         self._events: dict[str, int] = {}
         self._running: list[str] = []
+        self._awaited: dict[str, int] = {}
 
     # ------------------------------------------------------------------ objects
 
@@ -196,8 +197,32 @@ class WriteUnit(Reader):
         """The edges that have been touched, and are there."""
         return tuple(edge for edge in self._edges if self.find(edge) is not None)
 
+    def await_job(self, subject: str, number: int) -> None:
+        """The unit's tasks wait for this job of something that is no edge, too."""
+        self._awaited[subject] = number
+
+    @property
+    def awaited(self) -> Collection[str]:
+        """Whose jobs the unit's tasks wait for."""
+        return tuple(self._awaited)
+
+    def finished(self, subject: str, number: int) -> None:
+        """A job is done: tasks that waited for no more have ended."""
+        self._stop_waiting(TASK_WAITS.c.edge == subject, TASK_WAITS.c.revision <= number)
+
+    def gave_up(self, subject: str, number: int, reason: str, message: str) -> None:
+        """A job cannot be done: the tasks that wait for it have failed."""
+        waiting = (TASK_WAITS.c.edge == subject, TASK_WAITS.c.revision <= number)
+        tasks = TASKS.c.path.in_(sa.select(TASK_WAITS.c.task).where(*waiting))
+        ended = {"status": FAILED, "end_ns": self.now_ns, "error_reason": reason, "error_message": message}
+        self.db.execute(sa.update(TASKS).where(tasks, TASKS.c.status == RUNNING).values(ended))
+        self.db.execute(sa.delete(TASK_WAITS).where(*waiting))
+
     def settle(self) -> None:
-        """At the end of a unit: edges have got another wanted state, and its tasks wait for them."""
+        """At the end of a unit: edges have got another wanted state, and its tasks wait for them and for jobs."""
+        for task in self._running:
+            for subject, number in self._awaited.items():
+                self.db.execute(sa.insert(TASK_WAITS), {"task": task, "edge": subject, "revision": number})
         touched = self.touched()
         for edge in touched:
             known = self.edge_state(edge)
@@ -226,7 +251,7 @@ class WriteUnit(Reader):
         changed = {"realized": revision, "realized_etag": etag, "status": status, "reason": "", "message": ""}
         mine = EDGE_STATES.c.path == edge
         self.db.execute(sa.update(EDGE_STATES).where(mine).values(**changed, updated_ns=self.now_ns))
-        self._stop_waiting(TASK_WAITS.c.edge == edge, TASK_WAITS.c.revision <= revision)
+        self.finished(edge, revision)
 
     def failed(self, edge: str, revision: int, reason: str, message: str) -> None:
         """An edge does not take one of its states: the tasks that wait for it have failed."""
@@ -234,11 +259,7 @@ class WriteUnit(Reader):
         if known is None or known.realized > revision:
             return
         self._trouble(known, revision, "ERROR", reason, message)
-        waiting = (TASK_WAITS.c.edge == edge, TASK_WAITS.c.revision <= revision)
-        tasks = TASKS.c.path.in_(sa.select(TASK_WAITS.c.task).where(*waiting))
-        ended = {"status": FAILED, "end_ns": self.now_ns, "error_reason": reason, "error_message": message}
-        self.db.execute(sa.update(TASKS).where(tasks, TASKS.c.status == RUNNING).values(ended))
-        self.db.execute(sa.delete(TASK_WAITS).where(*waiting))
+        self.gave_up(edge, revision, reason, message)
 
     def unreached(self, edge: str, revision: int, reason: str, message: str) -> None:
         """An edge could not be asked to have one of its states: its tasks go on waiting."""
@@ -282,7 +303,7 @@ class WriteUnit(Reader):
         """The task of what the unit does; it lies with its object, or in the organization ``place``.  It is done by
         the end of the unit, unless edges have been touched: then it goes on until they have what they should."""
         place = place or names.organization(path)
-        waits = bool(self.touched())
+        waits = bool(self._awaited or self.touched())
         end_ns = None if waits else max(self.now_ns, self.surroundings.now_ns())
         task = TaskRecord(
             f"{place}/tasks/{self.surroundings.id()}", place, operation, RUNNING if waits else SUCCESS,

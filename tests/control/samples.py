@@ -52,7 +52,7 @@ class Sample:
         return named(self.of.parent, org)
 
     def name(self, org: str) -> str:
-        return vdc_of(org) if self.kind == "vdc" else named(self.of.form, org)
+        return named(self.of.form, org)
 
     def allowed(self, verb: str) -> frozenset[Role]:
         if verb == "Delete" and self.remove is not None:
@@ -97,6 +97,8 @@ def camel(name: str) -> str:
 
 def named(form: str, org: str) -> str:
     """A name of a form, in an organization or not."""
+    if form.startswith("orgs/*/vdcs/*"):
+        return vdc_of(org) + form.removeprefix("orgs/*/vdcs/*").replace("*", "one")
     rest = form.removeprefix("orgs/*")
     return (org if rest != form else "") + rest.replace("*", "one")
 
@@ -213,6 +215,28 @@ SAMPLES = (
             "load_balancer_pool": "{org}/edges/one/loadBalancerPools/one",
         },
         {"load_balancer_pool": "{org}/edges/one/loadBalancerPools/two", "virtual_ip_address": "10.99.0.2"},
+    ),
+    Sample(
+        "template",
+        {"display_name": "Image", "os_family": "LINUX", "base_disk_gb": 20},
+        {"description": "x"},
+        EVERYBODY,
+        PROVIDERS,
+    ),
+    Sample(
+        "sizing_policy", {"display_name": "Size", "vcpu": 2, "memory_gb": 4}, {"description": "x"}, EVERYBODY, PROVIDERS
+    ),
+    Sample(
+        "machine",
+        {
+            "display_name": "web",
+            "template": "regions/one/templates/one",
+            "sizing_policy": "sizingPolicies/one",
+            "nics": [{"network": "{org}/networks/one", "ip_mode": "NONE"}],
+        },
+        {"description": "x"},
+        INSIDE,
+        ENGINEERS,
     ),
 )
 """In an order in which they can be made."""

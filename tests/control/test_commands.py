@@ -299,3 +299,22 @@ def test_other_commands_do_not_load_the_control_plane() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ})
     assert shown.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("control fire", "firewall"),
+        ("control firewall mo", "move"),
+        ("control nat create --ext", "--external-addresses"),
+        ("control nat create --type SN", "snat"),
+    ],
+)
+def test_shells_complete_them(words: str, found: str) -> None:
+    variables = {
+        "_T1EDGE_COMPLETE": "bash_complete",
+        "COMP_WORDS": f"t1edge {words}",
+        "COMP_CWORD": str(len(words.split())),
+    }
+    shown = CliRunner().invoke(cli, [], prog_name="t1edge", env=variables)
+    assert f"plain,{found}" in shown.output.splitlines()

@@ -192,7 +192,7 @@ def test_what_another_organization_has_cannot_be_referred_to(cloud: Cloud) -> No
 def test_what_is_needed_is_deleted_last(either: World) -> None:
     cloud = Cloud(either)
     plant_all(either, cloud.org)
-    unused = {"vdc_group", "firewall_rule", "nat_rule", "static_route", "ipsec_tunnel", "virtual_service"}
+    unused = {"machine", "vdc_group", "firewall_rule", "nat_rule", "static_route", "ipsec_tunnel", "virtual_service"}
     for sample in SAMPLES:
         if sample.kind in unused:
             continue
@@ -207,7 +207,7 @@ def test_what_is_needed_is_deleted_last(either: World) -> None:
         for name in sample.names(cloud.org):
             cloud.call(sample.of.method("Delete"), {"name": name}, cloud.admin)
     with either.store.read() as state:
-        assert set(state.object_counts()) == {"org", "user", "region"}
+        assert set(state.object_counts()) == {"org", "user", "region", "sizing_policy", "template"}
 
 
 def test_a_repeated_request_has_one_answer(cloud: Cloud) -> None:

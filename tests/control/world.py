@@ -19,6 +19,8 @@ from control.access.totp import code_at
 from control.api.contract import SERVICES
 from control.api.dispatch import Dispatcher
 from control.checking import check_edges
+from control.machines.keeper import Keeper
+from control.machines.simulated import SimulatedDriver
 from control.serving import FIRST_LOGIN, ControlSettings, opened
 from control.store import Store
 from control.store.unit import PROVIDER
@@ -63,6 +65,7 @@ class World:
         self.now_s = 1_800_000_000.0
         self.calls: list[tuple[str, str]] = []
         self.woken: list[str] = []
+        self.ordered: list[str] = []
         self.attended = True
         self.surroundings = Surroundings(lambda: int(self.now_s * SECOND_NS), random.Random(seed).randbytes)
         self.seeds: dict[str, bytes] = {}
@@ -75,7 +78,12 @@ class World:
         found = self._stack.enter_context(opened(settings, self.surroundings, passwords))
         self.store: Store = found.store
         self.vault, self.passwords = found.vault, found.passwords
-        self.dispatcher = Dispatcher(found.store, found.vault, found.passwords, self, check=check_edges, fleet=self)
+        self.driver = SimulatedDriver()
+        self.keeper = Keeper(self.store, self.driver)
+        self.keeper.adopt()
+        self.dispatcher = Dispatcher(
+            found.store, found.vault, found.passwords, self, check=check_edges, fleet=self, keeper=Machines(self)
+        )
 
     def close(self) -> None:
         self._stack.close()
@@ -146,6 +154,21 @@ class World:
         self.call("OrgService/CreateOrg", {"org": {"accountId": account, "displayName": account}}, token)
         org = f"orgs/{account}"
         return org, self.add_user(token, org, "maria", "ROLE_ORGANIZATION_ADMINISTRATOR")
+
+
+class Machines:
+    """Whoever runs machines: at once, unless a test wants to see what is before."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def wake(self, subjects: Collection[str], edges: Collection[str]) -> None:
+        self._world.ordered += subjects
+        if edges:
+            self._world.keeper.connect()
+        if self._world.attended:
+            for subject in subjects:
+                self._world.keeper.do_all(subject.removeprefix("machine:"))
 
 
 def user(username: str, role: str = "ROLE_STAFF") -> dict[str, str]:

@@ -19,6 +19,7 @@ METHODS = {
     # name: (the request is a stream, the answer is a stream)
     "ApplyConfig": (False, False),
     "PatchConfig": (False, False),
+    "Manage": (False, False),
     "ConfirmConfig": (False, False),
     "GetConfig": (False, False),
     "ListRevisions": (False, False),

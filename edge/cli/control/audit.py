@@ -7,14 +7,7 @@ from typing import Any
 import click
 
 from edge.cli.common import EdgeCommand, ExitCode, json_option, message, plural, write_json, write_result
-from edge.cli.control.common import (
-    ControlCommand,
-    connect,
-    list_options,
-    org_option,
-    run_list,
-    to_option,
-)
+from edge.cli.control.common import ControlCommand, add_list, connect, org_option, to_option
 from edge.errors import EdgeError
 from edge.printable import printable
 
@@ -32,21 +25,14 @@ def command() -> None:
     """Who did what: a chain of records that shows if one was changed."""
 
 
-@command.command("list", cls=ControlCommand, epilog="Example:  t1edge control audit list --order-by 'number desc'")
-@org_option
-@list_options
-@to_option
-@json_option
-def list_(org: str, as_json: bool, **options: Any) -> None:
-    """List records."""
-    run_list(
-        options,
-        "AuditService/ListAuditRecords",
-        "records",
-        ("number", "recordTime", "actor", "method", "object", "outcome"),
-        as_json=as_json,
-        org=org,
-    )
+add_list(
+    command,
+    "AuditService/ListAuditRecords",
+    "records",
+    ("number", "recordTime", "actor", "method", "object", "outcome"),
+    text="List records.",
+    example="--order-by 'number desc'",
+)
 
 
 @command.command("export", cls=ControlCommand, epilog="Example:  t1edge control audit export > audit.jsonl")

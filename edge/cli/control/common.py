@@ -5,38 +5,47 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge.cli.common import write_json, write_result
+from edge.cli.common import ExitCode, json_option, write_json, write_result
 from edge.cli.control import session
-from edge.cli.remote import RemoteCommand, taken_tls
+from edge.cli.remote import Decorated, RemoteCommand, options_together, service_options, taken_tls
 from edge.cli.tables import print_table
+from edge.errors import EdgeError
 from edge.printable import printable
 
 if TYPE_CHECKING:
     from control.api.client import ControlClient
     from edge.api.tls import TlsFiles
 
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-
 DEFAULT_ADDRESS = "127.0.0.1:7441"
 TOKEN_VARIABLE = "T1EDGE_TOKEN"  # noqa: S105 - the name of a variable
 
 
 class ControlCommand(RemoteCommand):
-    """A command that calls a control plane: 3 when it cannot be reached, 1 when it refuses, 2 for invalid input."""
+    """A command that calls a control plane: 3 when it cannot be reached, 1 when it refuses or a task fails, 4 when a
+    task has not ended in time, 2 for invalid input."""
 
     invalid = frozenset({"INVALID_ARGUMENT", "INVALID_FILTER", "INVALID_PAGE_TOKEN"})
+
+    def exit_code(self, error: EdgeError) -> ExitCode:
+        """How the command ends because of ``error``."""
+        tasks = {"TASK_FAILED": ExitCode.DIFFERENT, "TASK_RUNS_ON": ExitCode.INCONCLUSIVE}
+        return tasks.get(error.reason) or super().exit_code(error)
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Whom to call; ``user`` is whose session it is, '' for an API token of the environment."""
+    """Whom to call; ``user`` is whose session it is, '' for an API token of the environment.
+
+    ``timeout_s``: how long an answer, or the end of a task, may take.
+    """
 
     client: ControlClient
     user: str
+    timeout_s: float
 
     def org(self, given: str) -> str:
         """``orgs/X`` that a command is about: the one that was named, or the caller's own."""
@@ -50,58 +59,45 @@ class Connection:
         return str(found[0]["name"])
 
 
-def to_option(function: Decorated) -> Decorated:
-    """``--to`` and the files of TLS."""
-    for option in reversed(
-        [
-            click.option("--to", metavar="ADDRESS", help="The control plane: HOST:PORT or unix:PATH."),
-            click.option("--tls-cert", metavar="FILE", help="PEM: the own certificate, for TLS."),
-            click.option("--tls-key", metavar="FILE", help="PEM: its key."),
-            click.option("--tls-ca", metavar="FILE", help="PEM: who may have signed the control plane's certificate."),
-            click.option("--timeout", type=click.FloatRange(min=0.1), default=30.0, show_default=True,
-                         help="Seconds to wait for an answer."),
-        ]
-    ):  # fmt: skip
-        function = option(function)
-    return function
+to_option = service_options("control plane", None)
+"""``--to``, the files of TLS, ``--timeout``."""
+
+org_option = click.option("--org", default="", metavar="ACCOUNT", help="The organization (default: the caller's).")
+"""``--org``."""
+
+etag_option = click.option("--etag", default="", help="Only if the object is still in this state.")
+"""``--etag``."""
+
+change_options = options_together(
+    click.option("--validate-only", is_flag=True, help="Say what would come of it, and change nothing."),
+    click.option("--request-id", default="", help="Makes the command safe to repeat, for 24 hours."),
+)
+"""Options of every command that changes something."""
+
+list_options = options_together(
+    click.option("--filter", "filter_text", default="", metavar="TEXT",
+                 help='Conditions joined by AND: FIELD = "VALUE".'),
+    click.option("--order-by", default="", metavar="FIELD [desc]", help="The order."),
+    click.option("--limit", type=click.IntRange(1), default=1_000, show_default=True, help="How many."),
+)  # fmt: skip
+"""Options of every list."""
 
 
-def org_option(function: Decorated) -> Decorated:
-    """``--org``."""
-    return click.option("--org", default="", metavar="ACCOUNT", help="The organization (default: the caller's).")(
-        function
+def add_list(group: click.Group, method: str, field: str, columns: Sequence[str], *, text: str, example: str) -> None:
+    """Give ``group`` a command that lists what the List method finds in an organization."""
+
+    @group.command(
+        "list", cls=ControlCommand, help=text, epilog=f"Example:  t1edge control {group.name} list {example}"
     )
+    @options_together(org_option, list_options, to_option, json_option)
+    def list_(org: str, as_json: bool, **options: Any) -> None:
+        run_list(options, method, field, columns, as_json=as_json, org=org)
 
 
-def change_options(function: Decorated) -> Decorated:
-    """Options of every command that changes something."""
-    for option in reversed(
-        [
-            click.option("--validate-only", is_flag=True, help="Say what would come of it, and change nothing."),
-            click.option("--request-id", default="", help="Makes the command safe to repeat, for 24 hours."),
-        ]
-    ):
-        function = option(function)
-    return function
-
-
-def etag_option(function: Decorated) -> Decorated:
-    """``--etag``."""
-    return click.option("--etag", default="", help="Only if the object is still in this state.")(function)
-
-
-def list_options(function: Decorated) -> Decorated:
-    """Options of every list."""
-    for option in reversed(
-        [
-            click.option("--filter", "filter_text", default="", metavar="TEXT",
-                         help='Conditions joined by AND: FIELD = "VALUE".'),
-            click.option("--order-by", default="", metavar="FIELD [desc]", help="The order."),
-            click.option("--limit", type=click.IntRange(1), default=1_000, show_default=True, help="How many."),
-        ]
-    ):  # fmt: skip
-        function = option(function)
-    return function
+def file_option(text: str) -> Callable[[Decorated], Decorated]:
+    """``--file``, which is needed."""
+    path = click.Path(dir_okay=False)
+    return click.option("-f", "--file", "file", required=True, metavar="FILE", type=path, help=text)
 
 
 def taken_change(options: dict[str, Any]) -> dict[str, Any]:
@@ -121,8 +117,8 @@ def connect(options: dict[str, Any]) -> Connection:
     token = os.environ.get(TOKEN_VARIABLE, "")
     if not token:
         return connect_as_kept(options)
-    address = options.pop("to") or DEFAULT_ADDRESS
-    return Connection(open_client(options, address, token, taken_tls(options)), "")
+    address, timeout_s = options.pop("to") or DEFAULT_ADDRESS, options["timeout"]
+    return Connection(open_client(options, address, token, taken_tls(options)), "", timeout_s)
 
 
 def connect_as_kept(options: dict[str, Any]) -> Connection:
@@ -131,7 +127,9 @@ def connect_as_kept(options: dict[str, Any]) -> Connection:
     found = session.kept()
     if given not in {None, found.address}:
         raise click.UsageError(f"the session is one of {found.address}: log in to {given} first")
-    return Connection(open_client(options, found.address, found.token, tls or found.tls_files()), found.user)
+    timeout_s = options["timeout"]
+    client = open_client(options, found.address, found.token, tls or found.tls_files())
+    return Connection(client, found.user, timeout_s)
 
 
 def collect(connection: Connection, name: str, field: str, options: dict[str, Any], **fields: Any) -> list[Any]:
@@ -167,6 +165,7 @@ def run_order(
     connection = connect(options)
     with connection.client as client:
         answer = client.call(name, {**request(connection), **change})
+        answer = end_task(connection, answer, options, validate_only=change["validateOnly"])
     show_task(answer, as_json=as_json, validate_only=change["validateOnly"], secret=secret)
 
 
@@ -176,7 +175,7 @@ def show_list(title: str, items: Iterable[Mapping[str, Any]], columns: Sequence[
     if as_json:
         write_json({title: found})
         return
-    print_table(title, columns, [[str(item.get(column, "")) for column in columns] for item in found])
+    print_table(title, columns, [[text_of(item.get(column, "")) for column in columns] for item in found])
 
 
 def show_object(item: Mapping[str, Any], *, as_json: bool) -> None:
@@ -185,7 +184,35 @@ def show_object(item: Mapping[str, Any], *, as_json: bool) -> None:
         write_json(dict(item))
         return
     width = max(map(len, item), default=0)
-    write_result("\n".join(f"{key.ljust(width)}  {printable(str(value))}" for key, value in item.items()))
+    write_result("\n".join(f"{key.ljust(width)}  {printable(text_of(value))}" for key, value in item.items()))
+
+
+def text_of(value: Any, shorten: Callable[[str], str] = str) -> str:
+    """A value of an answer for people; ``shorten`` is applied to each text in it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return " ".join(f"{key}={text_of(inner, shorten)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return ("; " if any(isinstance(item, dict) for item in value) else ", ").join(
+            text_of(item, shorten) for item in value
+        )
+    return shorten(str(value))
+
+
+def end_task(
+    connection: Connection, answer: Mapping[str, Any], options: dict[str, Any], *, validate_only: bool
+) -> dict[str, Any]:
+    """The answer with its task at its end, unless nobody wants to wait for that.
+
+    Raises TaskFailedError or TaskRunsOnError.
+    """
+    from edge.cli.control.follow import followed
+
+    no_wait = options.pop("no_wait", False)
+    if validate_only or no_wait:
+        return dict(answer)
+    return {**answer, "task": followed(connection.client, answer["task"], connection.timeout_s)}
 
 
 def show_task(answer: Mapping[str, Any], *, as_json: bool, validate_only: bool, secret: str = "") -> None:

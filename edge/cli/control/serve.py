@@ -18,6 +18,17 @@ class ServeCommand(EdgeCommand):
         return ExitCode.UNREACHABLE if error.reason in _FAILURES else ExitCode.USAGE
 
 
+def _uplinks(texts: tuple[str, ...]) -> dict[str, str]:
+    """NETWORK=DEVICE, each once."""
+    found = {}
+    for text in texts:
+        network, equals, device = text.partition("=")
+        if not (network and equals and 0 < len(device.encode()) <= 15) or "/" in device:
+            raise click.UsageError(f"--uplink {text}: expected NETWORK=DEVICE, a device of up to 15 characters")
+        found[network] = device
+    return found
+
+
 @click.command("serve", cls=ServeCommand, epilog="Example:  t1edge control serve --data /var/lib/t1edge/control")
 @click.option(
     "--data", metavar="DIR", required=True, type=click.Path(file_okay=False),
@@ -36,6 +47,14 @@ class ServeCommand(EdgeCommand):
 @click.option(
     "--key-file", metavar="FILE", type=click.Path(dir_okay=False), help="The keys of secrets (default: DIR/keys)."
 )
+@click.option(
+    "--machines", type=click.Choice(["simulated", "netns", "none"]), default="simulated", show_default=True,
+    help="What runs machines: netns makes network namespaces and needs root; none leaves them to another replica.",
+)  # fmt: skip
+@click.option(
+    "--uplink", "uplinks", metavar="NETWORK=DEVICE", multiple=True,
+    help="With netns: make the interface DEVICE, on the provider network regions/ID/providerNetworks/ID; repeatable.",
+)  # fmt: skip
 @click.option("--tls-cert", metavar="FILE", help="PEM: the own certificate; clients have to show theirs then.")
 @click.option("--tls-key", metavar="FILE", help="PEM: its key.")
 @click.option("--tls-ca", metavar="FILE", help="PEM: who may have signed a client's certificate.")
@@ -45,6 +64,8 @@ def command(
     metrics: str,
     database: str,
     key_file: str | None,
+    machines: str,
+    uplinks: tuple[str, ...],
     tls_cert: str | None,
     tls_key: str | None,
     tls_ca: str | None,
@@ -71,5 +92,7 @@ def command(
         database=database,
         key_file=Path(key_file) if key_file else None,
         tls=tls,
+        machines=machines,
+        uplinks=_uplinks(uplinks),
     )
     asyncio.run(serve(settings))

@@ -7,15 +7,7 @@ from typing import Any
 import click
 
 from edge.cli.common import json_option
-from edge.cli.control.common import (
-    ControlCommand,
-    connect,
-    list_options,
-    org_option,
-    run_list,
-    show_object,
-    to_option,
-)
+from edge.cli.control.common import ControlCommand, add_list, connect, show_object, to_option
 
 
 @click.group("tasks")
@@ -23,21 +15,14 @@ def command() -> None:
     """What was ordered, by whom, and what became of it."""
 
 
-@command.command("list", cls=ControlCommand, epilog="Example:  t1edge control tasks list --limit 20")
-@org_option
-@list_options
-@to_option
-@json_option
-def list_(org: str, as_json: bool, **options: Any) -> None:
-    """List tasks, the newest first."""
-    run_list(
-        options,
-        "TaskService/ListTasks",
-        "tasks",
-        ("operation", "object", "status", "initiator", "startTime", "endTime"),
-        as_json=as_json,
-        org=org,
-    )
+add_list(
+    command,
+    "TaskService/ListTasks",
+    "tasks",
+    ("operation", "object", "status", "initiator", "startTime", "endTime"),
+    text="List tasks, the newest first.",
+    example="--limit 20",
+)
 
 
 @command.command("get", cls=ControlCommand, epilog="Example:  t1edge control tasks get orgs/US1134362/tasks/ID")

@@ -9,12 +9,11 @@ import click
 from edge.cli.common import json_option
 from edge.cli.control.common import (
     ControlCommand,
+    add_list,
     change_options,
     connect,
     etag_option,
-    list_options,
     org_option,
-    run_list,
     run_order,
     show_object,
     to_option,
@@ -63,14 +62,9 @@ def create(
     )
 
 
-@command.command("list", cls=ControlCommand, epilog="Example:  t1edge control users list --filter 'role = ROLE_STAFF'")
-@org_option
-@list_options
-@to_option
-@json_option
-def list_(org: str, as_json: bool, **options: Any) -> None:
-    """List users."""
-    run_list(options, "UserService/ListUsers", "users", _COLUMNS, as_json=as_json, org=org)
+add_list(
+    command, "UserService/ListUsers", "users", _COLUMNS, text="List users.", example="--filter 'role = ROLE_STAFF'"
+)
 
 
 @command.command("get", cls=ControlCommand, epilog="Example:  t1edge control users get maria")

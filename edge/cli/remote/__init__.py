@@ -44,36 +44,41 @@ class RemoteCommand(EdgeCommand):
         return ExitCode.DIFFERENT if refused else ExitCode.USAGE
 
 
-def to_option(function: Decorated) -> Decorated:
-    """``--to`` and the files of TLS."""
-    for option in reversed(
-        [
-            click.option("--to", metavar="ADDRESS", default=DEFAULT_ADDRESS, show_default=True,
-                         help="The edge: HOST:PORT or unix:PATH."),
-            click.option("--tls-cert", metavar="FILE", help="PEM: the own certificate, for TLS."),
-            click.option("--tls-key", metavar="FILE", help="PEM: its key."),
-            click.option("--tls-ca", metavar="FILE", help="PEM: who may have signed the edge's certificate."),
-            click.option("--timeout", type=click.FloatRange(min=0.1), default=30.0, show_default=True,
-                         help="Seconds to wait for an answer."),
-        ]
-    ):  # fmt: skip
-        function = option(function)
-    return function
+def options_together(*options: Callable[[Any], Any]) -> Callable[[Decorated], Decorated]:
+    """Several options as one decorator; help texts list them in this order."""
+
+    def decorated(function: Decorated) -> Decorated:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorated
 
 
-def change_options(function: Decorated) -> Decorated:
-    """Options of every command that changes the configuration."""
-    for option in reversed(
-        [
-            click.option("--etag", default="", help="Only if the configuration with this etag still runs."),
-            click.option("--validate-only", is_flag=True, help="Say what would change, and change nothing."),
-            click.option("--confirm-within", type=click.FloatRange(1, 3600), metavar="SECONDS",
-                         help="Take the change back unless t1edge edge confirm follows in time."),
-            click.option("--comment", default="", help="Free text for the list of revisions."),
-        ]
-    ):  # fmt: skip
-        function = option(function)
-    return function
+def service_options(whom: str, address: str | None) -> Callable[[Decorated], Decorated]:
+    """``--to`` and the files of TLS, for calls of ``whom``; ``address``: the default."""
+    return options_together(
+        click.option("--to", metavar="ADDRESS", default=address, show_default=address is not None,
+                     help=f"The {whom}: HOST:PORT or unix:PATH."),
+        click.option("--tls-cert", metavar="FILE", help="PEM: the own certificate, for TLS."),
+        click.option("--tls-key", metavar="FILE", help="PEM: its key."),
+        click.option("--tls-ca", metavar="FILE", help=f"PEM: who may have signed the {whom}'s certificate."),
+        click.option("--timeout", type=click.FloatRange(min=0.1), default=30.0, show_default=True,
+                     help="Seconds to wait for an answer."),
+    )  # fmt: skip
+
+
+to_option = service_options("edge", DEFAULT_ADDRESS)
+"""How to reach an edge."""
+
+change_options = options_together(
+    click.option("--etag", default="", help="Only if the configuration with this etag still runs."),
+    click.option("--validate-only", is_flag=True, help="Say what would change, and change nothing."),
+    click.option("--confirm-within", type=click.FloatRange(1, 3600), metavar="SECONDS",
+                 help="Take the change back unless t1edge edge confirm follows in time."),
+    click.option("--comment", default="", help="Free text for the list of revisions."),
+)  # fmt: skip
+"""Options of every command that changes the configuration."""
 
 
 def connect(options: dict[str, Any]) -> EdgeClient:

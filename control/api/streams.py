@@ -1,0 +1,257 @@
+"""Calls of more than one message: programs and consoles in machines.
+
+They take the dispatcher's way in and out, and in between run as long as the caller may go on; whoever goes away ends
+the program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+from google.protobuf.message import DecodeError
+from grpc_status import rpc_status
+
+from control.api.errors import status_of
+from control.api.machines import window_size
+from control.errors import ControlError, LimitReachedError, NotEmulatedError, UnauthenticatedError
+from control.v1 import machine_pb2 as pb
+from edge.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from control.api.dispatch import Dispatcher, Stream
+    from control.machines.driver import Driver, Program
+
+MAX_STREAMS: Final = 100
+"""At a time; each has a process beside the program's own."""
+LOOK_S: Final = 1.0
+"""How often is looked whether a caller may go on."""
+_CHUNK: Final = 32_768
+_AHEAD: Final = 16
+"""Chunks that wait for a slow reader; then the program waits."""
+
+EXEC, CONSOLE = "MachineService/Exec", "MachineService/Console"
+
+
+class Streams:
+    """Belongs to one event loop.  ``driver`` None: there are no machines to reach into."""
+
+    def __init__(self, dispatcher: Dispatcher, driver: Driver | None) -> None:
+        self._dispatcher = dispatcher
+        self._driver = driver
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="stream")
+        self._count = 0
+        self._ending: set[asyncio.Future[None]] = set()
+
+    async def close(self) -> None:
+        """Every end is in the trail."""
+        if self._ending:
+            await asyncio.wait(self._ending)
+        await asyncio.to_thread(self._threads.shutdown)
+
+    # ------------------------------------------------------------------ the two methods
+
+    async def exec(self, data: bytes, context: Any) -> AsyncIterator[bytes]:
+        """MachineService/Exec."""
+
+        def start(request: pb.ExecRequest, uid: str) -> Program:
+            return self._reached().execute(uid, request.argv)
+
+        async with self._told(context):
+            request = _read(pb.ExecRequest, data)
+            async with self._running(EXEC, request, context, start) as run:
+                async for kind, said in run.output():
+                    shown = pb.ExecResponse(output=said) if kind == "output" else pb.ExecResponse(errors=said)
+                    yield shown.SerializeToString()
+                yield pb.ExecResponse(exit_code=await run.exit_code()).SerializeToString()
+
+    async def console(self, requests: Any, context: Any) -> AsyncIterator[bytes]:
+        """MachineService/Console."""
+
+        def start(request: pb.ConsoleRequest, uid: str) -> Program:
+            window = request.open.window if request.open.HasField("window") else None
+            return self._reached().console(uid, *window_size(window, "open.window"))
+
+        async with self._told(context):
+            given = aiter(requests)
+            first = _read(pb.ConsoleRequest, await anext(given, b""))
+            if first.WhichOneof("typed") != "open":
+                raise ArgumentError("the first message has to open the console", [("open", "expected in the first")])
+            async with self._running(CONSOLE, first, context, start) as run:
+                run.watch(_type(run, given))
+                async for _, said in run.output():
+                    yield pb.ConsoleResponse(output=said).SerializeToString()
+                yield pb.ConsoleResponse(exit_code=await run.exit_code()).SerializeToString()
+
+    def _reached(self) -> Driver:
+        if self._driver is None:
+            raise NotEmulatedError("this control plane runs no machines")
+        return self._driver
+
+    # ------------------------------------------------------------------ begin and end
+
+    @contextlib.asynccontextmanager
+    async def _told(self, context: Any) -> AsyncIterator[None]:
+        """What is raised is the call's status."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - every exception ends the call with a status
+            await context.abort_with_status(rpc_status.to_status(status_of(error)))
+
+    @contextlib.asynccontextmanager
+    async def _running(
+        self, name: str, request: Any, context: Any, start: Callable[[Any, str], Program]
+    ) -> AsyncIterator[_Run]:
+        shown = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
+        authorization = shown[0] if len(shown) == 1 and isinstance(shown[0], str) else ""
+        loop = asyncio.get_running_loop()
+        if self._count >= MAX_STREAMS:
+            raise LimitReachedError(f"{MAX_STREAMS} programs and consoles are open")
+        self._count += 1
+        try:
+            stream = await loop.run_in_executor(self._threads, self._dispatcher.begin, name, request, authorization)
+            outcome, details = "CANCELLED", {}
+            try:
+                program = await loop.run_in_executor(self._threads, start, request, stream.uid)
+                run = _Run(program, self._threads)
+                run.watch(self._guard(stream))
+                try:
+                    yield run
+                finally:
+                    details = {} if run.code is None else {"exit_code": run.code}
+                    await run.close()
+                outcome = "OK"
+            except ControlError as error:
+                outcome = error.reason
+                raise
+            finally:
+                self._note(stream, outcome, details)
+        finally:
+            self._count -= 1
+
+    def _note(self, stream: Stream, outcome: str, details: dict[str, Any]) -> None:
+        """In the trail, also when the call is cancelled: hence not waited for here."""
+        loop = asyncio.get_running_loop()
+        done = loop.run_in_executor(self._threads, lambda: self._dispatcher.end(stream, outcome, **details))
+        self._ending.add(done)
+        done.add_done_callback(self._ending.discard)
+
+    async def _guard(self, stream: Stream) -> None:
+        """Raises UnauthenticatedError when the caller may not go on."""
+        loop = asyncio.get_running_loop()
+        while await loop.run_in_executor(self._threads, self._dispatcher.holds, stream):
+            await asyncio.sleep(LOOK_S)
+        raise UnauthenticatedError("the session has ended, or the machine is there no more")
+
+
+class _Run:
+    """A program, read and written without blocking."""
+
+    def __init__(self, program: Program, threads: ThreadPoolExecutor) -> None:
+        self.program = program
+        self.code: int | None = None
+        self._threads = threads
+        self._queue: asyncio.Queue[tuple[str, bytes] | BaseException | None] = asyncio.Queue(_AHEAD)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._readers = 0
+
+    def watch(self, work: Any) -> None:
+        """Something beside the program whose failure ends the call."""
+        self._tasks.append(asyncio.create_task(self._watched(work)))
+
+    async def _watched(self, work: Any) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - raised again by whoever reads
+            await self._queue.put(error)
+
+    async def output(self) -> AsyncIterator[tuple[str, bytes]]:
+        """("output" or "errors", bytes) until nothing comes any more.  Raises what a watched one has raised."""
+        for kind, number in (("output", self.program.output), ("errors", self.program.errors)):
+            if number is not None:
+                os.set_blocking(number, False)
+                self._readers += 1
+                self._tasks.append(asyncio.create_task(self._watched(self._pump(kind, number))))
+        while self._readers:
+            found = await self._queue.get()
+            if isinstance(found, BaseException):
+                raise found
+            if found is None:
+                self._readers -= 1
+            else:
+                yield found
+
+    async def _pump(self, kind: str, number: int) -> None:
+        while said := await _read_some(number):
+            await self._queue.put((kind, said))
+        await self._queue.put(None)
+
+    async def type(self, keys: bytes) -> None:
+        """Into the terminal."""
+        while keys:
+            try:
+                keys = keys[os.write(self.program.output, keys) :]
+            except BlockingIOError:
+                await _ready(self.program.output, write=True)
+            except OSError:
+                return  # it has ended, which its output tells
+
+    async def exit_code(self) -> int:
+        """How it ended."""
+        loop = asyncio.get_running_loop()
+        self.code = await loop.run_in_executor(self._threads, self.program.exit_code)
+        return self.code
+
+    async def close(self) -> None:
+        """End it, if it has not ended."""
+        for task in self._tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.program.close()
+
+
+async def _type(run: _Run, requests: AsyncIterator[bytes]) -> None:
+    """What comes in, until the caller ends that side."""
+    async for data in requests:
+        request = _read(pb.ConsoleRequest, data)
+        match request.WhichOneof("typed"):
+            case "input":
+                await run.type(request.input)
+            case "window":
+                run.program.resize(*window_size(request.window, "window"))
+            case _:
+                raise ArgumentError("the console is open already", [("open", "expected in the first message alone")])
+
+
+def _read(kind: Any, data: bytes) -> Any:
+    try:
+        return kind.FromString(data)
+    except DecodeError:
+        raise ArgumentError("the request is no message of the method's type") from None
+
+
+async def _read_some(number: int) -> bytes:
+    """What is there, b"" at the end: a terminal whose other side is closed says EIO."""
+    while True:
+        try:
+            return os.read(number, _CHUNK)
+        except BlockingIOError:
+            await _ready(number, write=False)
+        except OSError:
+            return b""
+
+
+async def _ready(number: int, *, write: bool) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    add, remove = (loop.add_writer, loop.remove_writer) if write else (loop.add_reader, loop.remove_reader)
+    add(number, lambda: None if ready.done() else ready.set_result(None))
+    try:
+        await ready
+    finally:
+        remove(number)

@@ -1,0 +1,276 @@
+"""Brings machines to what the store wants of them: does jobs in order, finds out at the start what is there.
+
+The store has every job until it is done.  A job may be done twice after a crash: drivers take everything again.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Final
+
+from control.errors import ControlError, MachineError
+from control.machines import book
+from control.machines.book import Action, Job, State
+from control.machines.driver import Driver
+from control.machines.wishes import Found, Power, Wish
+from control.store import Store
+from control.store.unit import PROVIDER
+from edge.errors import StoreError
+
+_log = logging.getLogger("t1edge")
+
+WORKERS: Final = 4
+AGAIN_S: Final = 1.0
+"""When is tried again what the store kept from being done."""
+WATCH_S: Final = 2.0
+"""How often is looked whether machines have ended by themselves."""
+_PREFIX = book.subject("")
+_STOP: Final = ""
+
+
+class Keeper:
+    """Runs machines with ``driver``; any thread may call it.  ``connect`` lays the cables, before machines start."""
+
+    def __init__(self, store: Store, driver: Driver, connect: Callable[[], None] = lambda: None) -> None:
+        self._store = store
+        self._driver = driver
+        self._connect = connect
+        self._queue: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._waiting: set[str] = set()
+        self._at: set[str] = set()
+        self._stopping = threading.Event()
+        self._rewire = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    # ------------------------------------------------------------------ life
+
+    def start(self) -> None:
+        """Adopt what is there, remove what nobody wants, and go on with jobs.  Raises StoreError, MachineError."""
+        self.connect()
+        self.adopt()
+        for number in range(WORKERS):
+            self._begin(self._work, f"machines-{number}")
+        self._begin(self._watch, "machines-watch")
+
+    def _begin(self, run: Callable[[], None], name: str) -> None:
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def stop(self) -> None:
+        """Finish what is under way; machines run on."""
+        self._stopping.set()
+        self._rewire.set()
+        for _ in range(WORKERS):
+            self._queue.put(_STOP)
+        for thread in self._threads:
+            thread.join()
+        self._driver.close()
+
+    def connect(self) -> None:
+        """The networks are as the store has them.  What the host refuses is logged."""
+        try:
+            self._connect()
+        except MachineError as error:
+            _log.error("networks cannot be made: %s", error)
+
+    def wake(self, subjects: Collection[str], edges: Collection[str]) -> None:
+        """There are jobs, and edges whose networks may be others now, as the dispatcher tells."""
+        self._enqueue(subject.removeprefix(_PREFIX) for subject in subjects)
+        if edges:
+            self._rewire.set()
+
+    def _enqueue(self, uids: Iterable[str]) -> None:
+        with self._lock:
+            for uid in uids:
+                if uid not in self._waiting:
+                    self._waiting.add(uid)
+                    if uid not in self._at:
+                        self._queue.put(uid)
+
+    # ------------------------------------------------------------------ jobs
+
+    def _work(self) -> None:
+        while (uid := self._queue.get()) != _STOP:
+            with self._lock:
+                self._waiting.discard(uid)
+                self._at.add(uid)
+            again = False
+            try:
+                self.do_all(uid)
+            except StoreError as error:
+                _log.error("machines wait for the store: %s", error)
+                again = True
+            if again:
+                self._stopping.wait(AGAIN_S)
+            with self._lock:
+                self._at.discard(uid)
+                if again or uid in self._waiting:
+                    self._waiting.add(uid)
+                    self._queue.put(uid)
+
+    def do_all(self, uid: str) -> None:
+        """Every job of a machine, in this thread.  Raises StoreError."""
+        while not self._stopping.is_set() and self._do_next(uid):
+            pass
+
+    def _do_next(self, uid: str) -> bool:
+        """One job of a machine; False if there is none.  Raises StoreError."""
+        with self._store.read() as state:
+            job = book.next_job(state, uid)
+        if job is None:
+            return False
+        try:
+            power = self._do(job)
+        except ControlError as error:
+            self._tell_failure(job, error)
+        except Exception as error:
+            if isinstance(error, StoreError):
+                raise
+            _log.exception("a bug of the control plane ended a job of a machine")
+            self._tell_failure(job, MachineError(str(error)))
+        else:
+            with self._store.write(PROVIDER) as unit:
+                book.strike(unit, job)
+                if power is not None:
+                    book.change(unit, job.path, power=power.value, problem="")
+                unit.finished(book.subject(job.uid), job.number)
+        return True
+
+    def _do(self, job: Job) -> Power | None:
+        """The machine's power afterwards, None if it is as before.  Raises ControlError."""
+        uid, driver = job.uid, self._driver
+        if job.action == Action.DELETE:
+            driver.delete(uid)
+            return None
+        with self._store.read() as state:
+            wish = book.wish(state, job.path)
+        if wish is None or wish.uid != uid:
+            return None  # it is to be deleted
+        driver.define(wish)
+        match job.action:
+            case Action.POWER_ON:
+                driver.power_on(uid)
+                return Power.ON
+            case Action.POWER_OFF:
+                driver.power_off(uid)
+                return Power.OFF
+            case Action.RESET:
+                driver.power_off(uid)
+                driver.power_on(uid)
+                return Power.ON
+            case Action.SUSPEND:
+                driver.suspend(uid)
+                return Power.SUSPENDED
+            case Action.REVERT:
+                driver.revert(uid)
+                return Power.OFF
+            case Action.SNAPSHOT:
+                driver.snapshot(uid)
+            case Action.DROP_SNAPSHOT:
+                driver.drop_snapshot(uid)
+        return None
+
+    def _tell_failure(self, job: Job, error: ControlError) -> None:
+        """What a driver says is for whoever runs the host; the machine's owner is told that there is something."""
+        text = str(error)
+        if isinstance(error, MachineError):
+            _log.error("%s of %s: %s", job.action, job.path, error)
+            text = "the host of the machine refused it; the log of the control plane says why"
+        there = self._inventory().get(job.uid)
+        with self._store.write(PROVIDER) as unit:
+            book.strike(unit, job)
+            found = book.state(unit, job.path)
+            if found is not None and found.uid == job.uid:
+                changed: dict[str, object] = {"problem": text}
+                if there is not None:
+                    changed["power"] = there.power.value
+                    if book.next_job(unit, job.uid) is None:
+                        changed["wanted"] = there.power.value
+                    if not there.snapshot:
+                        changed["snapshot_ns"] = None
+                book.change(unit, job.path, **changed)
+            unit.gave_up(book.subject(job.uid), job.number, error.reason, text)
+
+    def _inventory(self) -> dict[str, Found]:
+        try:
+            return dict(self._driver.inventory())
+        except MachineError as error:
+            _log.error("machines cannot be looked at: %s", error)
+            return {}
+
+    # ------------------------------------------------------------------ what is there
+
+    def adopt(self) -> None:
+        """At the start: machines are as they should be, none is there that should not."""
+        there = dict(self._driver.inventory())
+        with self._store.read() as state:
+            wanted, wishes, busy = book.states(state), book.wishes(state), book.busy(state)
+        for uid in there.keys() - wanted.keys() - busy:
+            self._driver.delete(uid)
+        for uid, found in wanted.items():
+            if uid in busy:
+                continue
+            try:
+                self._bring(there.get(uid), found, wishes)
+                changed = {"power": found.wanted}
+            except ControlError as error:
+                _log.error("%s cannot be brought back: %s", found.path, error)
+                changed = {
+                    "power": Power.OFF.value,
+                    "wanted": Power.OFF.value,
+                    "problem": "it could not be brought back",
+                }
+            if (found.power, found.wanted) != (changed["power"], changed.get("wanted", found.wanted)):
+                with self._store.write(PROVIDER) as unit:
+                    book.change(unit, found.path, **changed)
+        self._enqueue(busy)
+
+    def _bring(self, there: Found | None, found: State, wishes: Mapping[str, Wish]) -> None:
+        wish = wishes[found.uid]
+        if there is None or there.wish != wish:
+            self._driver.define(wish)
+        power = there.power if there else Power.OFF
+        if found.snapshot_ns is not None and there is None and not self._driver.lasting:
+            self._driver.snapshot(found.uid)
+        if power == found.wanted:
+            return
+        match found.wanted:
+            case Power.ON:
+                self._driver.power_on(found.uid)
+            case Power.OFF:
+                self._driver.power_off(found.uid)
+            case _:
+                self._driver.power_on(found.uid)
+                self._driver.suspend(found.uid)
+
+    def _watch(self) -> None:
+        """Cables follow the edges; machines that have ended by themselves are off; other replicas may order, too."""
+        while not self._stopping.is_set():
+            asked = self._rewire.wait(WATCH_S)
+            self._rewire.clear()
+            try:
+                if asked:
+                    self.connect()
+                else:
+                    self._look()
+            except (StoreError, ControlError) as error:
+                _log.error("machines cannot be watched: %s", error)
+
+    def _look(self) -> None:
+        with self._store.read() as state:
+            self._enqueue(book.busy(state))
+            if not self._driver.lasting:
+                return
+            on = {uid: found for uid, found in book.states(state).items() if found.power != Power.OFF}
+        there = self._driver.inventory()
+        for uid, found in on.items():
+            if uid in there and there[uid].power is Power.OFF:
+                with self._store.write(PROVIDER) as unit:
+                    now = book.state(unit, found.path)
+                    if now == found and book.next_job(unit, uid) is None:
+                        book.change(unit, found.path, power=Power.OFF.value, wanted=Power.OFF.value)

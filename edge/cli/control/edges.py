@@ -1,0 +1,125 @@
+"""What ``t1edge control edges`` has besides the commands of every kind."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge.cli.common import json_option, write_json, write_result
+from edge.cli.control.common import ControlCommand, connect, org_option, show_object, to_option
+from edge.cli.remote import options_together
+from edge.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from control.api.client import ControlClient
+    from edge.document import LoadedDocument
+
+_edge_options = options_together(org_option, to_option, json_option)
+
+
+@click.command("show", cls=ControlCommand, epilog="Example:  t1edge control edges show T1-ACME")
+@click.argument("name")
+@_edge_options
+def show(name: str, org: str, as_json: bool, **options: Any) -> None:
+    """Show an edge: how it is doing, its settings, what uses its public addresses."""
+    connection = connect(options)
+    with connection.client as client:
+        found = _named(connection, name, org)
+        edge = client.call("EdgeGatewayService/GetEdgeGateway", {"name": found})["edgeGateway"]
+        allocations = _allocations(client, found)
+    if as_json:
+        write_json({"edgeGateway": edge, "ipAllocations": allocations})
+        return
+    show_object(edge, as_json=False)
+    write_result("")
+    _show_allocations(allocations)
+
+
+@click.command("addresses", cls=ControlCommand, epilog="Example:  t1edge control edges addresses T1-ACME")
+@click.argument("name")
+@_edge_options
+def addresses(name: str, org: str, as_json: bool, **options: Any) -> None:
+    """List the public addresses of an edge, with what uses each."""
+    connection = connect(options)
+    with connection.client as client:
+        allocations = _allocations(client, _named(connection, name, org))
+    if as_json:
+        write_json({"ipAllocations": allocations})
+    else:
+        _show_allocations(allocations)
+
+
+@click.command("document", cls=ControlCommand, epilog="Example:  t1edge control edges document T1-ACME > edge.json")
+@click.argument("name")
+@options_together(org_option, to_option)
+def document(name: str, org: str, **options: Any) -> None:
+    """Print the document that an edge is to have, as t1edge check, trace and diff read it."""
+    connection = connect(options)
+    with connection.client as client:
+        write_json(edge_document(client, _named(connection, name, org)))
+
+
+@click.command(
+    "trace",
+    cls=ControlCommand,
+    epilog="Example:  t1edge control edges trace T1-ACME 'tcp 198.51.100.99:40000 > 203.0.113.11:80 S'",
+)
+@click.argument("name")
+@click.argument("packets", metavar="PACKET...", nargs=-1, required=True)
+@_edge_options
+def trace(name: str, packets: tuple[str, ...], org: str, as_json: bool, **options: Any) -> None:
+    """Show what the edge NAME does to each PACKET under the document that it is to have, beginning without sessions."""
+    from edge.cli.trace import emphasized
+    from edge.trace import new_edge, render, trace_packets
+
+    connection = connect(options)
+    with connection.client as client:
+        loaded = loaded_document(client, _named(connection, name, org))
+    results = trace_packets(new_edge(loaded.config), packets)
+    if as_json:
+        write_json({"packets": [result.to_json() for result in results]})
+    else:
+        write_result("\n\n".join(render(result, emphasized) for result in results))
+
+
+def edge_document(client: ControlClient, edge: str) -> dict[str, Any]:
+    """The document of an edge, as JSON."""
+    answer = client.call("EdgeGatewayService/GetEdgeDocument", {"name": edge})
+    found: dict[str, Any] = json.loads(answer["document"])
+    return found
+
+
+def loaded_document(client: ControlClient, edge: str) -> LoadedDocument:
+    """The document of an edge, read."""
+    from edge.document import from_data
+
+    return from_data(edge_document(client, edge))
+
+
+def _named(connection: Any, name: str, org: str) -> str:
+    from edge.cli.control.finder import Finder
+
+    return Finder(connection, {"org": org}).find(["edge_gateway"], name)
+
+
+def _allocations(client: ControlClient, edge: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.call("EdgeGatewayService/ListIpAllocations", {"parent": edge})["ipAllocations"]
+    return found
+
+
+def _show_allocations(allocations: list[dict[str, Any]]) -> None:
+    rows = [
+        [item["address"], ", ".join(f"{user['category']} {user['displayName']}" for user in item["users"]) or "free"]
+        for item in allocations
+    ]
+    print_table("public addresses", ("address", "used by"), rows)
+
+
+COMMANDS = {
+    "edges show": show,
+    "edges addresses": addresses,
+    "edges document": document,
+    "edges trace": trace,
+}

@@ -1,0 +1,59 @@
+"""What ``t1edge control firewall`` has besides the commands of every kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from control.kinds import BY_NAME
+from edge.cli.control.common import ControlCommand, file_option
+from edge.cli.control.fields import Fields
+from edge.cli.control.generic import object_shape, run_write, write_options
+
+if TYPE_CHECKING:
+    from edge.cli.control.finder import Finder
+
+_KIND = BY_NAME["firewall_rule"]
+_METHOD = "FirewallService/ReplaceFirewallRules"
+
+
+@click.command(
+    "replace", cls=ControlCommand, epilog="Example:  t1edge control firewall replace --edge T1-ACME -f rules.yaml"
+)
+@file_option("A list of rules, YAML or JSON.")
+@click.option("--etag", default="", help="Only if the list is still in this state.")
+@write_options(_KIND, _METHOD)
+def replace(file: str, etag: str, as_json: bool, **options: Any) -> None:
+    """Put the list of rules in FILE in place of all rules of the edge, in its order.
+
+    Rules of a display name that is there are changed, others made; what the list does not name is deleted.
+    """
+    rules = _read(file)
+
+    def request(finder: Finder) -> dict[str, Any]:
+        edge = finder.parent(_KIND)
+        there = finder.listed(_KIND, edge)
+        known = {item["displayName"]: item["name"] for item in reversed(there)}
+        for rule in rules:
+            finder.resolve(_KIND, rule, object_shape(_KIND), edge)
+            name = known.pop(str(rule.get("displayName")), "")
+            if name:
+                rule["name"] = name
+        return {"parent": edge, "firewallRules": rules, "etag": etag}
+
+    run_write(_KIND, options, _METHOD, request, as_json=as_json)
+
+
+def _read(file: str) -> list[Fields]:
+    """Raises DocumentError."""
+    from edge.cli.control.written import Written
+
+    written = Written.read(file)
+    shape, own = object_shape(_KIND), set(_KIND.model.model_fields)
+    found = [written.object(path, item, shape, own) for path, item in written.list((), written.data)]
+    written.check()
+    return found
+
+
+COMMANDS = {"firewall replace": replace}

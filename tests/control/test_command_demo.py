@@ -1,0 +1,30 @@
+"""The demo: ends well, keeps what it should, and nothing else."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from edge.cli.main import cli
+from tests.control.test_commands import serving
+
+
+def test_what_is_kept_can_be_served_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("T1EDGE_TOKEN", "")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    kept = tmp_path / "kept"
+    shown = CliRunner().invoke(cli, ["control", "demo", "--keep", str(kept)])
+    assert shown.exit_code == 0, shown.output
+    assert f"t1edge control serve --data {kept}/data" in shown.output
+    assert (kept / "logins").stat().st_mode & 0o777 == 0o600
+    users = [line.split()[3] for line in (kept / "logins").read_text().splitlines()]
+    assert users == ["administrator", "berta", "maria", "berta", "maria", "sam"]
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    again = CliRunner().invoke(cli, ["control", "demo", "--keep", str(kept)])
+    assert again.exit_code == 2
+    assert "is there already" in again.output
+    with serving(kept, "--metrics", "none") as served:
+        served.stop()

@@ -1,0 +1,305 @@
+"""Machines as namespaces: what they have, what they reach, what is left of them.  tests/netns/machines.py draws it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from control.errors import MachineError, PowerStateError, SnapshotError
+from control.machines.wishes import Power
+from edge.model import EdgeConfig
+from tests.netns.lab import ROOT
+from tests.netns.machines import Plant, card, output, pings, run, shell, wish
+from tests.support import acme
+from tests.waiting import wait_for
+
+pytestmark = pytest.mark.needs("netns", "nft")
+
+PYTHON = str(Path(sys.executable).resolve())
+WEB = f"mkdir -p /srv/www && hostname > /srv/www/index.html && exec {PYTHON} -m http.server -d /srv/www 8080"
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+    with Plant(tmp_path_factory.mktemp("plant") / "data") as made:
+        yield made
+
+
+def processes(plant: Plant) -> list[str]:
+    """Command lines of the helper and of machines."""
+    listed = subprocess.run(["ps", "-axwwo", "args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in listed.splitlines() if plant.driver.name in line]
+
+
+def test_a_machine_has_its_name_its_addresses_and_files_of_its_own(plant: Plant) -> None:
+    both = replace(
+        wish(10, "web01"), nics=(card(10), card(11, gateways=(), connected=False)),
+        dns=("9.9.9.9",), dns_suffix="acme.example", start_command="echo $HOME; sleep 1000",
+    )  # fmt: skip
+    plant.driver.define(both)
+    plant.driver.power_on(both.uid)
+    try:
+        assert shell(plant.driver, both.uid, "hostname; cat /etc/hostname") == "web01\nweb01\n"
+        assert shell(plant.driver, both.uid, "cat /etc/resolv.conf") == "nameserver 9.9.9.9\nsearch acme.example\n"
+        shown = shell(plant.driver, both.uid, "ip -br link; ip -br address; ip route")
+        assert "00:50:56:00:00:0a" in shown
+        assert "10.20.0.10/24" in shown
+        assert "default via 10.20.0.1" in shown
+        assert "NO-CARRIER" in shell(plant.driver, both.uid, "ip link show eth1")
+        wait_for("the start command", lambda: shell(plant.driver, both.uid, "cat /var/log/start-command.log"))
+        assert shell(plant.driver, both.uid, "cat /var/log/start-command.log") == "/root\n"
+        assert "sleep 1000" in shell(plant.driver, both.uid, "ps ax")
+        shell(plant.driver, both.uid, "echo mine > /etc/mine")
+        assert not Path("/etc/mine").exists()
+        plant.driver.power_off(both.uid)
+        plant.driver.power_on(both.uid)
+        assert shell(plant.driver, both.uid, "cat /etc/mine") == "mine\n"
+    finally:
+        plant.driver.delete(both.uid)
+
+
+def test_a_machine_sees_nothing_of_the_control_plane_and_cannot_change_the_host(plant: Plant) -> None:
+    secret = plant.data / "keys"
+    secret.write_text("secret")
+    one = wish(10)
+    plant.driver.define(one)
+    plant.driver.power_on(one.uid)
+    try:
+        for path in (secret, plant.data / "machines"):
+            assert run(plant.driver, one.uid, "ls", str(path))[0] == 2
+        for attempt in (
+            "echo 1 > /proc/sys/kernel/panic", "mount -t tmpfs none /mnt", "umount /proc", "mknod /x b 8 0",
+            f"umount {plant.data}; cat {secret}", "cat /proc/1/root/etc/hostname", "date -s 2001-01-01",
+        ):  # fmt: skip
+            assert run(plant.driver, one.uid, "/bin/sh", "-c", attempt)[0] != 0, attempt
+        shell(plant.driver, one.uid, "echo 1 > /proc/sys/net/ipv4/ip_forward")
+    finally:
+        plant.driver.delete(one.uid)
+
+
+def test_traffic_passes_the_edge(plant: Plant) -> None:
+    web, other = wish(10, "web01", WEB), wish(11)
+    for one in (web, other):
+        plant.driver.define(one)
+        plant.driver.power_on(one.uid)
+    edge = plant.forward()
+    try:
+        assert pings(plant.driver, other.uid, ["10.20.0.1", "10.20.0.10", "203.0.113.1"]) == [True, True, True]
+        page = wait_for(
+            "the web server through DNAT",
+            lambda: plant.outside.run("curl", "-s", "-m", "2", "http://203.0.113.11/", check=False),
+        )
+        assert page == "web01\n"
+        assert any(session.protocol == 6 for session in edge.sessions())
+        plant.driver.define(replace(web, nics=(card(10, connected=False),)))
+        assert pings(plant.driver, other.uid, ["10.20.0.10"]) == [False]
+        plant.driver.define(replace(web, nics=(card(12),)))
+        assert pings(plant.driver, other.uid, ["10.20.0.10", "10.20.0.12"]) == [False, True]
+        plant.driver.define(replace(web, nics=(card(12, "3" * 32),)))
+        assert pings(plant.driver, other.uid, ["10.20.0.12"]) == [False]
+        plant.driver.define(replace(web, nics=()))
+        assert "eth0" not in shell(plant.driver, web.uid, "ip -br link")
+    finally:
+        for one in (web, other):
+            plant.driver.delete(one.uid)
+
+
+def test_a_suspended_machine_stands_still_and_goes_on(plant: Plant) -> None:
+    busy, other = wish(10, command="while :; do echo x; sleep 0.01; done"), wish(11)
+    for one in (busy, other):
+        plant.driver.define(one)
+        plant.driver.power_on(one.uid)
+    try:
+        log = plant.data / "machines" / busy.uid / "upper/var/log/start-command.log"
+        wait_for("it works", lambda: log.exists() and log.stat().st_size)
+        plant.driver.suspend(busy.uid)
+        assert plant.driver.inventory()[busy.uid].power is Power.SUSPENDED
+        assert pings(plant.driver, other.uid, ["10.20.0.10"]) == [False]
+        size = log.stat().st_size
+        with pytest.raises(PowerStateError):
+            plant.driver.execute(busy.uid, ["true"])
+        assert log.stat().st_size == size
+        plant.driver.power_on(busy.uid)
+        assert pings(plant.driver, other.uid, ["10.20.0.10"]) == [True]
+        wait_for("it works again", lambda: log.stat().st_size > size)
+    finally:
+        for one in (busy, other):
+            plant.driver.delete(one.uid)
+
+
+def test_a_snapshot_is_of_files(plant: Plant) -> None:
+    one = wish(10)
+    plant.driver.define(one)
+    plant.driver.power_on(one.uid)
+    try:
+        with pytest.raises(SnapshotError):
+            plant.driver.revert(one.uid)
+        shell(plant.driver, one.uid, "echo kept > /root/a; ln /root/a /root/b; rm /etc/motd /etc/issue; mkdir /opt/x")
+        plant.driver.snapshot(one.uid)
+        shell(plant.driver, one.uid, "echo lost > /root/a; echo new > /root/c; echo back > /etc/issue; rmdir /opt/x")
+        plant.driver.revert(one.uid)
+        assert plant.driver.inventory()[one.uid].power is Power.OFF
+        plant.driver.power_on(one.uid)
+        said = shell(
+            plant.driver,
+            one.uid,
+            "cat /root/a /root/b; stat -c %h /root/a; ls -d /opt/x; ls /root/c /etc/issue 2>&1 || true",
+        )
+        assert said.startswith("kept\nkept\n2\n/opt/x\n")
+        assert said.count("No such file") == 2
+        plant.driver.revert(one.uid)  # as often as one likes
+        plant.driver.drop_snapshot(one.uid)
+        assert not plant.driver.inventory()[one.uid].snapshot
+    finally:
+        plant.driver.delete(one.uid)
+
+
+def test_programs_and_their_ends(plant: Plant) -> None:
+    one = wish(10)
+    plant.driver.define(one)
+    with pytest.raises(PowerStateError):
+        plant.driver.execute(one.uid, ["true"])
+    plant.driver.power_on(one.uid)
+    try:
+        assert run(plant.driver, one.uid, "/bin/sh", "-c", "echo out; echo err >&2; exit 7") == (7, "out\n", "err\n")
+        assert run(plant.driver, one.uid, "no-such-program")[0] == 127
+        assert run(plant.driver, one.uid, "/bin/sh", "-c", "kill -9 $$")[0] == 137
+        program = plant.driver.execute(one.uid, ["/bin/sh", "-c", "echo $$; exec sleep 1234"])
+        assert os.read(program.output, 64)
+        program.close()
+        wait_for("nobody is left", lambda: "sleep 1234" not in shell(plant.driver, one.uid, "ps ax"))
+        program = plant.driver.execute(one.uid, ["sleep", "1235"])
+        plant.driver.power_off(one.uid)
+        assert output(program)[0] == 137
+    finally:
+        plant.driver.delete(one.uid)
+
+
+def test_a_console_is_a_terminal(plant: Plant) -> None:
+    one = wish(10)
+    plant.driver.define(one)
+    plant.driver.power_on(one.uid)
+    try:
+        console = plant.driver.console(one.uid, 30, 100)
+        os.write(console.output, b"stty size; tty\n")
+        said = b""
+        while b"/dev/pts/" not in said:
+            said += os.read(console.output, 4096)
+        assert b"30 100" in said
+        console.resize(50, 120)
+        os.write(console.output, b"stty size; exit 3\n")
+        said = b""
+        try:
+            while part := os.read(console.output, 4096):
+                said += part
+        except OSError:
+            pass  # the terminal has gone
+        assert b"50 120" in said
+        assert console.exit_code() == 3
+        console.close()
+    finally:
+        plant.driver.delete(one.uid)
+
+
+def test_deletion_leaves_nothing(tmp_path: Path) -> None:
+    with Plant(tmp_path / "data") as plant:
+        links = plant.middle.run("ip", "-o", "link")
+        one = wish(10, command="sleep 1000 & sleep 1000")
+        plant.driver.define(one)
+        plant.driver.power_on(one.uid)
+        assert len(processes(plant)) == 2
+        plant.driver.delete(one.uid)
+        wait_for("one process is left, the helper", lambda: len(processes(plant)) == 1)
+        assert [path.name for path in (plant.data / "machines").iterdir()] == ["lock"]
+        assert str(plant.data) not in Path("/proc/self/mounts").read_text()
+        assert plant.middle.run("ip", "-o", "link") == links
+        plant.driver.delete(one.uid)  # and again
+        plant.driver.retain([], [])
+        assert "tnet" not in plant.middle.run("ip", "-o", "link")
+        place = Path("/run/netns", plant.driver.name)
+        assert place.exists()
+    assert not place.exists()
+    assert not processes(plant)
+
+
+LEAVES = """
+import os, signal, sys
+from pathlib import Path
+from control.machines.netns.driver import NetnsDriver
+from tests.netns.machines import wish
+driver = NetnsDriver(Path(sys.argv[1]))
+for number in (10, 11):
+    driver.define(wish(number, command="sleep 1000"))
+    driver.power_on(wish(number).uid)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_has_left_is_found_again(tmp_path: Path) -> None:
+    with Plant(tmp_path / "data") as plant:
+        plant.driver.close()
+        command = ["ip", "netns", "exec", plant.middle.name, sys.executable, "-c", LEAVES, str(plant.data)]
+        assert subprocess.run(command, cwd=ROOT, check=False).returncode != 0
+        plant.driver = plant.opened()
+        first, second = wish(10, command="sleep 1000"), wish(11, command="sleep 1000")
+        there = plant.driver.inventory()
+        assert {uid: (found.wish, found.power) for uid, found in there.items()} == {
+            first.uid: (first, Power.ON), second.uid: (second, Power.ON),
+        }  # fmt: skip
+        assert pings(plant.driver, first.uid, ["10.20.0.11"]) == [True]
+        plant.driver.delete(first.uid)
+        assert list(plant.driver.inventory()) == [second.uid]
+
+
+def test_a_machine_that_ends_by_itself_is_off(plant: Plant) -> None:
+    one = wish(10)
+    plant.driver.define(one)
+    plant.driver.power_on(one.uid)
+    try:
+        pid = plant.driver._pid(plant.data / "machines" / one.uid)
+        os.kill(pid, 9)
+        wait_for("it is off", lambda: plant.driver.inventory()[one.uid].power is Power.OFF)
+        plant.driver.power_on(one.uid)
+        assert shell(plant.driver, one.uid, "hostname") == "vm10\n"
+    finally:
+        plant.driver.delete(one.uid)
+
+
+def test_what_cannot_be_is_told(plant: Plant) -> None:
+    one = wish(10)
+    with pytest.raises(MachineError):
+        plant.driver.power_on(one.uid)
+    plant.driver.define(replace(one, nics=(card(10, addresses=("10.20.0.10/24",), gateways=("192.0.2.1",)),)))
+    try:
+        with pytest.raises(MachineError, match="unreachable"):
+            plant.driver.power_on(one.uid)
+        assert plant.driver.inventory()[one.uid].power is Power.OFF
+        plant.driver.define(one)
+        plant.driver.power_on(one.uid)
+    finally:
+        plant.driver.delete(one.uid)
+
+
+def test_a_network_that_the_edge_gets_later_has_its_interface(tmp_path: Path) -> None:
+    def with_networks(*names: str) -> EdgeConfig:
+        base = acme()
+        (lan,) = base.routing.networks
+        more = [replace(lan, id=name, name=name, subnets=()) for name in names]
+        return replace(base, routing=replace(base.routing, networks=tuple(more)))
+
+    with Plant(tmp_path / "data") as plant:
+        edge = plant.forward()
+        assert plant.forwarder is not None
+        forwarder = plant.forwarder
+        with edge.turn():
+            forwarder.rebind(with_networks("OTHER"))
+        wait_for("the interface is put back", lambda: "t1edge(" not in plant.middle.run("ip", "link", "show", "tlan"))
+        with edge.turn():
+            forwarder.rebind(acme())
+        wait_for("it is up again", lambda: forwarder.ports["LAN"].up)
