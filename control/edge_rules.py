@@ -15,7 +15,7 @@ from edge.addresses import AddressRange, IPNetwork, merge_ranges
 
 Intervals = list[tuple[int, int]]
 
-MAX_ENTRIES = 100_000
+MAX_ENTRIES = 25_000
 """The emulator's own limit: addresses, ports, references and members of groups on one edge."""
 
 _ANYWHERE = ("0.0.0.0/0",)
