@@ -48,7 +48,7 @@ ADMINISTRATOR = "administrator"
 EDGES = "edges.sqlite3"
 DATABASE_S: Final = 1.0
 """How often the database is asked whether it answers."""
-_PROOF = "key-proof"
+PROOF = "key-proof"
 _CATALOG = "catalog"
 
 
@@ -90,7 +90,7 @@ def opened(
     store = Store(settings.data, surroundings, settings.database)
     with contextlib.closing(store):
         with store.read() as state:
-            proof = state.fact(_PROOF)
+            proof = state.fact(PROOF)
         # A new key file beside an old store would only hide that the right one is missing.
         keys = settings.key_file or settings.data / KEYS
         fresh = proof is None and not keys.exists()
@@ -98,7 +98,7 @@ def opened(
         passwords = passwords or Passwords(surroundings.random)
         _first_start(store, vault, passwords, settings.data / FIRST_LOGIN)
         with store.read() as state:
-            known = state.fact(_PROOF) or ""
+            known = state.fact(PROOF) or ""
         try:
             vault.check(known)
         except KeyFileError:
@@ -122,7 +122,7 @@ def _first_start(store: Store, vault: Vault, passwords: Passwords, file: Path) -
             return  # another replica was quicker
         unit.create("org", names.SYSTEM, SYSTEM_ORG)
         begin_anew(unit, unit.create("user", path, _administrator()), one_time)
-        unit.set_facts({_PROOF: vault.proof()})
+        unit.set_facts({PROOF: vault.proof()})
         _fill_catalog(unit, vault)
         unit.record(names.SYSTEM, "start", path)
         _write_first_login(file, one_time[0])
