@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -17,7 +17,11 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from control.machines.book import Action
+from control.machines.wishes import Power
+
 EDGE_STATUSES = ("PENDING", "REALIZED", "ERROR")
+JOB_RESULTS = ("DONE", "FAILED")
 REASONS = frozenset(
     {
         *("UNREACHABLE", "INTERNAL", "OTHER_EDGE", "INVALID_ARGUMENT", "INVALID_DOCUMENT", "OBJECT_UNKNOWN"),
@@ -26,13 +30,16 @@ REASONS = frozenset(
 )
 """Why edges do not have what they should; whatever else there may be is counted as OTHER."""
 
+Count = Callable[[], Mapping[str, int] | None]
+"""How many there are of each kind; None while nobody can tell."""
+
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
 class _Counted(Collector):
     """A gauge with one label, counted when somebody asks."""
 
-    def __init__(self, name: str, text: str, label: str, count: Callable[[], Mapping[str, int]]) -> None:
+    def __init__(self, name: str, text: str, label: str, count: Count) -> None:
         self._described = name, text, label
         self._count = count
 
@@ -41,9 +48,9 @@ class _Counted(Collector):
         yield self._family()
 
     def collect(self) -> Iterator[Metric]:
-        """One gauge."""
+        """One gauge, without values while nobody can tell them."""
         family = self._family()
-        for kind, count in sorted(self._count().items()):
+        for kind, count in sorted((self._count() or {}).items()):
             family.add_metric([kind], count)
         yield family
 
@@ -53,11 +60,15 @@ class _Counted(Collector):
 
 
 class ControlMetrics:
-    """Counts calls and pushes; ``count`` tells how many objects of each kind there are, ``edges`` how many edges of
-    each status."""
+    """Counts calls, pushes and jobs; ``count`` tells how many objects of each kind there are, ``edges`` how many edges
+    of each status, ``machines`` how many machines of each power."""
 
     def __init__(
-        self, count: Callable[[], Mapping[str, int]], edges: Callable[[], Mapping[str, int]], version: str
+        self,
+        count: Count,
+        edges: Count,
+        version: str,
+        machines: Count = dict,
     ) -> None:
         self._registry = CollectorRegistry()
         self._calls = Counter(
@@ -71,8 +82,17 @@ class ControlMetrics:
         build.add_metric([version], 1)
         self._registry.register(_Constant(build))
         self._registry.register(_Counted("t1edge_control_objects", "Objects by kind.", "kind", count))
-        whole = lambda: {**dict.fromkeys(EDGE_STATUSES, 0), **edges()}  # noqa: E731 - a wrapper
-        self._registry.register(_Counted("t1edge_control_edges", "Edges by status.", "status", whole))
+        of_edges = _whole(EDGE_STATUSES, edges)
+        self._registry.register(_Counted("t1edge_control_edges", "Edges by status.", "status", of_edges))
+        of_machines = _whole(tuple(Power), machines)
+        self._registry.register(_Counted("t1edge_control_machines", "Machines by power.", "power", of_machines))
+        self._jobs = Counter(
+            "t1edge_control_machine_jobs_total", "Jobs of machines by action and result.", ["action", "result"],
+            registry=self._registry,
+        )  # fmt: skip
+        for action in Action:
+            for result in JOB_RESULTS:
+                self._jobs.labels(action.value, result)
         self._fleet()
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
@@ -127,6 +147,10 @@ class ControlMetrics:
         """See Watcher."""
         self._drifts.inc()
 
+    def job_ended(self, action: str, *, done: bool) -> None:
+        """See :class:`control.machines.keeper.Keeper`."""
+        self._jobs.labels(action, "DONE" if done else "FAILED").inc()
+
     def watch(self, agreed: Callable[[], int]) -> None:
         """``agreed`` tells how many edges are known to run what they should."""
         self._agreed.set_function(agreed)
@@ -142,6 +166,16 @@ class ControlMetrics:
     def page(self) -> bytes:
         """What Prometheus reads."""
         return generate_latest(self._registry)
+
+
+def _whole(kinds: Collection[str], count: Count) -> Count:
+    """A count that has all kinds, and no others."""
+
+    def counted() -> Mapping[str, int] | None:
+        found = count()
+        return None if found is None else {str(kind): found.get(kind, 0) for kind in kinds}
+
+    return counted
 
 
 class _Constant(Collector):

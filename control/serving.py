@@ -23,9 +23,10 @@ from control.errors import KeyFileError, MachineError
 from control.kinds.catalog import add_sizes, fill_region
 from control.kinds.changes import Changes
 from control.kinds.regions import REGION
+from control.machines import book
 from control.machines.cables import Cables, LinkProvider
 from control.machines.driver import NEEDS_ROOT, Driver
-from control.machines.keeper import Keeper
+from control.machines.keeper import Keeper, Watcher
 from control.machines.simulated import SimulatedDriver
 from control.objects import SYSTEM_ORG, Role, User
 from control.planner import plan
@@ -48,7 +49,7 @@ ADMINISTRATOR = "administrator"
 EDGES = "edges.sqlite3"
 DATABASE_S: Final = 1.0
 """How often the database is asked whether it answers."""
-_PROOF = "key-proof"
+PROOF = "key-proof"
 _CATALOG = "catalog"
 
 
@@ -90,7 +91,7 @@ def opened(
     store = Store(settings.data, surroundings, settings.database)
     with contextlib.closing(store):
         with store.read() as state:
-            proof = state.fact(_PROOF)
+            proof = state.fact(PROOF)
         # A new key file beside an old store would only hide that the right one is missing.
         keys = settings.key_file or settings.data / KEYS
         fresh = proof is None and not keys.exists()
@@ -98,7 +99,7 @@ def opened(
         passwords = passwords or Passwords(surroundings.random)
         _first_start(store, vault, passwords, settings.data / FIRST_LOGIN)
         with store.read() as state:
-            known = state.fact(_PROOF) or ""
+            known = state.fact(PROOF) or ""
         try:
             vault.check(known)
         except KeyFileError:
@@ -122,7 +123,7 @@ def _first_start(store: Store, vault: Vault, passwords: Passwords, file: Path) -
             return  # another replica was quicker
         unit.create("org", names.SYSTEM, SYSTEM_ORG)
         begin_anew(unit, unit.create("user", path, _administrator()), one_time)
-        unit.set_facts({_PROOF: vault.proof()})
+        unit.set_facts({PROOF: vault.proof()})
         _fill_catalog(unit, vault)
         unit.record(names.SYSTEM, "start", path)
         _write_first_login(file, one_time[0])
@@ -197,13 +198,13 @@ class Machines:
     links: LinkProvider | None
 
 
-def run_machines(settings: ControlSettings, store: Store) -> Machines | None:
+def run_machines(settings: ControlSettings, store: Store, watcher: Watcher | None = None) -> Machines | None:
     """Start it; None where others do.  Raises MachineError, StoreError."""
     if settings.machines == "none":
         return None
     if settings.machines == "simulated":
         simulated = SimulatedDriver()
-        keeper = Keeper(store, simulated)
+        keeper = Keeper(store, simulated, watcher=watcher)
         keeper.start()
         return Machines(simulated, keeper, None)
     from control.machines.netns.driver import NetnsDriver
@@ -211,7 +212,7 @@ def run_machines(settings: ControlSettings, store: Store) -> Machines | None:
     hidden = [settings.key_file] if settings.key_file else []
     driver = NetnsDriver(settings.data, hidden=hidden)
     cables = Cables(store, driver, settings.data, settings.uplinks)
-    keeper = Keeper(store, driver, cables.lay)
+    keeper = Keeper(store, driver, cables.lay, watcher)
     try:
         keeper.start()
     except BaseException:
@@ -245,12 +246,13 @@ async def serve(settings: ControlSettings) -> None:
             lambda: _counted(store, Reader.object_counts),
             lambda: _counted(store, Reader.edge_counts),
             version("t1edge"),
+            lambda: _counted(store, book.power_counts),
         )
         if settings.metrics is not None:
             exposition = MetricsServer(metrics.page, settings.metrics)
             stack.callback(exposition.stop)
             _log.info("metrics on http://%s/metrics", exposition.start())
-        run = await asyncio.to_thread(run_machines, settings, store)
+        run = await asyncio.to_thread(run_machines, settings, store, metrics)
         if run is not None:
             stack.push_async_callback(asyncio.to_thread, run.keeper.stop)
             _log.info("machines: %s", settings.machines)
@@ -291,13 +293,13 @@ def planned(state: Reader, edge: str) -> Mapping[str, Any]:
     return plan(gather.inputs(state, edge)).document
 
 
-def _counted(store: Store, count: Callable[[Reader], dict[str, int]]) -> dict[str, int]:
-    """Nothing while the database is away."""
+def _counted(store: Store, count: Callable[[Reader], dict[str, int]]) -> dict[str, int] | None:
+    """None while the database is away."""
     try:
         with store.read() as state:
             return count(state)
     except StoreError:
-        return {}
+        return None
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from control import names
 from control.access import tokens, totp
 from control.access.callers import CLOCK_TOLERANCE_NS
 from control.access.passwords import Passwords, check_password
-from control.access.vault import Vault
+from control.access.vault import Vault, seed_place
 from control.errors import InvalidCredentialsError, NewPasswordRequiredError, TooManyAttemptsError
 from control.store import Actor, Record, Store, WriteUnit
 from control.store.records import Credentials, SessionRow
@@ -142,7 +142,7 @@ class Logins:
     def _enrol(self, user: Record, known: Credentials, credentials: Credentials, key: str) -> Enrolment:
         random = self._store.surroundings.random
         seed, token = random(totp.SEED_BYTES), tokens.new_token(tokens.ENROLMENT, random)
-        sealed = self._vault.seal(seed, _seed_place(user))
+        sealed = self._vault.seal(seed, seed_place(user.uid))
         with self._store.write(Actor(user.path, user.uid)) as unit:
             if unit.credentials(user.uid) != known:  # another login was quicker, or the user is gone
                 raise _refused()
@@ -157,7 +157,7 @@ class Logins:
     def _second_factor(
         self, user: Record, credentials: Credentials, key: str, code: str, method: str, *, enrolment: str = ""
     ) -> NewSession:
-        seed = self._vault.open(credentials.totp_sealed or b"", _seed_place(user))
+        seed = self._vault.open(credentials.totp_sealed or b"", seed_place(user.uid))
         with self._store.write(Actor(user.path, user.uid)) as unit:
             # The state that counts is the one in this transaction: a code works once.
             current = unit.credentials(user.uid)
@@ -190,10 +190,6 @@ def begin_anew(unit: WriteUnit, user: Record, one_time: tuple[str, str]) -> str:
 def _attempts_key(path: str) -> str:
     """Also of names that nobody has: those are not kept as they were given."""
     return hashlib.sha256(path.encode()).hexdigest()
-
-
-def _seed_place(user: Record) -> str:
-    return f"totp:{user.uid}"
 
 
 def _claimed(path: str) -> Actor:

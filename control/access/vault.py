@@ -1,8 +1,8 @@
 """Secrets at rest: AES-256-GCM with keys from a file.
 
 The file has a line ``ID KEY`` for each key, the key in base64; the first encrypts, all decrypt, so that a new key is
-put on top.  The old ones stay for good: nothing encrypts again what they encrypted.  What is encrypted is bound to its
-place: a ciphertext that is moved to another one does not open.
+put on top.  The old ones stay until :mod:`control.rekey` has encrypted everything again.  What is encrypted is bound to
+its place: a ciphertext that is moved to another one does not open.
 """
 
 from __future__ import annotations
@@ -55,9 +55,26 @@ class Vault:
         except (InvalidTag, ValueError):
             raise SealBrokenError("an encrypted secret was altered or moved, or its key is another one") from None
 
+    @property
+    def newest(self) -> str:
+        """The id of the key that encrypts."""
+        return self._current
+
+    def again(self, sealed: bytes, place: str) -> bytes:
+        """The same secret with the newest key, the same bytes if they are already.  Raises what ``open`` does."""
+        secret = self.open(sealed, place)
+        return sealed if sealed[:_ID_BYTES].hex() == self._current else self.seal(secret, place)
+
     def digest(self, content: bytes) -> str:
         """A fingerprint of what may hold secrets: who has not got the key cannot try what it was made of."""
-        return hmac.new(self._raw[self._current], content, "sha256").hexdigest()
+        return self._digest(self._current, content)
+
+    def is_digest(self, digest: str, content: bytes) -> bool:
+        """Is this a fingerprint of ``content``, made with any of the keys?"""
+        return any(hmac.compare_digest(digest, self._digest(key_id, content)) for key_id in self._raw)
+
+    def _digest(self, key_id: str, content: bytes) -> str:
+        return hmac.new(self._raw[key_id], content, "sha256").hexdigest()
 
     def proof(self) -> str:
         """What :meth:`check` knows these keys again by."""
@@ -69,6 +86,26 @@ class Vault:
             self.open(bytes.fromhex(proof), "proof")
         except SealBrokenError:
             raise KeyFileError("the key file is not the one that this store's secrets were encrypted with") from None
+
+
+def seed_place(user_uid: str) -> str:
+    """Where the seed of a user's second factor is sealed."""
+    return f"totp:{user_uid}"
+
+
+def secret_place(path: str, field: str) -> str:
+    """Where a secret of an object is."""
+    return f"secret:{path}:{field}"
+
+
+def password_place(machine_uid: str) -> str:
+    """Where the first password of a machine is."""
+    return f"machine-password:{machine_uid}"
+
+
+def answer_place(actor_uid: str, request_id: str) -> str:
+    """Where the answer to a request is that may come again."""
+    return f"answer:{actor_uid}:{request_id}"
 
 
 def open_vault(path: Path, random: Callable[[int], bytes], *, make: bool) -> Vault:

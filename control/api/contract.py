@@ -2,61 +2,19 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from pkgutil import iter_modules
 from types import MappingProxyType
 from typing import Any
 
 from google.protobuf import message_factory
 
-from control.v1 import (
-    api_token_pb2,
-    audit_pb2,
-    catalog_pb2,
-    change_set_pb2,
-    edge_host_pb2,
-    edge_pb2,
-    event_pb2,
-    firewall_pb2,
-    group_pb2,
-    ipsec_pb2,
-    load_balancer_pb2,
-    machine_pb2,
-    nat_pb2,
-    network_pb2,
-    order_pb2,
-    org_pb2,
-    profile_pb2,
-    region_pb2,
-    routing_pb2,
-    session_pb2,
-    task_pb2,
-    user_pb2,
-    vdc_pb2,
-)
+from control import v1
 
-_FILES = (
-    api_token_pb2,
-    audit_pb2,
-    catalog_pb2,
-    change_set_pb2,
-    edge_host_pb2,
-    edge_pb2,
-    event_pb2,
-    firewall_pb2,
-    group_pb2,
-    ipsec_pb2,
-    load_balancer_pb2,
-    machine_pb2,
-    nat_pb2,
-    network_pb2,
-    order_pb2,
-    org_pb2,
-    profile_pb2,
-    region_pb2,
-    routing_pb2,
-    session_pb2,
-    task_pb2,
-    user_pb2,
-    vdc_pb2,
+_FILES = tuple(
+    import_module(f"{v1.__name__}.{found.name}")
+    for found in sorted(iter_modules(v1.__path__), key=lambda found: found.name)
+    if found.name.endswith("_pb2") and found.name != "comments_pb2"
 )
 
 SERVICES = tuple(service for file in _FILES for service in file.DESCRIPTOR.services_by_name.values())

@@ -18,7 +18,7 @@ from control.access.callers import Caller, caller_of
 from control.access.login import Logins
 from control.access.methods import METHODS, OPEN
 from control.access.passwords import Passwords
-from control.access.vault import Vault
+from control.access.vault import Vault, answer_place
 from control.api import (
     api_tokens,
     change_sets,
@@ -283,7 +283,7 @@ class Dispatcher:
         if request_id and not _REQUEST_ID.fullmatch(request_id):
             text = "expected up to 128 visible ASCII characters without spaces"
             raise ArgumentError("the request id is wrong", [("request_id", text)])
-        digest = self._vault.digest(name.encode() + b"\0" + request.SerializeToString(deterministic=True))
+        content = name.encode() + b"\0" + request.SerializeToString(deterministic=True)
         # Hashing takes long: not while others wait to write.
         one_time = self._passwords.new_one_time() if HANDLERS[name].one_time else ("", "")
         with self._store.write(caller.actor, keep=not trial) as unit:
@@ -291,7 +291,7 @@ class Dispatcher:
                 raise UnauthenticatedError("the caller has changed meanwhile: log in")
             known = unit.answered(request_id) if request_id and not trial else None
             if known is not None:
-                return self._again(known, digest, _place(caller, request_id))
+                return self._again(known, content, answer_place(caller.actor.uid, request_id))
             call = WriteCall(caller, unit, one_time, trial, self._vault, self._store.read, HANDLERS)
             answer = HANDLERS[name].run(request, call).SerializeToString()
             edges = unit.touched()
@@ -302,15 +302,16 @@ class Dispatcher:
             unit.settle()
             _record(unit, name, call, request_id)
             if request_id and not trial:
-                unit.remember(request_id, digest, self._vault.seal(answer, _place(caller, request_id)))
+                place = answer_place(caller.actor.uid, request_id)
+                unit.remember(request_id, self._vault.digest(content), self._vault.seal(answer, place))
         if edges and not trial:
             self._fleet.wake(edges)
         if (unit.awaited or edges) and not trial:
             self._keeper.wake(unit.awaited, edges)
         return answer
 
-    def _again(self, known: tuple[str, bytes], digest: str, place: str) -> bytes:
-        if known[0] != digest:
+    def _again(self, known: tuple[str, bytes], content: bytes, place: str) -> bytes:
+        if not self._vault.is_digest(known[0], content):
             raise RequestIdReusedError("the request id stands for another request of the last 24 hours")
         return self._vault.open(known[1], place)
 
@@ -363,7 +364,3 @@ def _record(unit: WriteUnit, name: str, call: WriteCall, request_id: str) -> Non
     assert call.noted is not None, f"{name} does not say what it changed"
     path, place, details = call.noted
     unit.record(place, name, path, details=details, request_id=request_id)
-
-
-def _place(caller: Caller, request_id: str) -> str:
-    return f"answer:{caller.actor.uid}:{request_id}"

@@ -6,7 +6,7 @@ from base64 import b64decode, b64encode
 from typing import Any
 
 from control import names
-from control.access.vault import Vault
+from control.access.vault import Vault, secret_place
 from control.errors import NoSuchObjectError
 from control.kinds.kind import Change, Kind
 from control.objects.values import Value
@@ -94,7 +94,7 @@ class Changes:
         """A value without its secrets, and these encrypted."""
         given = {name: getattr(value, name) for name in kind.secrets if getattr(value, name)}
         sealed = {
-            name: b64encode(self.vault.seal(secret.encode(), _place(path, name))).decode()
+            name: b64encode(self.vault.seal(secret.encode(), secret_place(path, name))).decode()
             for name, secret in given.items()
         }
         return value.model_copy(update=_without(kind)) if given else value, sealed
@@ -103,7 +103,7 @@ class Changes:
 def unsealed(vault: Vault, record: Record, name: str) -> str:
     """A secret of an object, '' if it has none."""
     sealed = record.sealed.get(name)
-    return vault.open(b64decode(sealed), _place(record.path, name)).decode() if sealed else ""
+    return vault.open(b64decode(sealed), secret_place(record.path, name)).decode() if sealed else ""
 
 
 def _without(kind: Kind) -> dict[str, Any]:
@@ -113,7 +113,3 @@ def _without(kind: Kind) -> dict[str, Any]:
 def _unique_name(kind: Kind, value: Value) -> str:
     """What is unique among its like, '' if that is the id."""
     return getattr(value, "display_name", "") if kind.unique else ""
-
-
-def _place(path: str, name: str) -> str:
-    return f"secret:{path}:{name}"

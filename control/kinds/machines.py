@@ -8,6 +8,7 @@ from typing import Any
 
 from control import names
 from control.access.roles import Permission
+from control.access.vault import password_place
 from control.errors import (
     NoAddressLeftError,
     PowerStateError,
@@ -175,18 +176,14 @@ def seal_password(changes: Any, uid: str) -> bytes:
     """A new first password, for :func:`open_password`."""
     text = changes.unit.surroundings.random(12).hex()
     sealed: bytes = changes.vault.seal(
-        "-".join(text[start : start + 6] for start in range(0, 24, 6)).encode(), _place(uid)
+        "-".join(text[start : start + 6] for start in range(0, 24, 6)).encode(), password_place(uid)
     )
     return sealed
 
 
 def open_password(changes: Any, uid: str, sealed: bytes) -> str:
     """What was sealed."""
-    return str(changes.vault.open(sealed, _place(uid)).decode())
-
-
-def _place(uid: str) -> str:
-    return f"machine-password:{uid}"
+    return str(changes.vault.open(sealed, password_place(uid)).decode())
 
 
 def _deal(unit: WriteUnit, record: Record, value: Machine, before: Record | None) -> None:

@@ -148,6 +148,12 @@ def next_job(reader: Reader, uid: str) -> Job | None:
     return Job(*row) if row else None
 
 
+def power_counts(reader: Reader) -> dict[str, int]:
+    """How many machines there are of each power."""
+    counted = sa.select(MACHINE_STATES.c.power, sa.func.count()).group_by(MACHINE_STATES.c.power)
+    return {row[0]: row[1] for row in reader.db.execute(counted)}
+
+
 def busy(reader: Reader) -> set[str]:
     """The uids of machines that something is to be done with."""
     return set(reader.db.execute(sa.select(MACHINE_JOBS.c.uid).distinct()).scalars())

@@ -9,7 +9,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from control.errors import ControlError, MachineError
 from control.machines import book
@@ -21,6 +21,14 @@ from control.store.unit import PROVIDER
 from edge.errors import StoreError
 
 _log = logging.getLogger("t1edge")
+
+
+class Watcher(Protocol):
+    """Whoever counts jobs."""
+
+    def job_ended(self, action: str, *, done: bool) -> None:
+        """One was done, or could not be."""
+
 
 WORKERS: Final = 4
 AGAIN_S: Final = 1.0
@@ -34,10 +42,17 @@ _STOP: Final = ""
 class Keeper:
     """Runs machines with ``driver``; any thread may call it.  ``connect`` lays the cables, before machines start."""
 
-    def __init__(self, store: Store, driver: Driver, connect: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        driver: Driver,
+        connect: Callable[[], None] = lambda: None,
+        watcher: Watcher | None = None,
+    ) -> None:
         self._store = store
         self._driver = driver
         self._connect = connect
+        self._watcher = watcher
         self._queue: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._waiting: set[str] = set()
@@ -139,6 +154,8 @@ class Keeper:
                 if power is not None:
                     book.change(unit, job.path, power=power.value, problem="")
                 unit.finished(book.subject(job.uid), job.number)
+            if self._watcher is not None:
+                self._watcher.job_ended(job.action, done=True)
         return True
 
     def _do(self, job: Job) -> Power | None:
@@ -195,6 +212,8 @@ class Keeper:
                         changed["snapshot_ns"] = None
                 book.change(unit, job.path, **changed)
             unit.gave_up(book.subject(job.uid), job.number, error.reason, text)
+        if self._watcher is not None:
+            self._watcher.job_ended(job.action, done=False)
 
     def _inventory(self) -> dict[str, Found]:
         try:

@@ -11,10 +11,29 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-ALERTS = ROOT / "deploy" / "observability" / "alerts.yaml"
-DASHBOARD = json.loads((ROOT / "deploy" / "observability" / "dashboard.json").read_text(encoding="utf-8"))
+FOLDER = ROOT / "deploy" / "observability"
 
 METRIC = re.compile(r"\b(?:t1edge_\w+|process_\w+|scrape_\w+|up\b)")
+
+
+@dataclass(frozen=True)
+class Board:
+    """A dashboard and the alerts that belong to it; ``tests`` are these for promtool."""
+
+    name: str
+    dashboard: dict[str, Any]
+    alerts: Path
+    tests: Path
+
+
+def _board(name: str, prefix: str) -> Board:
+    dashboard = json.loads((FOLDER / f"{prefix}dashboard.json").read_text(encoding="utf-8"))
+    tests = ROOT / "tests" / "observability" / f"{prefix}alerts.test.yaml"
+    return Board(name, dashboard, FOLDER / f"{prefix}alerts.yaml", tests)
+
+
+EDGE = _board("edge", "")
+CONTROL = _board("control", "control-")
 
 
 @dataclass(frozen=True)
@@ -32,22 +51,22 @@ class Query:
         return text
 
 
-def panels() -> list[dict[str, Any]]:
-    return [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+def panels(board: Board = EDGE) -> list[dict[str, Any]]:
+    return [panel for panel in board.dashboard["panels"] if panel["type"] != "row"]
 
 
-def alert_rules() -> list[dict[str, Any]]:
-    [group] = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]
+def alert_rules(board: Board = EDGE) -> list[dict[str, Any]]:
+    [group] = yaml.safe_load(board.alerts.read_text(encoding="utf-8"))["groups"]
     return list(group["rules"])
 
 
-def of_dashboard() -> list[Query]:
+def of_dashboard(board: Board = EDGE) -> list[Query]:
     found = [
         Query(f"{panel['title']} {target['refId']}", target["expr"])
-        for panel in panels()
+        for panel in panels(board)
         for target in panel["targets"]
     ]
-    annotations = DASHBOARD["annotations"]["list"]
+    annotations = board.dashboard["annotations"]["list"]
     return [*found, *(Query(item["name"], item["expr"]) for item in annotations if "expr" in item)]
 
 
@@ -57,9 +76,9 @@ def of_documentation() -> list[Query]:
     return [Query(f"docs/observability.md {number}", block) for number, block in enumerate(blocks, 1)]
 
 
-def of_alerts() -> list[Query]:
-    return [Query(rule["alert"], rule["expr"]) for rule in alert_rules()]
+def of_alerts(board: Board = EDGE) -> list[Query]:
+    return [Query(rule["alert"], rule["expr"]) for rule in alert_rules(board)]
 
 
-def variables() -> list[dict[str, Any]]:
-    return [variable for variable in DASHBOARD["templating"]["list"] if variable["type"] == "query"]
+def variables(board: Board = EDGE) -> list[dict[str, Any]]:
+    return [variable for variable in board.dashboard["templating"]["list"] if variable["type"] == "query"]

@@ -63,11 +63,11 @@ def edge_part(page: bytes) -> str:
 class Prometheus:
     """A process that scrapes so often that a test need not wait."""
 
-    def __init__(self, folder: Path, targets: Sequence[str], rules: Path) -> None:
+    def __init__(self, folder: Path, targets: Sequence[str], rules: Path, job: str = "t1edge") -> None:
         config = {
             "global": {"scrape_interval": "200ms", "evaluation_interval": "200ms"},
             "rule_files": [str(rules)],
-            "scrape_configs": [{"job_name": "t1edge", "static_configs": [{"targets": list(targets)}]}],
+            "scrape_configs": [{"job_name": job, "static_configs": [{"targets": list(targets)}]}],
         }
         (folder / "prometheus.yml").write_text(json.dumps(config))
         self._log = folder / "log"

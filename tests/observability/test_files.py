@@ -14,11 +14,12 @@ from edge.metrics import APPLY_RESULTS
 from edge.runtime import Edge
 from edge.state import LinkCounters
 from tests.observability import queries
-from tests.observability.queries import METRIC, ROOT
+from tests.observability.queries import METRIC, ROOT, Board
 from tests.observability.scene import Served
 from tests.support import acme
 
 PAGE = (ROOT / "docs" / "observability.md").read_text(encoding="utf-8")
+BOARDS = pytest.mark.parametrize("board", [queries.EDGE, queries.CONTROL], ids=lambda board: board.name)
 OF_PROMETHEUS = {"up", "scrape_duration_seconds", "scrape_samples_scraped"}
 
 
@@ -35,8 +36,8 @@ def exposed() -> dict[str, tuple[str, frozenset[str]]]:
 
 
 def documented() -> dict[str, tuple[str, frozenset[str]]]:
-    """The rows ``| `family` | type | labels | ...`` of docs/observability.md."""
-    rows = re.findall(r"^\| `(\w+)` \| (counter|gauge) \| ([^|]*) \|", PAGE, re.MULTILINE)
+    """The rows ``| `family` | type | labels | ...`` of docs/observability.md that are of an edge."""
+    rows = re.findall(r"^\| `((?!t1edge_control_)\w+)` \| (counter|gauge) \| ([^|]*) \|", PAGE, re.MULTILINE)
     return {name: (kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
 
 
@@ -66,8 +67,9 @@ def test_every_family_of_the_edge_is_on_the_dashboard() -> None:
     assert documented().keys() - shown == set()
 
 
-def test_panels_have_their_own_place() -> None:
-    everything = queries.DASHBOARD["panels"]
+@BOARDS
+def test_panels_have_their_own_place(board: Board) -> None:
+    everything = board.dashboard["panels"]
     assert len({panel["id"] for panel in everything}) == len(everything)
     taken: set[tuple[int, int]] = set()
     for panel in everything:
@@ -78,8 +80,9 @@ def test_panels_have_their_own_place() -> None:
         taken |= cells
 
 
-def test_every_panel_asks_the_chosen_data_source_about_the_chosen_edge() -> None:
-    for panel in queries.panels():
+@BOARDS
+def test_every_panel_asks_the_chosen_data_source_about_what_is_chosen(board: Board) -> None:
+    for panel in queries.panels(board):
         assert panel["title"]
         assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
         for place in (panel, *panel["targets"]):
@@ -87,29 +90,29 @@ def test_every_panel_asks_the_chosen_data_source_about_the_chosen_edge() -> None
         for target in panel["targets"]:
             for selector in re.findall(rf"{METRIC.pattern}(\{{[^}}]*\}}|)", target["expr"]):
                 assert 'edge=~"$edge"' in selector or 'instance=~"$instance"' in selector
-    assert [variable["name"] for variable in queries.DASHBOARD["templating"]["list"]] == [
-        "datasource",
-        "edge",
-        "instance",
-    ]
+    chosen = ["datasource", "edge", "instance"] if board is queries.EDGE else ["datasource", "instance"]
+    assert [variable["name"] for variable in board.dashboard["templating"]["list"]] == chosen
 
 
-def test_every_alert_says_what_it_is_about_and_is_documented() -> None:
-    rules = queries.alert_rules()
+@BOARDS
+def test_every_alert_says_what_it_is_about_and_is_documented(board: Board) -> None:
+    rules = queries.alert_rules(board)
     assert len({rule["alert"] for rule in rules}) == len(rules)
     for rule in rules:
         assert rule["labels"]["severity"] in {"critical", "warning", "info"}
         assert rule["annotations"].keys() == {"summary", "description"}
-    rows = re.findall(r"^\| `(T1Edge\w+)` \| (\w+) \|", PAGE, re.MULTILINE)
+    prefix = "T1Edge" if board is queries.EDGE else "T1Control"
+    rows = re.findall(rf"^\| `({prefix}\w+)` \| (\w+) \|", PAGE, re.MULTILINE)
     assert rows == [(rule["alert"], rule["labels"]["severity"]) for rule in rules]
 
 
-def test_every_alert_is_tested_when_it_fires_and_when_it_does_not() -> None:
-    text = (ROOT / "tests" / "observability" / "alerts.test.yaml").read_text(encoding="utf-8")
+@BOARDS
+def test_every_alert_is_tested_when_it_fires_and_when_it_does_not(board: Board) -> None:
+    text = board.tests.read_text(encoding="utf-8")
     cases = [case for test in yaml.safe_load(text)["tests"] for case in test["alert_rule_test"]]
     for fires in (True, False):
         tested = {case["alertname"] for case in cases if bool(case["exp_alerts"]) == fires}
-        assert tested == {rule["alert"] for rule in queries.alert_rules()}
+        assert tested == {rule["alert"] for rule in queries.alert_rules(board)}
 
 
 def promtool(*arguments: str, text: str | None = None) -> None:
@@ -119,21 +122,21 @@ def promtool(*arguments: str, text: str | None = None) -> None:
 
 
 @pytest.mark.needs("prometheus")
-def test_promtool_accepts_the_alerts() -> None:
-    promtool("check", "rules", "--lint=all", "--lint-fatal", str(queries.ALERTS))
+@BOARDS
+def test_promtool_accepts_the_alerts(board: Board) -> None:
+    promtool("check", "rules", "--lint=all", "--lint-fatal", str(board.alerts))
 
 
 @pytest.mark.needs("prometheus")
-def test_alerts_fire_when_they_should() -> None:
-    promtool("test", "rules", str(ROOT / "tests" / "observability" / "alerts.test.yaml"))
+@BOARDS
+def test_alerts_fire_when_they_should(board: Board) -> None:
+    promtool("test", "rules", str(board.tests))
 
 
 @pytest.mark.needs("prometheus")
-def test_promtool_parses_every_query_of_the_dashboard(tmp_path: Path) -> None:
-    rules = [
-        {"record": f"query:number{number}", "expr": query.filled()}
-        for number, query in enumerate([*queries.of_dashboard(), *queries.of_documentation()])
-    ]
+def test_promtool_parses_every_query_of_the_dashboards(tmp_path: Path) -> None:
+    found = [*queries.of_dashboard(), *queries.of_dashboard(queries.CONTROL), *queries.of_documentation()]
+    rules = [{"record": f"query:number{number}", "expr": query.filled()} for number, query in enumerate(found)]
     file = tmp_path / "queries.yaml"
     file.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
     promtool("check", "rules", str(file))
@@ -143,7 +146,8 @@ def test_promtool_parses_every_query_of_the_dashboard(tmp_path: Path) -> None:
 def test_promtool_accepts_the_configuration_in_the_documentation(tmp_path: Path) -> None:
     [block] = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     (tmp_path / "t1edge").mkdir()
-    (tmp_path / "t1edge" / "alerts.yaml").write_text(queries.ALERTS.read_text(encoding="utf-8"))
+    for board in (queries.EDGE, queries.CONTROL):
+        (tmp_path / "t1edge" / board.alerts.name).write_text(board.alerts.read_text(encoding="utf-8"))
     (tmp_path / "prometheus.yml").write_text(block)
     promtool("check", "config", str(tmp_path / "prometheus.yml"))
 

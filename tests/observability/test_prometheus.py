@@ -81,7 +81,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         nobody = stack.enter_context(socket.socket())
         nobody.bind(("127.0.0.1", 0))  # and does not listen
         gone = f"127.0.0.1:{nobody.getsockname()[1]}"
-        prometheus = Prometheus(tmp_path_factory.mktemp("prometheus"), [*addresses, gone], queries.ALERTS)
+        prometheus = Prometheus(tmp_path_factory.mktemp("prometheus"), [*addresses, gone], queries.EDGE.alerts)
         stack.callback(prometheus.stop)
         prometheus.eventually("t1edge_events_lost_total", lambda found: len(found) == 2)
         stir(*services)

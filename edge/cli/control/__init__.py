@@ -15,6 +15,7 @@ COMMANDS = {
     "login": "edge.cli.control.login",
     "logout": "edge.cli.control.logout",
     "orgs": "edge.cli.control.orgs",
+    "rekey": "edge.cli.control.rekey",
     "serve": "edge.cli.control.serve",
     "tasks": "edge.cli.control.tasks",
     "tokens": "edge.cli.control.tokens",
