@@ -383,11 +383,11 @@ def test_an_edge_is_given_so_much_and_no_more() -> None:
         first = item(IpSet, "ipSets/s", ip_addresses=["10.0.0.1"] * 4_000)
         return [Item(f"{EDGE}/ipSets/s{each}", first.value) for each in range(number)]
 
-    check_size(inputs(ip_sets=sets(25)))
-    with pytest.raises(LimitReachedError, match="at most 100,000"):
-        checked_plan(inputs(ip_sets=sets(26)), {})
+    check_size(inputs(ip_sets=sets(6)))
+    with pytest.raises(LimitReachedError, match="at most 25,000"):
+        checked_plan(inputs(ip_sets=sets(7)), {})
     criteria = [{"rules": [{"attribute_type": "VM_TAG", "operator": "EQUALS", "attribute_value": "x"}]}]
-    groups = [item(SecurityGroup, f"securityGroups/{each}", vm_criteria=criteria) for each in range(101)]
+    groups = [item(SecurityGroup, f"securityGroups/{each}", vm_criteria=criteria) for each in range(26)]
     machines = [MachineFacts(f"m/{each}", "m", (), ()) for each in range(1_000)]
     with pytest.raises(LimitReachedError):
         checked_plan(inputs(security_groups=groups, machines=machines), {})
