@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
+from click.testing import CliRunner
 
 from control.api import streams
 from control.api.server import ControlServer
@@ -20,6 +21,7 @@ from control.machines.netns.driver import NetnsDriver
 from control.machines.netns.process import started
 from control.v1 import machine_pb2 as pb
 from control.v1 import machine_pb2_grpc
+from edge.cli.main import cli
 from edge.listening import parse_address
 from tests.control.office import DEMAND, LAN, POOL, Office
 from tests.control.samples import plant
@@ -314,6 +316,13 @@ def test_a_killed_control_plane_finds_its_machines_again(tmp_path: Path) -> None
         served.end(signal.SIGTERM)
         assert served.process.returncode == 0
         assert started(before[kept_uid]), "it runs on"
+        stop = ["control", "stop-machines", "--data", str(data)]
+        assert CliRunner().invoke(cli, stop).output == "1 machine ended\n"
+        assert not started(before[kept_uid])
+        assert CliRunner().invoke(cli, stop).output == "0 machines ended\n"
+        served = ControlProcess(middle, data)
+        assert set(machines_of(data)) == {kept_uid}, "it is on again"
+        served.end(signal.SIGTERM)
         world.open()
         assert state_of(world, kept) == "POWERED_ON"
         world.attended = False
