@@ -336,6 +336,11 @@ def _checked(settings: ControlSettings) -> Address:
         credentials_for(address, settings.tls)
     if settings.metrics is not None:
         metrics_address(settings.metrics)
+    if settings.machines == "netns" and settings.database:
+        raise MachineError(
+            "--machines netns needs a control plane alone with its data: with --database, edges run in the replica "
+            "that leads, and machines only in the one that has them"
+        )
     if settings.machines == "netns" and os.geteuid() != 0:
         raise MachineError(NEEDS_ROOT)
     return address

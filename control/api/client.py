@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -73,7 +74,7 @@ class ControlClient:
             raise translated(error, self._address) from None
 
     def converse(self, name: str, requests: Iterator[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-        """The answers of a method to which requests go all the while; closing the iterator ends the call."""
+        """The answers of a method to which requests go all the while; the call ends with them, or with the iterator."""
         method = _METHODS[name]
         request, answer = map(message_factory.GetMessageClass, (method.input_type, method.output_type))
         stub = self._channel.stream_stream(
@@ -81,12 +82,23 @@ class ControlClient:
             request_serializer=lambda given: given.SerializeToString(),
             response_deserializer=answer.FromString,
         )
-        call: Any = stub((json_format.ParseDict(dict(given), request()) for given in requests), metadata=self._metadata)
+        begun, left = threading.Event(), threading.Event()
+
+        def sent() -> Iterator[Any]:
+            for given in requests:
+                yield json_format.ParseDict(dict(given), request())
+            begun.wait()
+            left.set()
+            call.cancel()  # a service may go on when nothing more is to come
+
+        call: Any = stub(sent(), metadata=self._metadata)
+        begun.set()
         try:
             for found in call:
                 yield json_format.MessageToDict(found)
         except grpc.RpcError as error:
-            raise translated(error, self._address) from None
+            if not left.is_set():
+                raise translated(error, self._address) from None
         finally:
             call.cancel()
 

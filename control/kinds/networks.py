@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from ipaddress import ip_address
 
 from control.access.roles import Permission
 from control.kinds.kind import Change, Kind
 from control.kinds.vdcs import region_of
+from control.machines import book
 from control.objects.addresses import Interface, interface
 from control.objects.network import Network
 from control.store import Reader, Record
+from edge.addresses import AddressRange
 
 
 def networks_of(reader: Reader, edge: str) -> list[Record]:
@@ -27,8 +30,13 @@ def overlapping(first: Iterable[Interface], second: Iterable[Interface]) -> bool
 
 def _rules(change: Change) -> None:
     value: Network | None = change.value
-    if value is None or value.edge is None or change.before is not None:
+    if value is None:
+        return
+    if change.before is not None:
+        _check_pools(change, change.before.value(Network), value)
         return  # what follows cannot change
+    if value.edge is None:
+        return
     edge = change.unit.get(value.edge)
     if region_of(change.unit, value.owner) != edge.body["region"]:
         raise change.wrong("edge", f"expected an edge of {region_of(change.unit, value.owner)}")
@@ -38,6 +46,17 @@ def _rules(change: Change) -> None:
     for path, cidrs in [*taken, (uplink.name, [uplink.body["gateway_cidr"]])]:
         if overlapping(gateways, map(interface, cidrs)):
             raise change.wrong("gateway_cidrs", f"expected no address in common with {path} on the same edge")
+
+
+def _check_pools(change: Change, before: Network, now: Network) -> None:
+    """What machines have of the static pools stays in them."""
+    if before.static_pools == now.static_pools:
+        return
+    had, have = ([AddressRange.parse(text) for text in each.static_pools] for each in (before, now))
+    used = {ip_address(text): user for text, user in book.used_addresses(change.unit, change.path).items()}
+    for address in sorted(used, key=lambda each: (each.version, int(each))):
+        if any(address in pool for pool in had) and not any(address in pool for pool in have):
+            raise change.wrong("static_pools", f"expected pools with {address}: {used[address]} has this address")
 
 
 NETWORK = Kind(

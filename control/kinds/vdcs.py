@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from control import names
 from control.access.roles import Permission
+from control.errors import QuotaExceededError
 from control.kinds.kind import DELETE, GET, LIST, UPDATE, Change, Kind
+from control.machines import book
 from control.objects.vdc import Vdc, VdcGroup
 from control.store import Reader, Record
 
@@ -23,8 +25,18 @@ def owned_edges(reader: Reader, owner: str) -> list[Record]:
 
 def _vdc_rules(change: Change) -> None:
     value: Vdc | None = change.value
-    if value is not None and names.last(change.path) != value.id_in(names.last(change.org)):
+    if value is None:
+        return
+    if names.last(change.path) != value.id_in(names.last(change.org)):
         raise change.wrong("subscription", f"expected the name {value.id_in(names.last(change.org))}")
+    if change.before is None or value.quota is None:
+        return
+    # Not what is used of the others: a quota that is too small may grow step by step.
+    before = change.before.value(Vdc).quota or value.quota
+    used = book.used_resources(change.unit, change.path)
+    for name, taken in zip(("vcpu", "memory_gb", "storage_gb"), used, strict=True):
+        if (wanted := getattr(value.quota, name)) < min(taken, getattr(before, name)):
+            raise QuotaExceededError(f"{name}: the machines of {change.path} have {taken}, more than {wanted}")
 
 
 def _group_rules(change: Change) -> None:
@@ -34,6 +46,13 @@ def _group_rules(change: Change) -> None:
     for number, vdc in enumerate(value.vdcs):
         if region_of(change.unit, vdc) != value.region:
             raise change.wrong(f"vdcs[{number}]", f"expected data centers of {value.region}")
+    if change.before is None:
+        return
+    gone = [vdc for vdc in change.before.body["vdcs"] if vdc not in value.vdcs]
+    owned = [each.path for each in change.unit.users_of(change.path, "network")]
+    if (found := book.on_networks(change.unit, owned, gone)) is not None:
+        machine, network = found
+        raise change.wrong("vdcs", f"expected {names.parent(machine)}: {machine} has a card on {network}")
 
 
 def _group_edges(reader: Reader, record: Record) -> Iterable[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
@@ -119,7 +119,7 @@ def addresses(reader: Reader, vdcs: Iterable[str]) -> dict[str, dict[int, str]]:
     return found
 
 
-def used_addresses(reader: Reader, network: str, but: str) -> dict[str, str]:
+def used_addresses(reader: Reader, network: str, but: str = "") -> dict[str, str]:
     """Who has which address on a network, the machine ``but`` aside."""
     asked = sa.select(MACHINE_NICS.c.address, MACHINE_NICS.c.path).where(
         MACHINE_NICS.c.network == network, MACHINE_NICS.c.address.is_not(None), MACHINE_NICS.c.path != but
@@ -127,7 +127,18 @@ def used_addresses(reader: Reader, network: str, but: str) -> dict[str, str]:
     return {row[0]: row[1] for row in reader.db.execute(asked)}
 
 
-def used_resources(reader: Reader, vdc: str, but: str) -> tuple[int, int, int]:
+def on_networks(reader: Reader, networks: Collection[str], vdcs: Collection[str]) -> tuple[str, str] | None:
+    """A machine of these data centers with a card on one of these networks, and the network."""
+    asked = (
+        sa.select(MACHINE_NICS.c.path, MACHINE_NICS.c.network)
+        .join(MACHINE_STATES, MACHINE_STATES.c.path == MACHINE_NICS.c.path)
+        .where(MACHINE_STATES.c.vdc.in_(vdcs), MACHINE_NICS.c.network.in_(networks))
+    )
+    row = reader.db.execute(asked.order_by(MACHINE_NICS.c.path, MACHINE_NICS.c.number).limit(1)).first()
+    return (row[0], row[1]) if row else None
+
+
+def used_resources(reader: Reader, vdc: str, but: str = "") -> tuple[int, int, int]:
     """vCPU, GB of memory and of storage of the machines of a data center, the machine ``but`` aside."""
     counted = (MACHINE_STATES.c.vcpu, MACHINE_STATES.c.memory_gb, MACHINE_STATES.c.storage_gb)
     asked = sa.select(*(sa.func.coalesce(sa.func.sum(column), 0) for column in counted)).where(

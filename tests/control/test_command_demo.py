@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -28,3 +32,18 @@ def test_what_is_kept_can_be_served_again(tmp_path: Path, monkeypatch: pytest.Mo
     assert "is there already" in again.output
     with serving(kept, "--metrics", "none") as served:
         served.stop()
+
+
+def test_a_demo_that_is_told_to_stop_leaves_nothing(tmp_path: Path) -> None:
+    told = os.environ | {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "edge.cli", "control", "demo"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=told) as process:
+        assert process.stdout is not None
+        while "Two tenants" not in process.stdout.readline():
+            assert process.poll() is None
+        (folder,) = tmp_path.iterdir()
+        process.terminate()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not folder.exists()
+    others = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(folder) not in others

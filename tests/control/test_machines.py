@@ -439,5 +439,13 @@ def test_uplinks_that_are_none(tmp_path: Path, uplink: str) -> None:
     assert "NETWORK=DEVICE" in said.output
 
 
+def test_namespaces_are_for_a_control_plane_alone_with_its_data(tmp_path: Path) -> None:
+    options = ("--data", str(tmp_path / "data"), "--machines", "netns", "--database", "postgresql://nowhere/x")
+    said = CliRunner().invoke(cli, ["control", "serve", *options])
+    assert said.exit_code == 2
+    assert "--machines netns needs a control plane alone with its data" in said.output
+    assert not (tmp_path / "data").exists()
+
+
 def test_this_replica_may_run_none(world: World) -> None:
     assert run_machines(ControlSettings(world.data, "unix:none", machines="none"), world.store) is None

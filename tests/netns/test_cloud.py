@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -14,6 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
+from click.testing import CliRunner
 
 from control.api import streams
 from control.api.server import ControlServer
@@ -22,12 +21,14 @@ from control.machines.netns.driver import NetnsDriver
 from control.machines.netns.process import started
 from control.v1 import machine_pb2 as pb
 from control.v1 import machine_pb2_grpc
+from edge.cli.main import cli
 from edge.listening import parse_address
 from tests.control.office import DEMAND, LAN, POOL, Office
 from tests.control.samples import plant
 from tests.control.world import World
-from tests.netns.cloud import OUTER, Cloud, curl, go_outside, publish
-from tests.netns.lab import ROOT, Space
+from tests.netns.cloud import Cloud, curl, go_outside, publish
+from tests.netns.control_process import ControlProcess, machines_of
+from tests.netns.lab import Space
 from tests.netns.machines import run, shell
 from tests.waiting import wait_for
 
@@ -273,32 +274,6 @@ def test_a_program_ends_with_its_call_its_session_and_its_machine(cloud: Cloud, 
 # ------------------------------------------------------------------ the whole process
 
 
-class Served:
-    """``t1edge control serve --machines netns`` in a namespace."""
-
-    def __init__(self, space: Space, data: Path) -> None:
-        uplinks = [f"--uplink={network}={device}" for network, device in OUTER.items()]
-        self.process = subprocess.Popen(
-            [
-                "nsenter", f"--net=/run/netns/{space.name}", sys.executable, "-m", "edge.cli", "control", "serve",
-                "--data", str(data), "--listen", f"unix:{data}.sock", "--metrics", "none",
-                "--machines", "netns", *uplinks,
-            ],
-            cwd=ROOT, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert self.process.stderr is not None
-        lines = []
-        for line in self.process.stderr:
-            lines.append(line)
-            if "serves control.v1" in line:
-                return
-        raise AssertionError("".join(lines))
-
-    def end(self, number: int) -> None:
-        self.process.send_signal(number)
-        self.process.communicate(timeout=60)
-
-
 def state_of(world: World, name: str) -> str:
     with world.store.read() as state:
         found = state.find(name)
@@ -308,17 +283,11 @@ def state_of(world: World, name: str) -> str:
         return known.power
 
 
-def machines_of(data: Path) -> dict[str, int]:
-    """The uids of machines of a data directory, and the numbers of their first processes."""
-    places = (data / "machines").glob("*/pid.json")
-    return {place.parent.name: json.loads(place.read_text())["pid"] for place in places}
-
-
 def test_a_killed_control_plane_finds_its_machines_again(tmp_path: Path) -> None:
     data = tmp_path / "data"
     world = World(data)
     middle, outside = Space("edge"), Space("outside")
-    served: Served | None = None
+    served: ControlProcess | None = None
     try:
         office = Office(world)
         publish(world)
@@ -326,7 +295,7 @@ def test_a_killed_control_plane_finds_its_machines_again(tmp_path: Path) -> None
         gone = office.create("gone", vdc=DEMAND, powerOn=True)["machine"]["name"]
         kept_uid, gone_uid = (office.record(each).uid for each in (kept, gone))
         world.close()
-        served = Served(middle, data)
+        served = ControlProcess(middle, data)
         go_outside(middle, outside)
         before = machines_of(data)
         assert set(before) == {kept_uid, gone_uid}
@@ -338,7 +307,7 @@ def test_a_killed_control_plane_finds_its_machines_again(tmp_path: Path) -> None
         office.do("PowerOffMachine", gone)
         office.do("DeleteMachine", gone)
         world.close()
-        served = Served(middle, data)
+        served = ControlProcess(middle, data)
         wait_for("the deleted one is removed", lambda: set(machines_of(data)) == {kept_uid})
         wait_for("with its files", lambda: not (data / "machines" / gone_uid).exists())
         assert machines_of(data)[kept_uid] == before[kept_uid], "it runs on"
@@ -347,13 +316,20 @@ def test_a_killed_control_plane_finds_its_machines_again(tmp_path: Path) -> None
         served.end(signal.SIGTERM)
         assert served.process.returncode == 0
         assert started(before[kept_uid]), "it runs on"
+        stop = ["control", "stop-machines", "--data", str(data)]
+        assert CliRunner().invoke(cli, stop).output == "1 machine ended\n"
+        assert not started(before[kept_uid])
+        assert CliRunner().invoke(cli, stop).output == "0 machines ended\n"
+        served = ControlProcess(middle, data)
+        assert set(machines_of(data)) == {kept_uid}, "it is on again"
+        served.end(signal.SIGTERM)
         world.open()
         assert state_of(world, kept) == "POWERED_ON"
         world.attended = False
         office.do("PowerOffMachine", kept)
         office.do("DeleteMachine", kept)
         world.close()
-        served = Served(middle, data)
+        served = ControlProcess(middle, data)
         wait_for("nothing is left", lambda: [path.name for path in (data / "machines").iterdir()] == ["lock"])
         served.end(signal.SIGTERM)
     finally:

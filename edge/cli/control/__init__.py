@@ -17,6 +17,7 @@ COMMANDS = {
     "orgs": "edge.cli.control.orgs",
     "rekey": "edge.cli.control.rekey",
     "serve": "edge.cli.control.serve",
+    "stop-machines": "edge.cli.control.stop_machines",
     "tasks": "edge.cli.control.tasks",
     "tokens": "edge.cli.control.tokens",
     "users": "edge.cli.control.users",
@@ -46,5 +47,6 @@ def command() -> None:
     """Run and use a control plane: organizations, users, tokens, tasks, the audit trail.
 
     A session begins with login and is kept in a file of the user; programs put an API token into T1EDGE_TOKEN. Exit
-    codes: 0 done, 1 the control plane refused, 2 bad usage or invalid input, 3 it cannot be reached.
+    codes: 0 done, 1 the control plane refused or a task failed, 2 bad usage or invalid input, 3 it cannot be reached,
+    4 a task has not ended in time.
     """

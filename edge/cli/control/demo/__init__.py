@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,8 +28,18 @@ def command(keep: str | None) -> None:
     """
     from edge.cli.control.demo.tour import tour
 
-    with _folder(keep) as folder:
+    with _told_to_stop(), _folder(keep) as folder:
         tour(folder, kept=keep is not None)
+
+
+@contextlib.contextmanager
+def _told_to_stop() -> Iterator[None]:
+    """What the block began ends with it, also on SIGTERM."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
