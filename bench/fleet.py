@@ -198,6 +198,7 @@ class Here:
         )
         self.loop = asyncio.new_event_loop()
         self.task = self.loop.create_task(self.fleet.run())
+        self.settled = self.loop.create_task(serving.settled(self.fleet))
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
         stack.callback(self.stop)
@@ -208,7 +209,8 @@ class Here:
 
     def stop(self) -> None:
         """End the fleet."""
-        self.loop.call_soon_threadsafe(self.task.cancel)
+        for task in (self.settled, self.task):
+            self.loop.call_soon_threadsafe(task.cancel)
         self.thread.join()
 
     def change(self, token: str, edge: str, port: int) -> tuple[float, float]:
@@ -232,6 +234,9 @@ def changed(data: Path, token: str, tenants: int, changes: int) -> list[tuple[fl
     """Changes of rules over random edges, at a rate; see :meth:`Here.change`."""
     rng = random.Random(1)  # noqa: S311 - only spreads the load
     with contextlib.ExitStack() as stack, ThreadPoolExecutor(16) as pool:
+        before = sys.getswitchinterval()
+        stack.callback(sys.setswitchinterval, before)
+        sys.setswitchinterval(serving.SWITCH_S)
         here = Here(data, stack)
         while here.fleet.agreed() < tenants:
             time.sleep(0.1)
