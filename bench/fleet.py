@@ -1,7 +1,8 @@
 """How many tenants one control plane has room for: ``python -m bench.fleet [--tenants N] [--changes N] [DIRECTORY]``.
 
-Fills a new data directory by the kinds' own way of writing, starts ``t1edge control serve`` on it, starts it again,
-counts calls a second; then changes rules of random edges and waits with each until a packet is judged by it.
+Fills a new data directory by the kinds' own way of writing, starts ``t1edge control serve`` with simulated machines on
+it, starts it again, counts calls a second; then changes rules of random edges and waits with each until a packet is
+judged by it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from control import serving
 from control.access.passwords import Passwords
 from control.access.totp import code_at
@@ -35,10 +38,13 @@ from control.fleet.fleet import Fleet
 from control.fleet.plans import Plans
 from control.kinds import BY_NAME
 from control.kinds.changes import Changes
+from control.machines.wishes import Power
 from control.metrics import ControlMetrics
 from control.objects import Org
+from control.objects.catalog import OsFamily
 from control.objects.values import checked
 from control.serving import EDGES, FIRST_LOGIN, ControlSettings, opened, planned
+from control.store.schema import MACHINE_JOBS, MACHINE_STATES
 from control.store.unit import PROVIDER
 from control.surroundings import Surroundings
 from edge.packets.build import build_frame
@@ -52,13 +58,18 @@ SECONDS = 5.0
 """How long a rate is measured."""
 
 KINDS = ("PATCH", "WHOLE")
+PAGE = 50
+"""Machines of the first tenant, at least."""
+
 ORDERS_AT_ONCE = 20
 """Tenants that are made in one unit of work."""
 
 
-def filled(data: Path, tenants: int, rules: int) -> float:
-    """Make organizations, each with a data center, a network and an edge with rules; the seconds it took."""
+def filled(data: Path, tenants: int, rules: int, machines: int) -> float:
+    """Make organizations, each with a data center, a network with machines and an edge with rules; the seconds it
+    took."""
     began = time.perf_counter()
+    most = max(machines, PAGE)
     surroundings = Surroundings()
     with opened(ControlSettings(data, "unix:none"), surroundings, Passwords(surroundings.random)) as found:
 
@@ -68,8 +79,9 @@ def filled(data: Path, tenants: int, rules: int) -> float:
         with found.store.write(PROVIDER) as unit:
             changes = Changes(unit, found.vault)
             made(changes, "region", "", "MIA", display_name="Miami")
-            network = {"gateway_cidr": "20.0.0.1/12", "pools": ["20.0.4.0-20.0.11.255"], "wan_access": "INTERNET"}
-            internet = made(changes, "provider_network", "regions/MIA", "internet", display_name="Internet", **network)
+            wan = {"gateway_cidr": "20.0.0.1/12", "pools": ["20.0.4.0-20.0.11.255"], "wan_access": "INTERNET"}
+            internet = made(changes, "provider_network", "regions/MIA", "internet", display_name="Internet", **wan)
+            template = next(each.path for each in unit.every("template") if each.body["os_family"] == OsFamily.LINUX)
         for first in range(0, tenants, ORDERS_AT_ONCE):
             with found.store.write(PROVIDER) as unit:
                 changes = Changes(unit, found.vault)
@@ -77,7 +89,7 @@ def filled(data: Path, tenants: int, rules: int) -> float:
                     account = f"US{number + 1}"
                     org = f"orgs/{account}"
                     unit.create("org", org, Org(account_id=account, display_name=account))
-                    quota = {"vcpu": 20, "memory_gb": 50, "storage_gb": 200}
+                    quota = {"vcpu": 20 + most, "memory_gb": 50 + most, "storage_gb": 200 + 200 * most}
                     vdc = {"region": "regions/MIA", "plan": "POOL", "subscription": "1", "quota": quota}
                     name = made(changes, "vdc", org, f"MIA-{account}P1", **vdc)
                     address = f"20.0.{4 + (number >> 8)}.{number & 255}"
@@ -88,9 +100,9 @@ def filled(data: Path, tenants: int, rules: int) -> float:
                     edge = made(changes, "edge_gateway", org, "T1", display_name="T1", **gateway)
                     lan = {
                         "owner": name, "network_type": "NAT_ROUTED", "edge": edge, "connection_type": "INTERNAL",
-                        "gateway_cidrs": ["10.20.0.1/24"],
+                        "gateway_cidrs": ["10.20.0.1/24"], "static_pools": ["10.20.0.10-10.20.0.250"],
                     }  # fmt: skip
-                    made(changes, "network", org, "LAN", display_name="LAN", **lan)
+                    network = made(changes, "network", org, "LAN", display_name="LAN", **lan)
                     for place in range(rules):
                         rule = {
                             "display_name": f"r{place}", "action_value": "ALLOW",
@@ -98,6 +110,15 @@ def filled(data: Path, tenants: int, rules: int) -> float:
                             "raw_port_protocols": [_tcp(1_000 + place)],
                         }  # fmt: skip
                         made(changes, "firewall_rule", edge, f"r{place}", **rule)
+                    machine = {
+                        "template": template, "custom": {"vcpu": 1, "memory_gb": 1},
+                        "nics": [{"network": network, "primary": True, "ip_mode": "POOL"}],
+                    }  # fmt: skip
+                    for place in range(most if number == 0 else machines):
+                        made(changes, "machine", name, f"vm{place}", display_name=f"vm{place}", **machine)
+                # As if they had been running for long.
+                unit.db.execute(sa.delete(MACHINE_JOBS))
+                unit.db.execute(sa.update(MACHINE_STATES).values(power=Power.ON.value, wanted=Power.ON.value))
                 unit.settle()
     return time.perf_counter() - began
 
@@ -177,6 +198,7 @@ class Here:
         )
         self.loop = asyncio.new_event_loop()
         self.task = self.loop.create_task(self.fleet.run())
+        self.settled = self.loop.create_task(serving.settled(self.fleet))
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
         stack.callback(self.stop)
@@ -187,7 +209,8 @@ class Here:
 
     def stop(self) -> None:
         """End the fleet."""
-        self.loop.call_soon_threadsafe(self.task.cancel)
+        for task in (self.settled, self.task):
+            self.loop.call_soon_threadsafe(task.cancel)
         self.thread.join()
 
     def change(self, token: str, edge: str, port: int) -> tuple[float, float]:
@@ -211,6 +234,9 @@ def changed(data: Path, token: str, tenants: int, changes: int) -> list[tuple[fl
     """Changes of rules over random edges, at a rate; see :meth:`Here.change`."""
     rng = random.Random(1)  # noqa: S311 - only spreads the load
     with contextlib.ExitStack() as stack, ThreadPoolExecutor(16) as pool:
+        before = sys.getswitchinterval()
+        stack.callback(sys.setswitchinterval, before)
+        sys.setswitchinterval(serving.SWITCH_S)
         here = Here(data, stack)
         while here.fleet.agreed() < tenants:
             time.sleep(0.1)
@@ -261,13 +287,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--tenants", type=int, default=1_000)
     parser.add_argument("--rules", type=int, default=100)
+    parser.add_argument("--machines", type=int, default=5, help="of each tenant")
     parser.add_argument("--changes", type=int, default=400)
     parser.add_argument("directory", type=Path, nargs="?")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
         data = given.directory or Path(made) / "data"
         if not data.exists():
-            print(f"filled in {filled(data, given.tenants, given.rules):.1f} s", flush=True)
+            print(f"filled in {filled(data, given.tenants, given.rules, given.machines):.1f} s", flush=True)
         plane = Plane(data)
         try:
             print(f"first start: all agree in {plane.agreed(given.tenants):.1f} s", flush=True)
@@ -277,8 +304,10 @@ def main() -> None:
             print(f"restart: all agree in {plane.agreed(given.tenants):.1f} s, {plane.pushes():.0f} pushes", flush=True)
             reads = rate(plane, token, _read, 4)
             writes = rate(plane, token, _write, 4)
-            page = rate(plane, token, _page, 1)
-            print(f"reads {reads:.0f}/s, writes {writes:.0f}/s, a page of 50 rules in {1e3 / page:.1f} ms", flush=True)
+            print(f"reads {reads:.0f}/s, writes {writes:.0f}/s", flush=True)
+            rule_page, machine_page = rate(plane, token, _rule_page, 1), rate(plane, token, _machine_page, 1)
+            shown = f"a page of {PAGE} rules in {1e3 / rule_page:.1f} ms, of machines in {1e3 / machine_page:.1f} ms"
+            print(shown, flush=True)
             print(f"memory {resident(plane.process.pid):.0f} MB", flush=True)
         finally:
             plane.stop()
@@ -291,8 +320,13 @@ def _read(client: ControlClient, place: int) -> None:
     client.call("FirewallService/GetFirewallRule", {"name": f"orgs/US{place + 1}/edges/T1/firewallRules/r1"})
 
 
-def _page(client: ControlClient, place: int) -> None:
-    client.call("FirewallService/ListFirewallRules", {"parent": f"orgs/US{place + 1}/edges/T1"})
+def _rule_page(client: ControlClient, place: int) -> None:
+    request = {"parent": f"orgs/US{place + 1}/edges/T1", "pageSize": PAGE}
+    client.call("FirewallService/ListFirewallRules", request)
+
+
+def _machine_page(client: ControlClient, _: int) -> None:
+    client.call("MachineService/ListMachines", {"parent": "orgs/US1/vdcs/MIA-US1P1", "pageSize": PAGE})
 
 
 def _write(client: ControlClient, place: int) -> None:

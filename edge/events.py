@@ -35,7 +35,7 @@ PERIOD_S: Final = 0.02
 """How often the edge is asked while somebody reads."""
 
 IDLE_PERIOD_S: Final = 0.5
-"""How often the edge is asked while nobody does: often enough for its log of packets not to run over."""
+"""The same while nobody does, unless the log is told otherwise: often enough for its log of packets not to run over."""
 
 LINGER_S: Final = 60.0
 """How long sessions are watched after the last reader went: it may resume."""
@@ -95,7 +95,11 @@ class EventSource(Protocol):
 class EventLog:
     """The ring.  Belongs to one event loop."""
 
-    def __init__(self, source: EventSource | None, *, size: int = MAX_EVENTS) -> None:
+    def __init__(
+        self, source: EventSource | None, *, size: int = MAX_EVENTS, idle_period_s: float = IDLE_PERIOD_S
+    ) -> None:
+        """``idle_period_s``: how often the edge is asked while nobody reads."""
+        self._idle_period_s = idle_period_s
         self._source = source
         self._size = size
         self._ring: list[LoggedEvent] = []
@@ -170,7 +174,7 @@ class EventLog:
                 self._unseen_from = self._source.sessions_begun()
             self._started.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._started.wait(), IDLE_PERIOD_S)
+                await asyncio.wait_for(self._started.wait(), self._idle_period_s)
 
     def _idle(self) -> bool:
         return time.monotonic() - self._left > LINGER_S

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from functools import cache
 from typing import Any
 
 from google.protobuf import json_format
@@ -112,11 +113,13 @@ def _short(kind: Any, name: str) -> str:
     return name.removeprefix(_prefix(kind))
 
 
+@cache
 def _prefix(kind: Any) -> str:
     """``WAN_ACCESS_`` of ``WanAccess``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind.name).upper() + "_"
 
 
+@cache
 def _is_map(field: Any) -> bool:
     kind = field.message_type
     return kind is not None and bool(kind.GetOptions().map_entry)

@@ -20,6 +20,9 @@ from edge.patch import Edit
 STARTS: Final = 4
 """So many edges are started at a time."""
 
+EVENTS_S: Final = 30.0
+"""How often each is asked for events: nobody reads them, and a thousand edges are many."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -49,12 +52,12 @@ class EmbeddedEdge:
     async def apply(self, text: str, etag: str, epoch: int) -> str:
         """See EdgeAccess."""
         with _told():
-            return (await self.gateway.apply(text, etag=etag, leader_epoch=epoch)).revision.etag
+            return (await self.gateway.apply(text, etag=etag, leader_epoch=epoch, told=False)).revision.etag
 
     async def patch(self, edits: Sequence[Edit], etag: str, epoch: int) -> str:
         """See EdgeAccess."""
         with _told():
-            return (await self.gateway.patch(edits, etag=etag, leader_epoch=epoch)).revision.etag
+            return (await self.gateway.patch(edits, etag=etag, leader_epoch=epoch, told=False)).revision.etag
 
     def document(self) -> bytes | None:
         """See EdgeAccess."""
@@ -88,7 +91,7 @@ class EmbeddedEdges:
             with _told():
                 if document is None and await asyncio.to_thread(store.last_number) == 0:
                     return None
-                gateway = Gateway(store)
+                gateway = Gateway(store, idle_period_s=EVENTS_S)
                 try:
                     await gateway.start(document or "")
                 except (DocumentError, StoreError) as error:

@@ -363,15 +363,14 @@ class Reconciler:
     async def _made(self, tended: _Tended, planned: Planned, current: Current) -> str:
         """The edge runs what is planned: the etag of it."""
         _check_identity(planned.document, current)
-        text = as_json(planned.document)
         etag = etag_of(planned.document)
         if current.etag != etag:
-            etag = await self._pushed(tended, planned, current, text, etag)
+            etag = await self._pushed(tended, planned, current, etag)
         if tended.access is not None and tended.access.document() is None:
-            tended.known = etag, packed(text)
+            tended.known = etag, packed(as_json(planned.document))
         return etag
 
-    async def _pushed(self, tended: _Tended, planned: Planned, current: Current, text: str, etag: str) -> str:
+    async def _pushed(self, tended: _Tended, planned: Planned, current: Current, etag: str) -> str:
         access, epoch = tended.access, self._leadership.epoch
         assert access is not None
         edits, base = None, access.document()
@@ -390,7 +389,7 @@ class Reconciler:
                 if found == etag:
                     return found
                 current = await access.current(epoch)
-        return await self._push("WHOLE", lambda: access.apply(text, current.etag, epoch))
+        return await self._push("WHOLE", lambda: access.apply(as_json(planned.document), current.etag, epoch))
 
     async def _push(self, kind: str, push: Callable[[], Awaitable[str]]) -> str:
         await self._leadership.check()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address, ip_interface
 from typing import Any
 
@@ -234,9 +234,14 @@ def touches(reader: Reader, record: Record) -> Iterable[str]:
     return following(reader, names.parent(record.path))
 
 
-def state(reader: Reader, record: Record) -> Mapping[str, Any]:
-    """What is told of a machine besides what its owner said."""
-    found = book.state(reader, record.path)
+def states(reader: Reader, records: Sequence[Record]) -> list[Mapping[str, Any]]:
+    """What is told of machines besides what their owners said."""
+    paths = [record.path for record in records]
+    found, cards = book.states_of(reader, paths), book.cards_of(reader, paths)
+    return [_told(record, found.get(record.path), cards[record.path]) for record in records]
+
+
+def _told(record: Record, found: State | None, cards: Sequence[Card]) -> Mapping[str, Any]:
     if found is None:
         return {}
     nics = record.body["nics"]
@@ -246,7 +251,7 @@ def state(reader: Reader, record: Record) -> Mapping[str, Any]:
         "power_state": found.power,
         "interfaces": [
             {"network": card.network, "mac": card.mac, "address": card.address or "", "primary": card.number == primary}
-            for card in book.cards(reader, record.path)
+            for card in cards
         ],
         "snapshot": None if found.snapshot_ns is None else {"create_time": found.snapshot_ns},
         "vcpu": found.vcpu,
@@ -272,7 +277,7 @@ MACHINE = Kind(
     rules=check,
     touches=touches,
     follow=follow,
-    state=state,
+    states=states,
     fixed=frozenset({"template"}),
     unique=False,
     filters=("template", "sizing_policy"),

@@ -95,6 +95,12 @@ def state(reader: Reader, path: str) -> State | None:
     return State(*row) if row else None
 
 
+def states_of(reader: Reader, paths: Collection[str]) -> dict[str, State]:
+    """Of some machines, by name."""
+    asked = sa.select(*_columns(MACHINE_STATES, State)).where(MACHINE_STATES.c.path.in_(paths))
+    return {row.path: State(*row) for row in reader.db.execute(asked)}
+
+
 def states(reader: Reader) -> dict[str, State]:
     """Of every machine, by uid."""
     found = (State(*row) for row in reader.db.execute(sa.select(*_columns(MACHINE_STATES, State))))
@@ -104,6 +110,15 @@ def states(reader: Reader) -> dict[str, State]:
 def cards(reader: Reader, path: str) -> list[Card]:
     """Of a machine, in order."""
     return [Card(*row) for row in reader.db.execute(_CARDS, {"path": path})]
+
+
+def cards_of(reader: Reader, paths: Collection[str]) -> dict[str, list[Card]]:
+    """Of some machines, by name, each in order."""
+    found: dict[str, list[Card]] = {path: [] for path in paths}
+    asked = sa.select(*_columns(MACHINE_NICS, Card)).where(MACHINE_NICS.c.path.in_(paths))
+    for row in reader.db.execute(asked.order_by(MACHINE_NICS.c.number)):
+        found[row.path].append(Card(*row))
+    return found
 
 
 def addresses(reader: Reader, vdcs: Iterable[str]) -> dict[str, dict[int, str]]:

@@ -27,7 +27,7 @@ from edge.firewall.config import ApplicationPortProfile, FirewallConfig, Firewal
 from edge.firewall.merge import merged
 from edge.firewall.overlay import FEWEST, FirewallBase, is_small_change, overlaid
 from edge.gateway.compare import Shiftless, identities, shiftless
-from edge.gateway.stored_text import StoredText, as_json
+from edge.gateway.stored_text import StoredText, as_json, name_of
 from edge.masking import PLACEHOLDER, unmasked
 from edge.model import EdgeConfig
 from edge.patch import Edit, patch
@@ -228,7 +228,8 @@ def stored_form(text: StoredText, *, allow_unsupported: bool) -> Base:
 def etag_of(document: Mapping[str, Any], *, allow_unsupported: bool = False) -> str:
     """The name of a document's content, as the gateway that runs it tells it.  Raises ValueError for what JSON has
     not."""
-    return StoredText(document, ()).digest(b"%d" % allow_unsupported)
+    content = as_json(document, sort_keys=True)
+    return name_of(b"%d" % allow_unsupported, [content.encode()])
 
 
 def _read(order: Order, known: LoadedDocument | None) -> LoadedDocument:

@@ -23,7 +23,7 @@ from edge.errors import (
     RevisionUnknownError,
     StaleEpochError,
 )
-from edge.events import ConfigCause, ConfigChanged, EventLog
+from edge.events import IDLE_PERIOD_S, ConfigCause, ConfigChanged, EventLog
 from edge.gateway.conditions import Conditions
 from edge.gateway.draft import Base, Known, Order, draft, read_back
 from edge.gateway.retire import retire
@@ -75,7 +75,9 @@ class Lifecycle:
         clock: Callable[[], int] = time.monotonic_ns,
         workshop: Workshop | None = None,
         workers: int = 1,
+        idle_period_s: float = IDLE_PERIOD_S,
     ) -> None:
+        """``idle_period_s``: see :class:`edge.events.EventLog`."""
         self.store = store or MemoryStore()
         self.forwarding: Forwarding | None = None
         self.since_ns = time.time_ns()
@@ -83,6 +85,7 @@ class Lifecycle:
         self.now_ns = clock
         self._seed = seed
         self._workers = workers
+        self._idle_period_s = idle_period_s
         self._workshop = workshop or Workshop()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = asyncio.Lock()
@@ -135,7 +138,7 @@ class Lifecycle:
         self.edge = await asyncio.to_thread(self._make, config, seed, info.number)
         self._tell_reasons([])
         self._held = Held(info, stored, config, None if self._workshop.is_large(stored) else known)
-        self.events = EventLog(self.edge)
+        self.events = EventLog(self.edge, idle_period_s=self._idle_period_s)
         self.events.start()
         for waiting in self.store.page(None, 100):
             if waiting.confirm_deadline_ns is not None:
@@ -178,14 +181,15 @@ class Lifecycle:
         comment: str = "",
         leader_epoch: int = 0,
         file: str | None = None,
+        told: bool = True,
     ) -> Applied:
-        """Replace the whole configuration.
+        """Replace the whole configuration.  ``told`` False: without warnings and changes, which take a while.
 
         Raises DocumentError, EtagMismatchError, ManagedError, StaleEpochError, ConfirmationPendingError, ArgumentError,
         ResourceError, NoPortError, StoreError: then nothing has changed.
         """
         conditions = Conditions(etag, validate_only, confirm_within_s, comment, leader_epoch)
-        return await self._exclusive(self._change(Order(text, allow_unsupported, file), conditions))
+        return await self._exclusive(self._change(Order(text, allow_unsupported, file), conditions, told=told))
 
     async def patch(
         self,
@@ -197,12 +201,14 @@ class Lifecycle:
         confirm_within_s: float | None = None,
         comment: str = "",
         leader_epoch: int = 0,
+        told: bool = True,
     ) -> Applied:
-        """Change single objects.  Raises what :meth:`apply` does, MissingEtagError and ObjectUnknownError."""
+        """Change single objects; ``told`` as for :meth:`apply`.  Raises what that does, MissingEtagError and
+        ObjectUnknownError."""
         if not etag:
             raise MissingEtagError("a patch needs the etag of the configuration that it is made to")
         conditions = Conditions(etag, validate_only, confirm_within_s, comment, leader_epoch)
-        return await self._exclusive(self._change(Order(tuple(edits), allow_unsupported), conditions))
+        return await self._exclusive(self._change(Order(tuple(edits), allow_unsupported), conditions, told=told))
 
     async def rollback(
         self,
@@ -277,7 +283,9 @@ class Lifecycle:
         self.events.add(ConfigChanged(time.time_ns(), info, ConfigCause.CONFIRMED))
         return info
 
-    async def _change(self, order: Order, conditions: Conditions, restored_from: int = 0) -> Applied:
+    async def _change(
+        self, order: Order, conditions: Conditions, restored_from: int = 0, *, told: bool = True
+    ) -> Applied:
         """One change, from what is wanted to what runs; under the lock."""
         result: Result = "refused"
         drafted = None
@@ -291,12 +299,12 @@ class Lifecycle:
             self._check_etag(conditions.etag)
             if drafted.equal:
                 result = "unchanged"
-                return await self._unchanged(drafted, conditions)
+                return await self._unchanged(drafted, conditions, told=told)
             if not conditions.validate_only:
                 result = "failed"
                 held = await self._install(drafted, conditions, restored_from)
                 result = "applied"
-            warnings, changes = await drafted.told()
+            warnings, changes = await drafted.told() if told else ([], [])
             return Applied(held.info, warnings, changes)
         finally:
             if not conditions.validate_only:
@@ -325,10 +333,10 @@ class Lifecycle:
                 f"the running configuration is revision {running.number}, etag {running.etag}, not {etag[:80]}"
             )
 
-    async def _unchanged(self, drafted: Drafted, conditions: Conditions) -> Applied:
+    async def _unchanged(self, drafted: Drafted, conditions: Conditions, *, told: bool) -> Applied:
         if not conditions.validate_only:
             await self._note_epoch(conditions.leader_epoch)
-        warnings, _ = await drafted.told()
+        warnings, _ = await drafted.told() if told else ([], [])
         return Applied(self._running.info, warnings, [])
 
     async def _install(self, drafted: Drafted, conditions: Conditions, restored_from: int) -> Held:

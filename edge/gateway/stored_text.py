@@ -6,7 +6,7 @@ import hashlib
 import json
 import secrets
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import is_
 from typing import Any, Final
@@ -50,10 +50,7 @@ class StoredText:
 
     def digest(self, begin: bytes) -> str:
         """The name of the content behind ``begin``: the order of keys does not matter, all else does."""
-        digest = hashlib.sha256(begin)
-        for part in _joined(self._content, [piece.content for piece in self._pieces]):
-            digest.update(part)
-        return digest.hexdigest()[:32]
+        return name_of(begin, _joined(self._content, [piece.content for piece in self._pieces]))
 
     def packed(self) -> bytes:
         """The text as :func:`edge.store.packed` has it, though not the same bytes: blocks that know nothing of each
@@ -73,6 +70,14 @@ class StoredText:
 def as_json(value: Any, *, sort_keys: bool = False) -> str:
     """JSON in one line.  Raises ValueError for what JSON has not."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=sort_keys)
+
+
+def name_of(begin: bytes, content: Iterable[bytes]) -> str:
+    """The name of a content, JSON with sorted keys, behind ``begin``."""
+    digest = hashlib.sha256(begin)
+    for part in content:
+        digest.update(part)
+    return digest.hexdigest()[:32]
 
 
 def _joined(parts: tuple[bytes, bytes], pieces: Sequence[bytes]) -> Iterator[bytes]:

@@ -282,6 +282,16 @@ def test_the_first_password_is_told_once(quick: Office) -> None:
         assert first.encode() not in file.read_bytes()
 
 
+def test_a_list_tells_of_each_machine_what_the_machine_itself_does(quick: Office) -> None:
+    names = [quick.create(f"vm{count}", nics=[nic()] * count)["machine"]["name"] for count in range(3)]
+    quick.do("PowerOnMachine", names[1])
+    listed = quick.world.call("MachineService/ListMachines", {"parent": POOL}, quick.token)["machines"]
+    assert listed == [quick.get(name) for name in sorted(names)]
+    assert [len(machine.get("interfaces", [])) for machine in listed] == [0, 1, 2]
+    powers = [machine["powerState"].removeprefix("POWER_STATE_") for machine in listed]
+    assert powers == ["POWERED_OFF", "POWERED_ON", "POWERED_OFF"]
+
+
 def test_a_retry_makes_one_machine(quick: Office) -> None:
     first = quick.create("web", requestId="r1")
     assert quick.create("web", requestId="r1") == first

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from control.machines import book
 from control import gather
 from control.kinds.changes import unsealed
 from control.objects.values import Value
@@ -253,6 +254,9 @@ def test_fields_that_are_wrong(world: World, admin: str, kind: str, fields: dict
     assert all(len(text) < 300 and "Tuple" not in text for text in error.fields.values())
 
 
+NICS = ({"connected": True}, {"connected": False})
+
+
 class Machine(Value):
     """As much of a machine as groups ask for."""
 
@@ -268,9 +272,12 @@ def test_groups_by_criteria_follow_the_machines_of_the_group(world: World, admin
     tenant.make("security_group", "web", vm_criteria=[CRITERION])
     with world.store.write(PROVIDER) as unit:
         for name, tag in (("m1", "web"), ("m2", "db")):
-            nics = ({"address": f"10.20.0.{name[1]}", "connected": True}, {"address": "10.20.0.99", "connected": False})
-            value = Machine(display_name=name, tags=(tag,), nics=nics)
-            unit.create("machine", f"{tenant.vdc}/machines/{name}", value)
+            path = f"{tenant.vdc}/machines/{name}"
+            made = unit.create("machine", path, Machine(display_name=name, tags=(tag,), nics=NICS))
+            book.add(unit, book.State(path, made.uid, tenant.vdc, "OFF", "OFF", 1, 1, 20))
+            got = (f"10.20.0.{name[1]}", f"10.20.0.9{name[1]}")  # of the second, which is not connected
+            cards = (book.Card(path, number, "lan", f"{name}-{number}", text) for number, text in enumerate(got))
+            book.set_cards(unit, path, cards)
     with world.store.read() as state:
         found = gather.inputs(state, tenant.edge)
         assert gather.following(state, tenant.vdc) == [tenant.edge]

@@ -186,6 +186,20 @@ def test_batches_are_bounded() -> None:
     run(test)
 
 
+def test_an_edge_that_is_seldom_asked_is_asked_at_once_when_somebody_reads() -> None:
+    async def test() -> None:
+        source = Source()
+        log = EventLog(source, idle_period_s=3_600)
+        log.start()
+        await asyncio.sleep(0.01)
+        source.waiting = ["a"]
+        with log.watch() as reader:
+            assert await all_of(reader, 1) == ["a"]
+        await log.close()
+
+    run(test)
+
+
 def test_the_edge_is_asked_while_somebody_reads_and_its_losses_are_told() -> None:
     async def test() -> None:
         source = Source()

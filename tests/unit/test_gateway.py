@@ -23,6 +23,7 @@ from edge.errors import (
 )
 from edge.events import ConfigCause, ConfigChanged
 from edge.gateway import Gateway
+from edge.gateway.draft import etag_of
 from edge.gateway.workshop import Workshop
 from edge.model import EdgeConfig
 from edge.patch import Delete, ObjectRef
@@ -85,6 +86,21 @@ def test_a_document_replaces_the_one_that_runs() -> None:
     run(test)
 
 
+def test_who_asks_for_nothing_besides_is_told_the_revision_alone() -> None:
+    async def test() -> None:
+        async with served() as gateway:
+            applied = await gateway.apply(OTHER, told=False)
+            assert (applied.revision, applied.warnings, applied.changes) == (gateway.running, [], [])
+            assert await verdict(gateway) == "REJECT"
+            edits = [Delete(RULES, ObjectRef(name="in-web"))]
+            patched = await gateway.patch(edits, etag=gateway.running.etag, told=False)
+            assert (patched.revision.number, patched.changes) == (3, [])
+            again = await gateway.apply(THIRD)
+            assert again.changes
+
+    run(test)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -114,6 +130,7 @@ def test_equal_content_has_equal_etags() -> None:
             second = (await gateway.apply(OTHER)).revision.etag
             again = (await gateway.apply(json.dumps(loads(SAMPLE).document))).revision
             assert first == again.etag != second
+            assert etag_of(loads(SAMPLE).document) == first
             assert again.number == 3
 
     run(test)
