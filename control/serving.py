@@ -12,11 +12,13 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from control import gather, names
+from control.access.authority import OwnCertificate, authority_of
 from control.access.login import begin_anew
 from control.access.passwords import Passwords
 from control.access.vault import Vault, open_vault, write_private
@@ -36,7 +38,7 @@ from control.store import Reader, Store, WriteUnit
 from control.store.unit import PROVIDER
 from control.surroundings import Surroundings
 from edge.errors import StoreError
-from edge.listening import Address, check_local, metrics_address, parse_address
+from edge.listening import Address, AddressError, check_local, metrics_address, parse_address
 
 if TYPE_CHECKING:
     from control.api.server import ControlServer
@@ -74,8 +76,8 @@ class ControlSettings:
     tls: TlsFiles | None = None
     machines: str = "simulated"
     uplinks: Mapping[str, str] = field(default_factory=dict)
-    edge_tls: TlsFiles | None = None
-    """What edges on other machines are shown."""
+    enroll: str = ""
+    """Where edges on other machines enrol, '': only where gRPC listens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +243,7 @@ async def serve(settings: ControlSettings) -> None:
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
         from control.api.dispatch import Dispatcher
+        from control.api.door import DOOR, DoorCredentials
         from control.api.remote_edge import dialled
         from control.api.server import ControlServer
         from control.fleet.fleet import Fleet
@@ -271,7 +274,7 @@ async def serve(settings: ControlSettings) -> None:
             settings.data / EDGES,
             planned,
             metrics,
-            lambda address: dialled(address, settings.edge_tls),
+            partial(dialled, own=_own(found, server=False)),
             plans=plans,
             links=run.links if run else None,
         )
@@ -285,12 +288,30 @@ async def serve(settings: ControlSettings) -> None:
         listening = await server.start()
         where = "clients show certificates" if settings.tls else "without TLS: only this machine can connect"
         _log.info("gRPC on %s, %s", listening, where)
+        if settings.enroll:
+            own = await asyncio.to_thread(_prepared, found)
+            door = ControlServer(dispatcher, parse_address(settings.enroll), DoorCredentials(own), only=DOOR)
+            stack.push_async_callback(door.stop)
+            _log.info("edges enrol on %s", await door.start())
         await stack.enter_async_context(_beside(fleet.run()))
         await stack.enter_async_context(_beside(settled(fleet)))
         await stack.enter_async_context(_beside(_watch_database(store, server, metrics)))
         _log.info("the control plane serves %s", "control.v1")
         await stopping.wait()
         _log.info("stopping")
+
+
+def _own(found: Opened, *, server: bool) -> OwnCertificate:
+    return OwnCertificate(
+        lambda: authority_of(found.store, found.vault), found.store.surroundings.now_ns, server=server
+    )  # fmt: skip
+
+
+def _prepared(found: Opened) -> OwnCertificate:
+    """What edges meet that enrol: it is there, or is not going to be.  Raises StoreError, KeyFileError."""
+    own = _own(found, server=True)
+    own.get()
+    return own
 
 
 def checked(unit: WriteUnit, edge: str) -> Mapping[str, Any]:
@@ -362,6 +383,8 @@ def _checked(settings: ControlSettings) -> Address:
             "--machines netns needs a control plane alone with its data: with --database, edges run in the replica "
             "that leads, and machines only in the one that has them"
         )
+    if settings.enroll and parse_address(settings.enroll).path:
+        raise AddressError(f"{settings.enroll}: edges enrol over TLS, from other machines: expected HOST:PORT")
     if settings.machines == "netns" and os.geteuid() != 0:
         raise MachineError(NEEDS_ROOT)
     return address

@@ -95,14 +95,7 @@ class Logins:
     def _begin_attempt(self, path: str, key: str) -> tuple[Record | None, Credentials | None]:
         """Count it, whoever it is for."""
         with self._store.write(_claimed(path)) as unit:
-            failures, last_ns = unit.attempts(key)
-            if failures >= FREE_ATTEMPTS:
-                delay = min(SECOND_NS << min(failures - FREE_ATTEMPTS, 20), MAX_DELAY_NS)
-                # A clock that was set back must not make the delay longer than it is.
-                left = delay - max(0, unit.now_ns - last_ns)
-                if left > 0:
-                    raise TooManyAttemptsError(left / SECOND_NS)
-            unit.set_attempts(key, failures + 1)
+            count_attempt(unit, key)
             user = unit.find(path)
             return user, unit.credentials(user.uid) if user else None
 
@@ -176,6 +169,19 @@ class Logins:
         expires_ns = unit.now_ns + SESSION_NS
         unit.add_session(SessionRow(tokens.token_hash(token), user.uid, "session", unit.now_ns, expires_ns))
         return NewSession(token, expires_ns, user.path)
+
+
+def count_attempt(unit: WriteUnit, key: str) -> None:
+    """There is one more, which has failed until it is forgotten.  Raises TooManyAttemptsError within the delay that
+    those before have earned."""
+    failures, last_ns = unit.attempts(key)
+    if failures >= FREE_ATTEMPTS:
+        delay = min(SECOND_NS << min(failures - FREE_ATTEMPTS, 20), MAX_DELAY_NS)
+        # A clock that was set back must not make the delay longer than it is.
+        left = delay - max(0, unit.now_ns - last_ns)
+        if left > 0:
+            raise TooManyAttemptsError(left / SECOND_NS)
+    unit.set_attempts(key, failures + 1)
 
 
 def begin_anew(unit: WriteUnit, user: Record, one_time: tuple[str, str]) -> str:

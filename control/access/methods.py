@@ -50,6 +50,7 @@ METHODS = MappingProxyType(
         "AuditService/ListAuditRecords": Rule(Permission.AUDIT_READ),
         "EdgeHostService/GetEdgeHost": Rule(Permission.PROVIDER_WRITE),
         "EdgeHostService/SetEdgeHost": Rule(Permission.PROVIDER_WRITE, writes=True),
+        "EdgeHostService/CreateEnrollmentToken": Rule(Permission.PROVIDER_WRITE, writes=True, session=True),
         "EventService/ListEvents": Rule(Permission.RESOURCES_READ),
         "EventService/WatchEvents": Rule(Permission.RESOURCES_READ),
         "FirewallService/MoveFirewallRule": Rule(Permission.NETWORKS_WRITE, writes=True),
@@ -80,5 +81,5 @@ METHODS = MappingProxyType(
 )
 """Method -> its rule."""
 
-OPEN = frozenset({"SessionService/Login", "SessionService/ConfirmSecondFactor"})
+OPEN = frozenset({"SessionService/Login", "SessionService/ConfirmSecondFactor", "EdgeHostService/Enroll"})
 """What needs no token."""

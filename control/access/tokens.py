@@ -12,6 +12,7 @@ from collections.abc import Callable
 SESSION = "t1s_"
 API = "t1a_"
 ENROLMENT = "t1e_"
+HOST = "t1h_"
 _LENGTH = 4 + 43
 
 

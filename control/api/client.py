@@ -24,11 +24,20 @@ class ControlClient:
     """A control plane, called synchronously.  Methods raise UnreachableError when nobody answers, CallError when it
     refuses, and ArgumentError for a request that is none."""
 
-    def __init__(self, address: str, token: str = "", tls: TlsFiles | None = None, *, timeout_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        address: str,
+        token: str = "",
+        tls: TlsFiles | None = None,
+        *,
+        timeout_s: float = 30.0,
+        channel: grpc.Channel | None = None,
+    ) -> None:
+        """``channel``: what to use in place of one of its own making."""
         self._address = address
         self._timeout_s = timeout_s
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
-        self._channel = open_channel(address, tls)
+        self._channel = channel or open_channel(address, tls)
 
     def __enter__(self) -> Self:
         return self

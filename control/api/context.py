@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from control import names
 from control.access.callers import Caller
+from control.access.enrolment import Enrolments
 from control.access.login import Logins
 from control.access.vault import Vault
 from control.api.method import Method
@@ -57,3 +58,4 @@ class OpenCall:
     """A call of nobody in particular."""
 
     logins: Logins
+    enrolments: Enrolments

@@ -15,6 +15,7 @@ from typing import Any, Final, NoReturn, Protocol
 
 from control import names
 from control.access.callers import Caller, caller_of
+from control.access.enrolment import Enrolments
 from control.access.login import Logins
 from control.access.methods import METHODS, OPEN
 from control.access.passwords import Passwords
@@ -82,6 +83,8 @@ HANDLERS: Mapping[str, Method] = {
     "AuditService/ListAuditRecords": Method(trail.list_audit_records, ("parent", _ORG)),
     "EdgeHostService/GetEdgeHost": Method(edge_hosts.get_edge_host, ("edge", "orgs/*/edges/*")),
     "EdgeHostService/SetEdgeHost": Method(edge_hosts.set_edge_host, ("edge_host.edge", "orgs/*/edges/*")),
+    "EdgeHostService/CreateEnrollmentToken": Method(edge_hosts.create_enrollment_token, ("edge", "orgs/*/edges/*")),
+    "EdgeHostService/Enroll": Method(edge_hosts.enroll),
     "EventService/ListEvents": Method(events.list_events, ("parent", _ORG)),
     "EventService/WatchEvents": Method(events.watch_events, ("parent", _ORG)),
     "SessionService/Login": Method(sessions.login),
@@ -181,7 +184,7 @@ class Dispatcher:
         self._check = check
         self._fleet = fleet or Unattended()
         self._keeper = keeper or Unattended()
-        self._open = OpenCall(Logins(store, vault, passwords))
+        self._open = OpenCall(Logins(store, vault, passwords), Enrolments(store, vault))
         self._refusals = Refusals()
 
     def call(self, name: str, request: Any, authorization: str) -> tuple[bytes, Any]:

@@ -1,9 +1,10 @@
-"""EdgeHostService: where edges run."""
+"""EdgeHostService: where edges run, and how their hosts become known."""
 
 from __future__ import annotations
 
+from control.access.enrolment import new_enrolment
 from control.api import convert
-from control.api.context import ReadCall, WriteCall
+from control.api.context import OpenCall, ReadCall, WriteCall
 from control.store import Reader
 from control.store.records import EdgeHost
 from control.v1 import edge_host_pb2 as pb
@@ -17,15 +18,12 @@ def get_edge_host(request: pb.GetEdgeHostRequest, call: ReadCall) -> pb.GetEdgeH
 
 
 def set_edge_host(request: pb.SetEdgeHostRequest, call: WriteCall) -> pb.SetEdgeHostResponse:
-    """Have it run elsewhere."""
+    """Have it run elsewhere; whoever has enrolled, or could have, is forgotten."""
     unit, given = call.unit, request.edge_host
     edge = unit.get(given.edge).path
     if given.address:
-        try:
-            parse_address(given.address)
-        except EdgeError as error:
-            raise ArgumentError("the address is wrong", [("edge_host.address", str(error))]) from None
-        unit.set_edge_host(EdgeHost(edge, given.address, "", 0))
+        _check_address(given.address)
+        unit.set_edge_host(EdgeHost(edge, given.address))
     else:
         unit.remove_edge_host(edge)
     unit.touch(edge)
@@ -34,6 +32,38 @@ def set_edge_host(request: pb.SetEdgeHostRequest, call: WriteCall) -> pb.SetEdge
     return pb.SetEdgeHostResponse(edge_host=_message(unit, edge), task=convert.task_message(task))
 
 
+def create_enrollment_token(
+    request: pb.CreateEnrollmentTokenRequest, call: WriteCall
+) -> pb.CreateEnrollmentTokenResponse:
+    """A token for the host that an edge is to run on."""
+    edge = call.unit.get(request.edge).path
+    token, until_ns = new_enrolment(call.unit, call.vault, edge, request.address)
+    call.note(edge, address=request.address)
+    return pb.CreateEnrollmentTokenResponse(
+        token="" if call.trial else token, expire_time=convert.timestamp(until_ns)
+    )  # fmt: skip
+
+
+def enroll(request: pb.EnrollRequest, call: OpenCall) -> pb.EnrollResponse:
+    """A certificate for a token."""
+    found = call.enrolments.enrol(request.token, request.certificate_signing_request)
+    return pb.EnrollResponse(
+        edge=found.edge, certificate=found.certificate, certificate_authority=found.authorities,
+        expire_time=convert.timestamp(found.expires_ns),
+    )  # fmt: skip
+
+
+def _check_address(text: str) -> None:
+    try:
+        local = parse_address(text).local
+    except EdgeError as error:
+        raise ArgumentError("the address is wrong", [("edge_host.address", str(error))]) from None
+    if not local:
+        expected = "expected one of this machine: others enroll, with a token of CreateEnrollmentToken"
+        raise ArgumentError("the address is another machine's", [("edge_host.address", expected)])
+
+
 def _message(state: Reader, edge: str) -> pb.EdgeHost:
-    known = state.edge_host(state.get(edge).path)
-    return pb.EdgeHost(edge=edge, address=known.address if known else "")
+    known = state.edge_host(state.get(edge).path) or EdgeHost(edge)
+    expires = convert.timestamp(known.certificate_until_ns if known.identity else None)
+    return pb.EdgeHost(edge=edge, address=known.address, certificate_expire_time=expires)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 import grpc.aio
 
+from control.access.authority import OwnCertificate, Shown
 from control.fleet.access import Current, EdgeRefusedError, EdgeUnreachableError
-from edge.api.client import OPTIONS, CallError, UnreachableError, credentials, target_of, translated
-from edge.api.tls import TlsFiles
-from edge.errors import EdgeError, EtagMismatchError, StaleEpochError
+from edge.api.client import OPTIONS, CallError, UnreachableError, target_of, translated
+from edge.errors import EtagMismatchError, StaleEpochError
 from edge.listening import check_local, parse_address
 from edge.patch import Delete, Edit, Move, ObjectRef, Position, Upsert
 from edge.v1 import config_pb2, edge_service_pb2_grpc
@@ -20,28 +22,58 @@ from edge.v1 import edge_service_pb2 as pb
 TIMEOUT_S = 10.0
 
 
+# After a failure gRPC would wait by itself before it tries again: whoever calls knows when to.
+_OPTIONS = (
+    *OPTIONS,
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """TLS: the name that the edge's certificate has to bear, and what is shown to it."""
+
+    identity: str
+    own: OwnCertificate
+
+
 class RemoteEdge:
     """An edge that listens at ``address``; nothing is connected before the first call."""
 
-    def __init__(self, address: str, tls: TlsFiles | None, *, timeout_s: float = TIMEOUT_S) -> None:
-        """Raises CredentialsError."""
+    def __init__(self, address: str, secured: Secured | None, *, timeout_s: float = TIMEOUT_S) -> None:
         self._address = address
+        self._secured = secured
         self._timeout_s = timeout_s
-        # After a failure gRPC would wait by itself before it tries again: whoever calls knows when to.
-        options = (
-            *OPTIONS,
-            ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
-            ("grpc.max_reconnect_backoff_ms", 1_000),
-            ("grpc.use_local_subchannel_pool", 1),
-        )
-        if tls is None:
-            self._channel = grpc.aio.insecure_channel(target_of(address), options=options)
-        else:
-            self._channel = grpc.aio.secure_channel(target_of(address), credentials(tls), options=options)
-        self._stub = edge_service_pb2_grpc.EdgeServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._shown: Shown | None = None
+        self._channel: grpc.aio.Channel | None = None
+        self._stub: Any = None
+
+    async def _connect(self) -> None:
+        """A channel with what is to be shown now.  Raises what :meth:`OwnCertificate.get` does."""
+        target, secured = target_of(self._address), self._secured
+        if secured is None:
+            if self._channel is None:
+                self._use(grpc.aio.insecure_channel(target, options=_OPTIONS))
+        elif secured.own.due(self._shown):
+            shown = await asyncio.to_thread(secured.own.get)
+            former = self._channel
+            own = grpc.ssl_channel_credentials(shown.authorities, shown.key, shown.chain)
+            # The name that is asked for is that of this very edge: another one's certificate will not do.
+            options = (*_OPTIONS, ("grpc.ssl_target_name_override", secured.identity))
+            self._use(grpc.aio.secure_channel(target, own, options=options))
+            self._shown = shown
+            if former is not None:
+                await former.close(None)
+
+    def _use(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+        self._stub = edge_service_pb2_grpc.EdgeServiceStub(channel)  # type: ignore[no-untyped-call]
 
     async def _call(self, method: str, request: Any) -> Any:
+        await self._connect()
         try:
             return await getattr(self._stub, method)(request, timeout=self._timeout_s)
         except grpc.RpcError as error:
@@ -68,18 +100,15 @@ class RemoteEdge:
 
     async def close(self) -> None:
         """See EdgeAccess."""
-        await self._channel.close(None)
+        if self._channel is not None:
+            await self._channel.close(None)
 
 
-def dialled(address: str, tls: TlsFiles | None) -> RemoteEdge:
-    """The edge at an address; what is on this machine goes without TLS.  Raises CredentialsError, AddressError."""
-    local = parse_address(address)
-    try:
-        check_local(local)
-    except EdgeError:
-        if tls is None:
-            raise
-        return RemoteEdge(address, tls)
+def dialled(address: str, identity: str, own: OwnCertificate) -> RemoteEdge:
+    """The edge at an address; only one on this machine goes without TLS.  Raises AddressError."""
+    if identity:
+        return RemoteEdge(address, Secured(identity, own))
+    check_local(parse_address(address))
     return RemoteEdge(address, None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from grpc_status import rpc_status
 
 from control.access.methods import METHODS, OPEN
 from control.api.contract import ANSWERS, REQUESTS, SERVICES, STREAMS
-from control.api.dispatch import ASK_AGAIN_S, Attempt
+from control.api.dispatch import ASK_AGAIN_S, HANDLERS, Attempt
 from control.api.errors import status_of
 from control.api.streams import CONSOLE, EXEC, Streams
 from control.errors import TooManyStreamsError
@@ -25,6 +25,7 @@ from edge.errors import ArgumentError
 if TYPE_CHECKING:
     from control.api.dispatch import Dispatcher
     from control.machines.driver import Driver
+    from edge.api.host import Credentials
     from edge.api.tls import TlsFiles
     from edge.listening import Address
 
@@ -50,10 +51,17 @@ class ControlServer:
     """gRPC for one dispatcher."""
 
     def __init__(
-        self, dispatcher: Dispatcher, address: Address, tls: TlsFiles | None = None, machines: Driver | None = None
+        self,
+        dispatcher: Dispatcher,
+        address: Address,
+        tls: TlsFiles | Credentials | None = None,
+        machines: Driver | None = None,
+        *,
+        only: Collection[str] = HANDLERS.keys(),
     ) -> None:
-        """Raises what :func:`edge.api.host.credentials_for` does."""
+        """``only``: the methods that can be called there.  Raises what :func:`edge.api.host.credentials_for` does."""
         self._dispatcher = dispatcher
+        self._only = only
         self._programs = Streams(dispatcher, machines)
         self._stopping = asyncio.Event()
         self._streams = 0
@@ -83,7 +91,8 @@ class ControlServer:
 
     def _register(self, server: grpc.aio.Server) -> None:
         for service in SERVICES:
-            handlers = {method.name: self._handler(f"{service.name}/{method.name}") for method in service.methods}
+            names = {method.name: f"{service.name}/{method.name}" for method in service.methods}
+            handlers = {method: self._handler(name) for method, name in names.items() if name in self._only}
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
 
     def _handler(self, name: str) -> Any:

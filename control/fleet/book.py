@@ -26,7 +26,8 @@ class LeadershipLostError(ControlError):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An edge, which of its states it should have and which it has; ``address`` '': it is in the leader's process."""
+    """An edge, which of its states it should have and which it has; ``address`` '': it is in the leader's process;
+    ``identity``: the name that its certificate bears there, '' without TLS."""
 
     path: str
     uid: str
@@ -37,6 +38,12 @@ class Wanted:
     status: str
     reason: str
     address: str = ""
+    identity: str = ""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Where it is, and what it is known by there."""
+        return self.address, self.identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,7 @@ _WANTED = (
         OBJECTS.c.path, OBJECTS.c.uid, EDGE_STATES.c.desired, EDGE_STATES.c.desired_ns, EDGE_STATES.c.realized,
         EDGE_STATES.c.realized_etag, EDGE_STATES.c.status, EDGE_STATES.c.reason,
         sa.func.coalesce(EDGE_HOSTS.c.address, ""),
+        sa.func.coalesce(EDGE_HOSTS.c.identity, ""),
     )
     .join(OBJECTS, OBJECTS.c.path == EDGE_STATES.c.path)
     .outerjoin(EDGE_HOSTS, EDGE_HOSTS.c.path == EDGE_STATES.c.path)
@@ -103,7 +111,7 @@ class StoreBook:
     def edges(self, *, waiting: bool) -> list[Wanted]:
         """See Book."""
         with self._store.read() as state:
-            return [Wanted(*row) for row in state.db.execute(_WAITING if waiting else _WANTED)]
+            return [_wanted(row) for row in state.db.execute(_WAITING if waiting else _WANTED)]
 
     def plan(self, path: str) -> Planned | None:
         """See Book."""
@@ -111,7 +119,7 @@ class StoreBook:
             row = state.db.execute(_ONE, {"path": path}).first()
             if row is None:
                 return None
-            wanted = Wanted(*row)
+            wanted = _wanted(row)
             known = self._plans.take((path, wanted.uid, wanted.desired)) if self._plans else None
             return Planned(wanted, self._plan_edge(state, path) if known is None else known)
 
@@ -137,6 +145,10 @@ class StoreBook:
                         f"EDGE_{after.status}", outcome.path, reason=after.reason, message=after.message,
                         revision=after.realized,
                     )  # fmt: skip
+
+
+def _wanted(row: Any) -> Wanted:
+    return Wanted(*row)
 
 
 def followed(wanted: Wanted, outcome: Outcome) -> Wanted:

@@ -19,8 +19,9 @@ from control.store import Reader, Store
 from edge.errors import EdgeError, StoreError
 from edge.gateway import Gateway
 
-Dial = Callable[[str], EdgeAccess]
-"""Makes an access to the edge at an address.  Raises EdgeErrors where that cannot be."""
+Dial = Callable[[str, str], EdgeAccess]
+"""Makes an access to the edge at an address, with the name that its certificate has to bear, '' without TLS.  Raises
+EdgeErrors where that cannot be."""
 
 AGAIN_S = 1.0
 """How long after a leadership has ended, or could not begin, the next one is tried for."""
@@ -41,7 +42,7 @@ class Places:
         if not wanted.address:
             return await self._embedded.open(wanted.uid, document)
         try:
-            return self._dial(wanted.address)
+            return self._dial(*wanted.place)
         except EdgeError as error:
             raise EdgeRefusedError(error.reason, str(error)) from None
 

@@ -209,7 +209,7 @@ class Reconciler:
             if wanted.desired > tended.wanted.desired:
                 tended.due, tended.stale, tended.failures = 0.0, True, 0
             if tended.busy is None:
-                if wanted.address != tended.wanted.address:
+                if wanted.place != tended.wanted.place:
                     tended.due, tended.stale, tended.failures = 0.0, True, 0
                     self._close(tended)
                 tended.wanted = wanted
@@ -351,7 +351,7 @@ class Reconciler:
         if planned is None or planned.wanted.uid != tended.wanted.uid:
             self._list_due, self._unknown = 0.0, True  # it was deleted: the list says so
             return None
-        moved = planned.wanted.address != tended.wanted.address
+        moved = planned.wanted.place != tended.wanted.place
         tended.wanted = planned.wanted
         if moved:
             # What is open is where it was before: it is opened anew where it is now.

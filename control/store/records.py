@@ -131,12 +131,16 @@ class EventRecord(_Row):
 
 @dataclass(frozen=True, slots=True)
 class EdgeHost(_Row):
-    """An edge that runs elsewhere, or is to as soon as its host has enrolled."""
+    """An edge that runs elsewhere, or is to as soon as a host enrols: then it is at ``token_address``.  ``address`` '':
+    not yet.  ``identity``: the name that its certificate has to bear, '' for one without TLS."""
 
     path: str
-    address: str
-    token_hash: str
-    token_until_ns: int
+    address: str = ""
+    identity: str = ""
+    certificate_until_ns: int = 0
+    token_hash: str = ""
+    token_until_ns: int = 0
+    token_address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,7 @@ TASK_WAITS = sa.Table(
     sa.Index("task_waits_edge", "edge"),
 )
 
-# Edges that run elsewhere; ``address`` '': not yet, its host has a token to enrol with until then.
+# Edges that run elsewhere; ``address`` '': not yet, a host has a token to enrol with, for ``token_address``.
 EDGE_HOSTS = sa.Table(
     "edge_hosts",
     METADATA,
@@ -158,6 +158,9 @@ EDGE_HOSTS = sa.Table(
     _text("address"),
     _text("token_hash"),  # '': none
     _number("token_until_ns"),
+    _text("token_address"),
+    _text("identity"),
+    _number("certificate_until_ns"),
     sa.Index("edge_hosts_token", "token_hash"),
 )
 

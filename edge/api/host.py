@@ -8,7 +8,7 @@ import socket
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
@@ -20,6 +20,13 @@ from edge.listening import Address, ListenError, check_local
 
 GRACE_S = 3.0
 """How long calls may go on when the server stops."""
+
+
+class Credentials(Protocol):
+    """What clients are met with, whoever may come."""
+
+    def server_credentials(self) -> grpc.ServerCredentials:
+        """For ``add_secure_port``."""
 
 
 def credentials_for(address: Address, tls: TlsFiles | None) -> ReloadedCredentials | None:
@@ -39,7 +46,7 @@ class Host:
     def __init__(
         self,
         address: Address,
-        tls: TlsFiles | None,
+        tls: TlsFiles | Credentials | None,
         services: Sequence[str],
         register: Callable[[grpc.aio.Server], None],
         *,
@@ -52,7 +59,9 @@ class Host:
         self._address = address
         self._services = tuple(services)
         self._bound = False
-        self._credentials = credentials_for(address, tls)
+        if tls is None or isinstance(tls, TlsFiles):
+            tls = credentials_for(address, tls)
+        self._credentials: Credentials | None = tls
         checks: Any = health  # whose stubs lack aio
         self._health = checks.aio.HealthServicer()
         self._server = grpc.aio.server(

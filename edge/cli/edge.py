@@ -10,6 +10,7 @@ COMMANDS = {
     "apply": "edge.cli.remote.apply",
     "confirm": "edge.cli.remote.confirm",
     "diff": "edge.cli.remote.diff",
+    "enroll": "edge.cli.remote.enroll",
     "events": "edge.cli.remote.events",
     "get": "edge.cli.remote.get",
     "revisions": "edge.cli.remote.revisions",

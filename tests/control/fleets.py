@@ -6,9 +6,12 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Collection, Iterator
+from functools import partial
 from pathlib import Path
+from time import time_ns
 from typing import Any
 
+from control.access.authority import OwnCertificate, authority_of
 from control.api.dispatch import Dispatcher
 from control.api.remote_edge import dialled
 from control.fleet.fleet import Fleet
@@ -36,7 +39,7 @@ class Manned(World):
             self.data / EDGES,
             planned,
             self.counts,
-            lambda address: dialled(address, None),
+            partial(dialled, own=OwnCertificate(lambda: authority_of(self.store, self.vault), time_ns, server=False)),
             plans=plans,
             patience_s=2.0,
         )

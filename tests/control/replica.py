@@ -38,7 +38,7 @@ def want(store: Store, path: str, *, address: str = "") -> int:
             unit.create("org", names.organization(path), Org(account_id="US1", display_name="x"))
             unit.create("edge_gateway", path, Org(account_id="US1", display_name="x"))
             if address:
-                unit.set_edge_host(EdgeHost(path, address, "", 0))
+                unit.set_edge_host(EdgeHost(path, address))
         unit.touch(path)
         unit.settle()
         state = unit.edge_state(path)
@@ -58,7 +58,7 @@ def say(text: str) -> None:
 
 
 async def serve(store: Store, revisions: Path, patience_s: float) -> None:
-    fleet = Fleet(store, revisions, plan, Counts(), lambda address: RemoteEdge(address, None), patience_s=patience_s)
+    fleet = Fleet(store, revisions, plan, Counts(), lambda address, _: RemoteEdge(address, None), patience_s=patience_s)
     task = asyncio.create_task(fleet.run())
     leads = 0
     try:

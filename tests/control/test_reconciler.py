@@ -44,7 +44,7 @@ async def tending(book: PaperBook, edges: Any, epoch: int = 1) -> AsyncIterator[
 
 
 def places(folder: Path, book: PaperBook) -> Places:
-    return Places(EmbeddedEdges(folder / "edges.sqlite3"), book, lambda address: RemoteEdge(address, None))
+    return Places(EmbeddedEdges(folder / "edges.sqlite3"), book, lambda address, _: RemoteEdge(address, None))
 
 
 def left(folder: Path) -> set[str]:

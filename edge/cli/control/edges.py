@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge.cli.common import json_option, write_json, write_result
-from edge.cli.control.common import ControlCommand, connect, org_option, show_object, to_option
+from edge.cli.control.common import (
+    ControlCommand,
+    change_options,
+    connect,
+    org_option,
+    show_object,
+    taken_change,
+    to_option,
+)
 from edge.cli.remote import options_together
 from edge.cli.tables import print_table
+from edge.printable import printable
 
 if TYPE_CHECKING:
     from control.api.client import ControlClient
@@ -84,6 +93,31 @@ def trace(name: str, packets: tuple[str, ...], org: str, as_json: bool, **option
         write_result("\n\n".join(render(result, emphasized) for result in results))
 
 
+@click.command(
+    "enroll",
+    cls=ControlCommand,
+    epilog="Example:  t1edge control edges enroll T1-ACME --address edge1.example.net:7440",
+)
+@click.argument("name")
+@click.option("--address", metavar="HOST:PORT", required=True, help="Where the control plane is to reach the edge.")
+@change_options
+@_edge_options
+def enroll(name: str, address: str, org: str, as_json: bool, **options: Any) -> None:
+    """Print a token with which t1edge edge enroll, on another machine, takes the edge NAME over: once, within an hour.
+
+    It takes a session of a system administrator.
+    """
+    change = taken_change(options)
+    connection = connect(options)
+    with connection.client as client:
+        request = {"edge": _named(connection, name, org), "address": address, **change}
+        answer = client.call("EdgeHostService/CreateEnrollmentToken", request)
+    if as_json:
+        write_json(answer)
+    else:
+        write_result(printable(f"{name}: could enrol" if change["validateOnly"] else answer["token"]))
+
+
 def edge_document(client: ControlClient, edge: str) -> dict[str, Any]:
     """The document of an edge, as JSON."""
     answer = client.call("EdgeGatewayService/GetEdgeDocument", {"name": edge})
@@ -122,4 +156,5 @@ COMMANDS = {
     "edges addresses": addresses,
     "edges document": document,
     "edges trace": trace,
+    "edges enroll": enroll,
 }

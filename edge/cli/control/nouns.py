@@ -112,6 +112,7 @@ NOUNS: Mapping[str, Noun] = MappingProxyType(
                 "show": "edge.cli.control.edges",
                 "document": "edge.cli.control.edges",
                 "trace": "edge.cli.control.edges",
+                "enroll": "edge.cli.control.edges",
             },
         ),
         "firewall": Noun(

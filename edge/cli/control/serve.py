@@ -55,6 +55,7 @@ def _uplinks(texts: tuple[str, ...]) -> dict[str, str]:
     "--uplink", "uplinks", metavar="NETWORK=DEVICE", multiple=True,
     help="With netns: make the interface DEVICE, on the provider network regions/ID/providerNetworks/ID; repeatable.",
 )  # fmt: skip
+@click.option("--enroll", metavar="ADDRESS", default="", help="Where edges on other machines enrol: HOST:PORT.")
 @click.option("--tls-cert", metavar="FILE", help="PEM: the own certificate; clients have to show theirs then.")
 @click.option("--tls-key", metavar="FILE", help="PEM: its key.")
 @click.option("--tls-ca", metavar="FILE", help="PEM: who may have signed a client's certificate.")
@@ -66,6 +67,7 @@ def command(
     key_file: str | None,
     machines: str,
     uplinks: tuple[str, ...],
+    enroll: str,
     tls_cert: str | None,
     tls_key: str | None,
     tls_ca: str | None,
@@ -94,5 +96,6 @@ def command(
         tls=tls,
         machines=machines,
         uplinks=_uplinks(uplinks),
+        enroll=enroll,
     )
     asyncio.run(serve(settings))
