@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from control import names
+from control.access.authority import KEY_FACT, KEY_PLACE
 from control.access.vault import Vault, answer_place, open_vault, password_place, secret_place, seed_place
 from control.serving import KEYS, PROOF, ControlSettings
 from control.store import Store, WriteUnit
@@ -56,6 +57,7 @@ class _Work:
     """Every column that holds something sealed; their versions and times stay, for nothing is another one now."""
 
     def __init__(self, unit: WriteUnit, vault: Vault) -> None:
+        self._unit = unit
         self._db = unit.db
         self._vault = vault
         self.again = self.before = 0
@@ -65,6 +67,7 @@ class _Work:
         self._column(CREDENTIALS.c.totp_sealed, [CREDENTIALS.c.user_uid], seed_place)
         self._column(MACHINE_STATES.c.password, [MACHINE_STATES.c.uid], password_place)
         self._column(REQUESTS.c.answer, [REQUESTS.c.actor_uid, REQUESTS.c.request_id], answer_place)
+        self._authority()
         self._bodies()
 
     def _renew(self, sealed: bytes, place: str) -> bytes:
@@ -82,6 +85,12 @@ class _Work:
             if found != sealed:
                 mine = [part == value for part, value in zip(key, at, strict=True)]
                 self._db.execute(sa.update(column.table).where(*mine).values({column.name: found}))
+
+    def _authority(self) -> None:
+        """The key that certificates of edges are signed with."""
+        sealed = self._unit.fact(KEY_FACT)
+        if sealed is not None:
+            self._unit.set_facts({KEY_FACT: self._renew(bytes.fromhex(sealed), KEY_PLACE).hex()})
 
     def _bodies(self) -> None:
         """Secrets of objects, among what their owners say of these."""

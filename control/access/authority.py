@@ -39,8 +39,8 @@ _TOLERANCE: Final = timedelta(hours=1)
 """So far may the clocks of hosts be apart."""
 
 _CERTIFICATE: Final = "edge-authority"
-_KEY: Final = "edge-authority-key"
-_SEALED_AT: Final = "authority:edges"
+KEY_FACT: Final = "edge-authority-key"
+KEY_PLACE: Final = "authority:edges"
 _MAX_REQUEST: Final = 16_384
 
 
@@ -76,13 +76,13 @@ class Authority:
 
 def authority_in(unit: WriteUnit, vault: Vault) -> Authority:
     """The authority of a store, made by ``unit`` if there is none.  Raises KeyFileError, SealBrokenError."""
-    known, sealed = unit.fact(_CERTIFICATE), unit.fact(_KEY)
+    known, sealed = unit.fact(_CERTIFICATE), unit.fact(KEY_FACT)
     if known is None or sealed is None:
         made = _new(unit.now_ns)
         key = made.key.private_bytes(
             serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        unit.set_facts({_CERTIFICATE: made.pem.decode(), _KEY: vault.seal(key, _SEALED_AT).hex()})
+        unit.set_facts({_CERTIFICATE: made.pem.decode(), KEY_FACT: vault.seal(key, KEY_PLACE).hex()})
         return made
     return _read(vault, known, sealed)
 
@@ -90,7 +90,7 @@ def authority_in(unit: WriteUnit, vault: Vault) -> Authority:
 def authority_of(store: Store, vault: Vault) -> Authority:
     """The same outside of a unit.  Raises StoreError, too."""
     with store.read() as state:
-        known, sealed = state.fact(_CERTIFICATE), state.fact(_KEY)
+        known, sealed = state.fact(_CERTIFICATE), state.fact(KEY_FACT)
     if known is not None and sealed is not None:
         return _read(vault, known, sealed)
     with store.write(PROVIDER) as unit:
@@ -203,7 +203,7 @@ def _new(now_ns: int) -> Authority:
 
 
 def _read(vault: Vault, certificate: str, sealed: str) -> Authority:
-    key = serialization.load_der_private_key(vault.open(bytes.fromhex(sealed), _SEALED_AT), None)
+    key = serialization.load_der_private_key(vault.open(bytes.fromhex(sealed), KEY_PLACE), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     return Authority(x509.load_pem_x509_certificate(certificate.encode()), key)
 

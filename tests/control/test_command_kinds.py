@@ -128,6 +128,10 @@ def test_orders(commands: Commands, admin: str, acme: str) -> None:
     shown = commands.run(acme, "edges", "show", EDGE).output
     assert re.search(rf"203.0.113.10 +PRIMARY_IP {EDGE}", shown)
     assert re.search(r"203.0.113.12 +free", shown)
+    assert EDGE in commands.run(admin, "edges", "host", EDGE, "--org", "US1134362").output
+    could = ("--address", "unix:/run/t1edge.sock", "--validate-only")
+    assert "unix:/run" in commands.run(admin, "edges", "host", EDGE, "--org", "US1134362", *could).output
+    assert "PERMISSION_DENIED" in commands.run(acme, "edges", "host", EDGE, code=1).output
     commands.run(acme, "edges", "release-ip", EDGE, "--address", "203.0.113.12")
     assert "203.0.113.12" not in commands.run(acme, "edges", "addresses", EDGE).output
     used = commands.run(acme, "edges", "release-ip", EDGE, "--address", "203.0.113.10", code=1).output

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from control.machines import book
 from control import gather
 from control.kinds.changes import unsealed
+from control.machines import book
 from control.objects.values import Value
 from control.store.unit import PROVIDER
 from control.surroundings import SECOND_NS

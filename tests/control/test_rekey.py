@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
+from control.access.authority import authority_of
 from control.access.vault import seed_place
 from control.kinds.changes import unsealed
 from control.store.schema import MACHINE_STATES, METADATA
@@ -48,6 +49,7 @@ def furnish(world: World) -> tuple[Office, str]:
         world, "ipsec_tunnel", f"{ORG}/edges/T1", "hq", display_name="hq", pre_shared_key=SECRET,
         local_endpoint=endpoint, remote_endpoint=remote,
     )  # fmt: skip
+    authority_of(world.store, world.vault)
     return office, office.create("web")["machine"]["name"]
 
 
@@ -87,11 +89,12 @@ def test_every_secret_opens_with_the_new_key_alone(tmp_path: Path, database: str
     assert encrypted_with(old, stored(world))
     world.close()
     text = rekey(data, database).output
-    # Two seeds, the tunnel's key, the machine's password, and the answers to calls under an id.
-    assert text == f"5 secrets encrypted again with the key {NEW}, 0 were already\n"
+    # Two seeds, the tunnel's key, the machine's password, the edges' authority, and the answer to a call under an id.
+    assert text == f"6 secrets encrypted again with the key {NEW}, 0 were already\n"
     (data / "keys").write_text((data / "keys").read_text().splitlines()[0] + "\n")
 
     world.open()
+    assert authority_of(world.store, world.vault).key
     assert encrypted_with(NEW, stored(world))
     assert not encrypted_with(old, stored(world))
     with world.store.read() as state:

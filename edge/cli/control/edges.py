@@ -118,6 +118,34 @@ def enroll(name: str, address: str, org: str, as_json: bool, **options: Any) -> 
         write_result(printable(f"{name}: could enrol" if change["validateOnly"] else answer["token"]))
 
 
+@click.command(
+    "host", cls=ControlCommand, epilog="Example:  t1edge control edges host T1-ACME --address 127.0.0.1:7440"
+)
+@click.argument("name")
+@click.option(
+    "--address",
+    metavar="ADDRESS",
+    help="HOST:PORT or unix:PATH of a t1edge serve on the control plane's own machine; empty: in its own process.",
+)
+@change_options
+@_edge_options
+def host(name: str, address: str | None, org: str, as_json: bool, **options: Any) -> None:
+    """Show where an edge runs, or with --address let it run there."""
+    change = taken_change(options)
+    connection = connect(options)
+    with connection.client as client:
+        edge = _named(connection, name, org)
+        if address is None:
+            answer = client.call("EdgeHostService/GetEdgeHost", {"edge": edge})
+        else:
+            request = {"edgeHost": {"edge": edge, "address": address}, **change}
+            answer = client.call("EdgeHostService/SetEdgeHost", request)
+    if as_json:
+        write_json(answer)
+    else:
+        show_object(answer["edgeHost"], as_json=False)
+
+
 def edge_document(client: ControlClient, edge: str) -> dict[str, Any]:
     """The document of an edge, as JSON."""
     answer = client.call("EdgeGatewayService/GetEdgeDocument", {"name": edge})
@@ -157,4 +185,5 @@ COMMANDS = {
     "edges document": document,
     "edges trace": trace,
     "edges enroll": enroll,
+    "edges host": host,
 }
