@@ -10,6 +10,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from control import names
+from control.access.roles import Permission
 from control.api import convert, messages
 from control.api.context import ReadCall, WriteCall
 from control.api.contract import ANSWERS
@@ -81,6 +82,11 @@ def updated(kind: Kind, request: Any, call: WriteCall) -> Record:
         chosen = [name for name in chosen if name not in kind.secrets or fields.get(name)]
     kept = {name: value for name, value in before.items() if name not in chosen}
     value = checked(kind.model, kept | {name: fields[name] for name in chosen if name in fields}, kind.name)
+    if not call.caller.may(Permission.PROVIDER_WRITE):
+        reserved = list(kind.reserved(known.value(kind.model), value))
+        if reserved:
+            violations = [(f"{kind.name}.{path}", "only the provider can change it") for path in reserved]
+            raise ArgumentError("the provider keeps some fields to itself", violations)
     record = call.changes.update(kind, known, value, given.etag)
     call.note(record.path, fields={name: said for name, said in told(kind, record).items() if name in chosen})
     return record

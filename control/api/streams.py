@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,7 @@ from grpc_status import rpc_status
 from control.api.errors import status_of
 from control.api.machines import window_size
 from control.errors import ControlError, LimitReachedError, NotEmulatedError, UnauthenticatedError
+from control.machines.driver import exit_code
 from control.v1 import machine_pb2 as pb
 from edge.errors import ArgumentError
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 MAX_STREAMS: Final = 100
 """At a time; each has a process beside the program's own."""
+MAX_STREAMS_OF_ORG: Final = 25
+"""Of the people of one organization."""
 LOOK_S: Final = 1.0
 """How often is looked whether a caller may go on."""
 _CHUNK: Final = 32_768
@@ -45,6 +49,7 @@ class Streams:
         self._driver = driver
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="stream")
         self._count = 0
+        self._by_org: Counter[str] = Counter()
         self._ending: set[asyncio.Future[None]] = set()
 
     async def close(self) -> None:
@@ -114,10 +119,13 @@ class Streams:
         self._count += 1
         try:
             stream = await loop.run_in_executor(self._threads, self._dispatcher.begin, name, request, authorization)
-            outcome, details = "CANCELLED", {}
+            outcome, details, org = "CANCELLED", {}, stream.caller.org
+            self._by_org[org] += 1
             try:
+                if self._by_org[org] > MAX_STREAMS_OF_ORG:
+                    raise LimitReachedError(f"{MAX_STREAMS_OF_ORG} programs and consoles of {org} are open")
                 program = await loop.run_in_executor(self._threads, start, request, stream.uid)
-                run = _Run(program, self._threads)
+                run = _Run(program)
                 run.watch(self._guard(stream))
                 try:
                     yield run
@@ -129,6 +137,7 @@ class Streams:
                 outcome = error.reason
                 raise
             finally:
+                self._by_org[org] -= 1
                 self._note(stream, outcome, details)
         finally:
             self._count -= 1
@@ -151,23 +160,33 @@ class Streams:
 class _Run:
     """A program, read and written without blocking."""
 
-    def __init__(self, program: Program, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, program: Program) -> None:
         self.program = program
         self.code: int | None = None
-        self._threads = threads
+        self._failed = False
+        self._closed = False
         self._queue: asyncio.Queue[tuple[str, bytes] | BaseException | None] = asyncio.Queue(_AHEAD)
         self._tasks: list[asyncio.Task[None]] = []
         self._readers = 0
 
     def watch(self, work: Any) -> None:
-        """Something beside the program whose failure ends the call."""
+        """Something beside the program whose failure ends the program at once, and the call."""
         self._tasks.append(asyncio.create_task(self._watched(work)))
 
     async def _watched(self, work: Any) -> None:
         try:
             await work
         except Exception as error:  # noqa: BLE001 - raised again by whoever reads
-            await self._queue.put(error)
+            if not self._failed:
+                await self._fail(error)
+
+    async def _fail(self, error: Exception) -> None:
+        """Nothing is typed any more and nothing is read, even if whoever should be told reads nothing now."""
+        self._failed = True
+        await self.close()
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        self._queue.put_nowait(error)
 
     async def output(self) -> AsyncIterator[tuple[str, bytes]]:
         """("output" or "errors", bytes) until nothing comes any more.  Raises what a watched one has raised."""
@@ -201,18 +220,30 @@ class _Run:
                 return  # it has ended, which its output tells
 
     async def exit_code(self) -> int:
-        """How it ended."""
-        loop = asyncio.get_running_loop()
-        self.code = await loop.run_in_executor(self._threads, self.program.exit_code)
+        """How it ended, once it has: it may go on without a word."""
+        self.watch(self._wait())
+        found = await self._queue.get()
+        if isinstance(found, BaseException):
+            raise found
+        assert self.code is not None
         return self.code
 
+    async def _wait(self) -> None:
+        life = self.program.life
+        life.setblocking(False)
+        self.code = exit_code(await asyncio.get_running_loop().sock_recv(life, 4096))
+        await self._queue.put(None)
+
     async def close(self) -> None:
-        """End it, if it has not ended."""
-        for task in self._tasks:
+        """End it, if it has not ended.  What reads and writes ends first: numbers of closed files are soon others'."""
+        others = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in others:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.program.close()
+            await asyncio.gather(*others, return_exceptions=True)
+        if not self._closed:
+            self._closed = True
+            self.program.close()
 
 
 async def _type(run: _Run, requests: AsyncIterator[bytes]) -> None:

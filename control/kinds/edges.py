@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, ip_address
-from typing import Any
+from typing import Any, Final
 
 from control import gather
 from control.access.roles import Permission
@@ -13,6 +14,14 @@ from control.kinds.vdcs import region_of
 from control.objects.edge import EdgeGateway
 from control.objects.region import ProviderNetwork
 from control.store import Reader, Record, WriteUnit
+
+_OF_TENANTS: Final = frozenset(
+    {
+        *("profile", "tcpStrict", "timers", "natTieBreak", "sessionsOnChange", "eastWestFirewall", "snatServicePort"),
+        *("rejectCode", "mtu", "icmpErrorRate", "fragmentTimeout"),
+    }
+)
+"""The options that are a matter of the edge alone: the others are the provider's resources, and its protection."""
 
 
 def numbers(value: EdgeGateway) -> list[int]:
@@ -36,6 +45,17 @@ def _rules(change: Change) -> None:
         if int(address) in taken or not any(address in pool for pool in offered):
             raise change.wrong(f"public_addresses[{place}]", f"expected a free address of {network.path}")
         taken[int(address)] = change.path
+
+
+def _reserved(before: EdgeGateway, now: EdgeGateway) -> Iterable[str]:
+    for name in sorted((before.options.keys() | now.options.keys()) - _OF_TENANTS):
+        # As JSON: for Python, 1 is True.
+        if _told(before.options, name) != _told(now.options, name):
+            yield f"options.{name}"
+
+
+def _told(options: Mapping[str, Any], name: str) -> str:
+    return json.dumps(options[name], sort_keys=True) if name in options else ""
 
 
 def _saved(unit: WriteUnit, record: Record) -> None:
@@ -76,6 +96,7 @@ EDGE_GATEWAY = Kind(
     rules=_rules,
     saved=_saved,
     states=_states,
+    reserved=_reserved,
     fixed=frozenset({"region", "provider_network", "wan_access", "public_addresses"}),
     filters=("region", "owner", "wan_access"),
 )

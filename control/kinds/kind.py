@@ -111,6 +111,8 @@ class Kind:
     record is read; a message has ``FIELD_set`` to say whether there is one."""
     fixed: frozenset[str] = frozenset()
     """Fields that stay as they were at the creation."""
+    reserved: Callable[[Any, Any], Iterable[str]] = _nothing
+    """The paths of fields in which two values (before, now) differ and that only the provider changes."""
     unique: bool = True
     """Is the display name unique among those that lie in the same object?"""
     filters: tuple[str, ...] = ()

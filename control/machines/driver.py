@@ -34,8 +34,7 @@ class Program:
 
     def exit_code(self) -> int:
         """How it ended, to be asked when nothing comes out any more: 128 and the number of a signal, as shells say."""
-        said = self.life.recv(4096)
-        return int(json.loads(said)["exit"]) if said else 128 + 9
+        return exit_code(self.life.recv(4096))
 
     def close(self) -> None:
         """End it, if it has not ended."""
@@ -44,6 +43,11 @@ class Program:
                 with contextlib.suppress(OSError):
                     os.close(number)
         self.life.close()
+
+
+def exit_code(said: bytes) -> int:
+    """What ``life`` tells of the end, b"" if whoever should tell was killed, as a code."""
+    return int(json.loads(said)["exit"]) if said else 128 + 9
 
 
 class Driver(Protocol):

@@ -196,6 +196,25 @@ def test_an_edge_is_changed(cloud: Cloud) -> None:
     assert changed["publicAddresses"] == ["203.0.113.10"]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"providerFilter": []}, {"providerFilter": False}, {"limits": "report"}, {"maxSessions": 9}, {"seed": 1},
+        {"maxSessionsPerSource": 9}, {"maxHalfOpen": 9}, {"maxFragments": 9}, {"snatPortRange": "1024-2047"},
+    ],
+)  # fmt: skip
+def test_what_protects_the_provider_is_not_the_tenants_to_change(cloud: Cloud, options: dict[str, Any]) -> None:
+    def change(options: dict[str, Any]) -> dict[str, Any]:
+        return {"edgeGateway": {"name": edge(cloud), "options": options}, "updateMask": "options"}
+
+    (option,) = options
+    method = "EdgeGatewayService/UpdateEdgeGateway"
+    assert list(cloud.refused(method, change(options)).fields) == [f"edge_gateway.options.{option}"]
+    cloud.call(method, change(options), cloud.admin)
+    cloud.call(method, change({**options, "mtu": 9000}))  # what the provider has set stays
+    assert list(cloud.refused(method, change({"mtu": 9000})).fields) == [f"edge_gateway.options.{option}"]
+
+
 def test_what_was_ordered_goes_in_the_right_order(either: World) -> None:
     cloud = Cloud(either)
     vdc = cloud.vdc()["vdc"]["name"]

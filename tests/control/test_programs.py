@@ -1,0 +1,172 @@
+"""Programs and consoles on their way through the control plane; the machine is a pair of sockets and a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import socket
+import tty
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any, NoReturn, cast
+
+import pytest
+
+from control.api import streams
+from control.api.streams import Streams
+from control.machines.driver import Program
+from control.v1 import machine_pb2 as pb
+
+
+class Calls:
+    """What the dispatcher says of a call, and what it is told."""
+
+    def __init__(self) -> None:
+        self.may = True
+        self.org = "orgs/US1"
+        self.ended: list[str] = []
+
+    def begin(self, *_: object) -> Any:
+        return SimpleNamespace(uid="u", caller=SimpleNamespace(org=self.org))
+
+    def holds(self, _: object) -> bool:
+        return self.may
+
+    def end(self, _: object, outcome: str, **__: object) -> None:
+        self.ended.append(outcome)
+
+
+class Machine:
+    """The far ends of one program: its terminal and who tells of its end."""
+
+    def __init__(self) -> None:
+        self.life: socket.socket
+        self.inside = -1
+
+    def console(self, *_: object) -> Program:
+        outside, self.inside = pty.openpty()
+        tty.setraw(self.inside)
+        os.set_blocking(self.inside, False)
+        mine, self.life = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        mine.settimeout(0.05)
+        return Program(mine, outside)
+
+    def execute(self, *_: object) -> Program:
+        read, write = os.pipe()
+        os.close(write)
+        mine, self.life = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        mine.settimeout(0.05)
+        return Program(mine, read)
+
+    def close(self) -> None:
+        self.life.close()
+        if self.inside >= 0:
+            os.close(self.inside)
+
+
+class AbortedError(Exception):
+    """The call has ended with a status."""
+
+
+class Context:
+    """A call without a token."""
+
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
+    async def abort_with_status(self, status: Any) -> NoReturn:
+        raise AbortedError(status.details)
+
+
+def _exec() -> bytes:
+    return pb.ExecRequest(name="m", argv=["x"]).SerializeToString()
+
+
+async def _until(true: Any) -> None:
+    while not true():
+        await asyncio.sleep(0.01)
+
+
+def test_who_may_not_go_on_types_no_more_even_without_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "LOOK_S", 0.01)
+
+    async def run() -> None:
+        calls, machine = Calls(), Machine()
+        served = Streams(cast(Any, calls), cast(Any, machine))
+        keys: asyncio.Queue[bytes] = asyncio.Queue()
+
+        async def typed() -> AsyncIterator[bytes]:
+            while True:
+                yield await keys.get()
+
+        keys.put_nowait(pb.ConsoleRequest(open=pb.ConsoleOpening(name="m")).SerializeToString())
+        answers = served.console(typed(), Context())
+        first = asyncio.ensure_future(anext(answers))
+        await _until(lambda: machine.inside >= 0)
+        for _ in range(500):  # more than waits for a reader
+            try:
+                os.write(machine.inside, b"x" * 4096)
+            except BlockingIOError:
+                await asyncio.sleep(0.001)
+        await first
+        calls.may = False
+        # Its end has been closed, though nobody reads.
+        machine.life.setblocking(False)
+        assert await asyncio.get_running_loop().sock_recv(machine.life, 10) == b""
+        keys.put_nowait(pb.ConsoleRequest(input=b"late").SerializeToString())
+        await asyncio.sleep(0.05)
+        with pytest.raises(OSError, match="Input/output error"):  # the terminal has no other side
+            os.write(machine.inside, b"x")
+        with pytest.raises(AbortedError, match="the session has ended"):
+            await anext(answers)
+        await served.close()
+        assert calls.ended == ["UNAUTHENTICATED"]
+        machine.close()
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+
+
+def test_a_program_may_go_on_without_a_word() -> None:
+    async def run() -> list[int]:
+        machine = Machine()
+        served = Streams(cast(Any, Calls()), cast(Any, machine))
+        answers = served.exec(_exec(), Context())
+        said = asyncio.ensure_future(anext(answers))
+        done, _ = await asyncio.wait([said], timeout=0.2)
+        assert not done
+        machine.life.send(json.dumps({"exit": 7}).encode())
+        codes = [pb.ExecResponse.FromString(await said).exit_code]
+        assert [each async for each in answers] == []
+        await served.close()
+        machine.close()
+        return codes
+
+    assert asyncio.run(asyncio.wait_for(run(), 30)) == [7]
+
+
+def test_one_organization_does_not_take_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "MAX_STREAMS_OF_ORG", 2)
+
+    async def run() -> None:
+        calls, machines = Calls(), [Machine() for _ in range(3)]
+        left = iter(machines)
+        driver = SimpleNamespace(execute=lambda *_: next(left).execute())
+        served = Streams(cast(Any, calls), cast(Any, driver))
+        open_ = [asyncio.ensure_future(anext(served.exec(_exec(), Context()))) for _ in range(2)]
+        await _until(lambda: hasattr(machines[1], "life"))
+        with pytest.raises(AbortedError, match="2 programs and consoles of orgs/US1 are open"):
+            await anext(served.exec(_exec(), Context()))
+        calls.org = "orgs/US2"
+        other = asyncio.ensure_future(anext(served.exec(_exec(), Context())))
+        await _until(lambda: hasattr(machines[2], "life"))
+        for machine in machines:
+            machine.life.send(b'{"exit": 0}')
+        assert len(await asyncio.gather(*open_, other)) == 3
+        await served.close()
+        assert calls.ended.count("LIMIT_REACHED") == 1
+        for machine in machines:
+            machine.close()
+
+    asyncio.run(asyncio.wait_for(run(), 30))
