@@ -219,8 +219,7 @@ def run_machines(settings: ControlSettings, store: Store, watcher: Watcher | Non
         return Machines(simulated, keeper, None)
     from control.machines.netns.driver import NetnsDriver
 
-    hidden = [settings.key_file] if settings.key_file else []
-    driver = NetnsDriver(settings.data, hidden=hidden)
+    driver = NetnsDriver(settings.data, hidden=_secrets(settings))
     cables = Cables(store, driver, settings.data, settings.uplinks)
     keeper = Keeper(store, driver, cables.lay, watcher)
     try:
@@ -229,6 +228,12 @@ def run_machines(settings: ControlSettings, store: Store, watcher: Watcher | Non
         driver.close()
         raise
     return Machines(driver, keeper, cables)
+
+
+def _secrets(settings: ControlSettings) -> list[Path]:
+    """What machines do not see of this host, besides the data directory: private keys, wherever they lie."""
+    tls = [files.key for files in (settings.tls, settings.edge_tls) if files]
+    return [Path(path) for path in (settings.key_file, *tls) if path]
 
 
 async def serve(settings: ControlSettings) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +15,10 @@ from pathlib import Path
 import pytest
 
 from control.errors import MachineError, PowerStateError, SnapshotError
-from control.machines.wishes import Power
+from control.machines.driver import device_name
+from control.machines.netns.calls import KEPT
+from control.machines.netns.driver import NetnsDriver
+from control.machines.wishes import Power, Wish
 from edge.model import EdgeConfig
 from tests.netns.lab import ROOT
 from tests.netns.machines import Plant, card, output, pings, run, shell, wish
@@ -78,9 +84,114 @@ def test_a_machine_sees_nothing_of_the_control_plane_and_cannot_change_the_host(
             f"umount {plant.data}; cat {secret}", "cat /proc/1/root/etc/hostname", "date -s 2001-01-01",
         ):  # fmt: skip
             assert run(plant.driver, one.uid, "/bin/sh", "-c", attempt)[0] != 0, attempt
-        shell(plant.driver, one.uid, "echo 1 > /proc/sys/net/ipv4/ip_forward")
+        shell(plant.driver, one.uid, "echo 1 > /proc/sys/net/ipv4/icmp_echo_ignore_all")
     finally:
         plant.driver.delete(one.uid)
+
+
+def test_everything_in_a_machine_has_the_capabilities_of_a_container_and_gains_none(plant: Plant) -> None:
+    one = wish(10, command="grep -e ^Cap -e ^NoNewPrivs /proc/self/status; sleep 1000")
+    plant.driver.define(one)
+    plant.driver.power_on(one.uid)
+    try:
+        kept = f"{sum(1 << number for number in KEPT):016x}"
+        sets = {"Inh": f"{0:016x}", "Prm": kept, "Eff": kept, "Bnd": kept, "Amb": f"{0:016x}"}
+        wanted = [*(f"Cap{which}:\t{which_ones}" for which, which_ones in sets.items()), "NoNewPrivs:\t1"]
+        assert 12 not in KEPT, "NET_ADMIN"
+        said = "grep -e ^Cap -e ^NoNewPrivs /proc/%s/status"
+        for process in ("1", "self"):
+            assert shell(plant.driver, one.uid, said % process).splitlines() == wanted, process
+        log = "cat /var/log/start-command.log"
+        assert wait_for("the start command", lambda: shell(plant.driver, one.uid, log)).splitlines() == wanted
+        for attempt in ("ip link set eth0 down", "ip link add spy0 type veth", "chrt -f 50 true",
+                        "cat /proc/1/environ", "readlink /proc/1/fd/0", "ls /proc/1/cwd/",
+                        "readlink /proc/1/exe", "mknod /dev/sda b 8 0"):  # fmt: skip
+            assert run(plant.driver, one.uid, "/bin/sh", "-c", attempt)[0] != 0, attempt
+    finally:
+        plant.driver.delete(one.uid)
+
+
+DELETES_BRIDGE = """
+import socket, struct, sys
+asked = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+link = struct.pack("=BxHiII", 0, 0, int(sys.argv[1]), 0, 0) + struct.pack("=HHi", 8, 46, 0)  # IFLA_TARGET_NETNSID
+for kind, flags in ((18, 0x5), (17, 0x5)):  # RTM_GETLINK, RTM_DELLINK
+    asked.send(struct.pack("=IHHII", 16 + len(link), kind, flags, 1, 0) + link)
+    print(struct.unpack_from("=i", asked.recv(65536), 16)[0])
+"""
+
+
+def test_a_machine_does_not_reach_the_networks_of_others_through_its_cable(plant: Plant) -> None:
+    one, other = wish(10), wish(11, network="3" * 32)
+    for each in (one, other):
+        plant.driver.define(each)
+        plant.driver.power_on(each.uid)
+    try:
+        device = device_name("b", "3" * 32)
+        show = ["ip", "-n", plant.driver.name, "-o", "link", "show", "type", "bridge"]
+        shown = subprocess.run(show, capture_output=True, text=True, check=True).stdout
+        index = next(line.split(":")[0] for line in shown.splitlines() if device in line)
+        code, said, problem = run(plant.driver, one.uid, PYTHON, "-c", DELETES_BRIDGE, index)
+        assert (code, said.split()) == (0, [str(-errno.EACCES), str(-errno.EPERM)]), problem
+        assert device in subprocess.run(show, capture_output=True, text=True, check=True).stdout
+    finally:
+        for each in (one, other):
+            plant.driver.delete(each.uid)
+
+
+def test_devices_and_links_of_a_machine_are_its_own(plant: Plant, tmp_path: Path) -> None:
+    one = wish(10)
+    plant.driver.define(one)
+    plant.driver.power_on(one.uid)
+    try:
+        for name in ("null", "zero", "tty", "urandom"):
+            before = Path("/dev", name).stat()
+            shell(plant.driver, one.uid, f"chmod 600 /dev/{name}; touch -d 2001-01-01 /dev/{name}")
+            after = Path("/dev", name).stat()
+            assert (after.st_mode, after.st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
+            assert shell(plant.driver, one.uid, f"stat -c %a /dev/{name}") == "600\n"
+        plant.driver.power_off(one.uid)
+        upper = plant.data / "machines" / one.uid / "upper"
+        for name in ("dev", "var"):  # as a machine may leave them
+            subprocess.run(["rm", "-rf", str(upper / name)], check=True)
+            (upper / name).symlink_to(tmp_path)
+        with contextlib.suppress(MachineError):
+            plant.driver.power_on(one.uid)
+        assert not list(tmp_path.iterdir())
+    finally:
+        plant.driver.delete(one.uid)
+
+
+def test_hidden_files_are_hidden_wherever_a_machine_moves_what_is_above_them() -> None:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as made:  # /tmp of a machine is empty
+        hides(Path(made))
+
+
+def hides(home: Path) -> None:
+    """A key below a directory is nowhere in a machine."""
+    (home / "etc/tls").mkdir(parents=True)
+    (home / "etc/tls").chmod(0o751)
+    key = home / "etc/tls/key.pem"
+    for path in (key, key.with_name("chain.pem")):
+        path.write_text("secret")
+    (home / "data").mkdir()
+    driver = NetnsDriver(home / "data", hidden=[key, key])
+    one = Wish(f"{1:032x}", "vm")
+    try:
+        driver.define(one)
+        driver.power_on(one.uid)
+        assert shell(driver, one.uid, f"ls {key.parent}; stat -c %a {key.parent}") == "chain.pem\n751\n"
+        shell(driver, one.uid, f"mv {home}/etc {home}/moved; ln -s moved {home}/etc")
+        driver.power_off(one.uid)
+        key.unlink()
+        key.write_text("another")
+        driver.power_on(one.uid)
+        for path in (key, home / "moved/tls/key.pem"):
+            assert run(driver, one.uid, "ls", str(path))[0] == 2
+        assert run(driver, one.uid, "ls", str(home / "moved/tls/chain.pem"))[0] == 0
+    finally:
+        driver.remove_all()
+        driver.close()
 
 
 def test_traffic_passes_the_edge(plant: Plant) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import stat
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ ENVIRONMENT = {
     "USER": "root",
 }
 LOG = "/var/log/start-command.log"
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+_DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
 NOT_FOUND = 127
 
 
@@ -47,6 +48,8 @@ def run(frame: Frame) -> NoReturn:
     _make_root(frame)
     calls.set_host_name(frame.host_name)
     _settle(frame)
+    _forget_host()
+    calls.drop_capabilities()
     if frame.command:
         _start(frame.command)
     report_ready()
@@ -68,41 +71,66 @@ def report_ready() -> None:
 
 
 def _make_root(frame: Frame) -> None:
-    """An overlay with what every root needs, seen by this machine alone."""
-    root = frame.directory / "root"
+    """An overlay with what every root needs, seen by this machine alone.
+
+    What the machine's owner can write is looked at from inside only, where links lead nowhere else.
+    """
+    root, veil = str(frame.directory / "root"), frame.directory / "veil"
     calls.mount("", "/", flags=calls.MS_REC | calls.MS_PRIVATE)
-    layers = f"lowerdir={frame.lower},upperdir={frame.directory / 'upper'},workdir={frame.directory / 'work'}"
-    calls.mount("overlay", str(root), "overlay", options=layers)
+    veil.mkdir(mode=0o700, exist_ok=True)
+    calls.mount("tmpfs", str(veil), "tmpfs", options="mode=0755")
     for hidden in frame.hidden:
-        _hide(root, frame.lower, hidden)
-    for name in ("dev", "proc", "run", "sys", "tmp", "etc", "var/log"):
-        (root / name).mkdir(parents=True, exist_ok=True)
+        _hide(veil, frame.lower, hidden)
+    layers = f"lowerdir={veil}:{frame.lower},upperdir={frame.directory / 'upper'},workdir={frame.directory / 'work'}"
+    # A directory that has moved would take what lies hidden below it along.
+    calls.mount("overlay", root, "overlay", calls.MS_NODEV, f"{layers},redirect_dir=nofollow,metacopy=off")
+    calls.unmount(str(veil))
+    calls.enter_root(root)
+    for name in ("dev", "proc", "run", "sys", "tmp"):
+        place = Path("/", name)
+        if place.is_symlink() or (place.exists() and not place.is_dir()):
+            place.unlink()
+        place.mkdir(exist_ok=True)
+    for name in ("/etc", "/var/log"):
+        Path(name).mkdir(parents=True, exist_ok=True)
     for name, mode in (("dev", "0755"), ("run", "0755"), ("tmp", "1777")):
-        calls.mount("tmpfs", str(root / name), "tmpfs", calls.MS_NOSUID, f"mode={mode}")
-    _make_devices(root / "dev")
-    calls.mount("sysfs", str(root / "sys"), "sysfs", calls.MS_RDONLY | calls.MS_NOSUID | calls.MS_NOEXEC)
-    calls.mount("proc", str(root / "proc"), "proc", calls.MS_NOSUID | calls.MS_NOEXEC | calls.MS_NODEV)
-    _guard_kernel(root)
-    calls.enter_root(str(root))
+        calls.mount("tmpfs", f"/{name}", "tmpfs", calls.MS_NOSUID, f"mode={mode}")
+    _make_devices(Path("/dev"))
+    calls.mount("sysfs", "/sys", "sysfs", calls.MS_RDONLY | calls.MS_NOSUID | calls.MS_NOEXEC)
+    calls.mount("proc", "/proc", "proc", calls.MS_NOSUID | calls.MS_NOEXEC | calls.MS_NODEV)
+    _guard_kernel()
 
 
-def _hide(root: Path, lower: Path, hidden: Path) -> None:
-    """The machine sees nothing there.  What lies outside of ``lower`` it does not see in any case."""
+def _hide(veil: Path, lower: Path, hidden: Path) -> None:
+    """A layer between the host's files and the machine's own says that this is not there: a whiteout, and the
+    directories above it as they are.  What lies outside of ``lower`` the machine does not see in any case."""
     if not hidden.is_relative_to(lower):
         return
-    place = root / hidden.relative_to(lower)
-    if not place.exists():
-        return
+    place = veil
+    for name in hidden.relative_to(lower).parts[:-1]:
+        place /= name
+        if place.is_char_device():
+            return  # below what is hidden already
+        there = lower / place.relative_to(veil)
+        if not there.exists():
+            return
+        if not place.exists():
+            place.mkdir()
+            owner = there.stat()
+            os.chown(place, owner.st_uid, owner.st_gid)
+            shutil.copystat(there, place)
+    place = veil / hidden.relative_to(lower)
     if place.is_dir():
-        calls.mount("tmpfs", str(place), "tmpfs", calls.MS_RDONLY, "mode=0700")
-    else:
-        calls.mount("/dev/null", str(place), flags=calls.MS_BIND)
+        shutil.rmtree(place)
+    if not place.exists():
+        os.mknod(place, stat.S_IFCHR, os.makedev(0, 0))
 
 
 def _make_devices(dev: Path) -> None:
-    for name in _DEVICES:
-        (dev / name).touch()
-        calls.mount(f"/dev/{name}", str(dev / name), flags=calls.MS_BIND)
+    """The machine's own: of the host's, even the rights of access would be the host's."""
+    for name, (major, minor) in _DEVICES.items():
+        os.mknod(dev / name, stat.S_IFCHR, os.makedev(major, minor))
+        (dev / name).chmod(0o666)
     for name in ("pts", "shm"):
         (dev / name).mkdir()
     calls.mount("devpts", str(dev / "pts"), "devpts", calls.MS_NOSUID, "newinstance,ptmxmode=0666,mode=0620")
@@ -112,17 +140,25 @@ def _make_devices(dev: Path) -> None:
         (dev / link).symlink_to(target)
 
 
-def _guard_kernel(root: Path) -> None:
+def _guard_kernel() -> None:
     """Settings of the kernel that are not of the network are the host's: read-only."""
-    aside, settings = root / "run" / "proc", root / "proc" / "sys"
+    aside, settings = Path("/run/proc"), Path("/proc/sys")
     aside.mkdir()
     calls.mount("proc", str(aside), "proc")
-    for place in filter(Path.exists, (settings, root / "proc" / "sysrq-trigger")):
+    for place in filter(Path.exists, (settings, *(Path("/proc", name) for name in ("sysrq-trigger", "irq", "bus")))):
         calls.mount(str(place), str(place), flags=calls.MS_BIND)
         calls.mount("", str(place), flags=calls.MS_BIND | calls.MS_REMOUNT | calls.MS_RDONLY)
     calls.mount(str(aside / "sys" / "net"), str(settings / "net"), flags=calls.MS_BIND)
     calls.unmount(str(aside))
     aside.rmdir()
+
+
+def _forget_host() -> None:
+    """The first three descriptors are of the machine's own files, as the others to come."""
+    nothing = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for number in (0, 1, 2):
+        os.dup2(nothing, number)
+    os.close(nothing)
 
 
 def _settle(frame: Frame) -> None:
