@@ -232,8 +232,7 @@ def run_machines(settings: ControlSettings, store: Store, watcher: Watcher | Non
 
 def _secrets(settings: ControlSettings) -> list[Path]:
     """What machines do not see of this host, besides the data directory: private keys, wherever they lie."""
-    tls = [files.key for files in (settings.tls, settings.edge_tls) if files]
-    return [Path(path) for path in (settings.key_file, *tls) if path]
+    return [Path(path) for path in (settings.key_file, settings.tls and settings.tls.key) if path]
 
 
 async def serve(settings: ControlSettings) -> None:
