@@ -24,7 +24,6 @@ from control.store import Reader, Record
 
 _ON_EDGE: dict[str, tuple[str, type[Value]]] = {
     "firewall_rule": ("firewall_rules", FirewallRule),
-    "nat_rule": ("nat_rules", NatRule),
     "ip_set": ("ip_sets", IpSet),
     "security_group": ("security_groups", SecurityGroup),
     "application_port_profile": ("application_port_profiles", ApplicationPortProfile),
@@ -44,8 +43,11 @@ def inputs(reader: Reader, edge: str) -> EdgeInputs:
     for each in reader.inside(edge, _ON_EDGE):
         place, model = _ON_EDGE[each.kind]
         found[place].append(Item(each.path, each.value(model)))
+    # Of those with the same priority the oldest is the first.
+    nat_rules = sorted(reader.all("nat_rule", edge), key=lambda rule: (rule.created_ns, rule.path))
     return EdgeInputs(
         edge=Item(edge, value),
+        nat_rules=[Item(each.path, each.value(NatRule)) for each in nat_rules],
         uplink=Item(value.provider_network, reader.get(value.provider_network).value(ProviderNetwork)),
         networks=[Item(each.path, each.value(Network)) for each in reader.users_of(edge, "network")],
         machines=list(_machines(reader, value.owner)) if _follows(found["security_groups"]) else (),

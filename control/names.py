@@ -19,13 +19,17 @@ def parse(name: str, pattern: str, field: str) -> str:
 
     Raises ArgumentError, a violation at ``field``.
     """
-    wanted, given = pattern.split("/"), name.split("/") if len(name) <= MAX_NAME else []
-    fits = len(wanted) == len(given) and all(
-        _SEGMENT.fullmatch(have) if want == "*" else want == have for want, have in zip(wanted, given, strict=True)
-    )
-    if not fits:
+    if not fits(name, pattern):
         raise ArgumentError("the name of an object is wrong", [(field, f"expected {pattern}")])
     return name
+
+
+def fits(name: str, pattern: str) -> bool:
+    """Is it of the form ``pattern``?"""
+    wanted, given = pattern.split("/"), name.split("/") if len(name) <= MAX_NAME else []
+    return len(wanted) == len(given) and all(
+        _SEGMENT.fullmatch(have) if want == "*" else want == have for want, have in zip(wanted, given, strict=True)
+    )
 
 
 def is_id(text: str) -> bool:

@@ -58,7 +58,7 @@ class MachineFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeInputs:
-    """Everything that the document of an edge is made of; firewall rules in order, the rest in any."""
+    """Everything that the document of an edge is made of; firewall and NAT rules in order, the rest in any."""
 
     edge: Item[EdgeGateway]
     uplink: Item[ProviderNetwork]
@@ -122,7 +122,7 @@ class _Planner:
 
     def plan(self) -> Plan:
         inputs = self._inputs
-        nat_rules, routes = _sorted(inputs.nat_rules), _sorted(inputs.static_routes)
+        routes = _sorted(inputs.static_routes)
         document: dict[str, Any] = {
             "edgeGateway": self._edge(),
             "orgVdcNetworks": [self._network(item) for item in self._networks],
@@ -132,7 +132,7 @@ class _Planner:
                 "userDefinedRules": [self._firewall_rule(item) for item in inputs.firewall_rules],
                 "defaultRules": [self._default_rule()],
             },
-            "natRules": [self._nat_rule(item) for item in nat_rules],
+            "natRules": [self._nat_rule(item) for item in inputs.nat_rules],
             "staticRoutes": [self._route(item) for item in routes],
             "options": _in_order(inputs.edge.value.options),
         }
@@ -141,7 +141,7 @@ class _Planner:
             "firewallGroups": _names_of(self._groups),
             "applicationPortProfiles": _names_of(self._profiles),
             RULES: _names_of(inputs.firewall_rules),
-            "natRules": _names_of(nat_rules),
+            "natRules": _names_of(inputs.nat_rules),
             "staticRoutes": _names_of(routes),
         }
         left_out = not_emulated(inputs.edge, inputs.networks, inputs.ipsec_tunnels, inputs.virtual_services)

@@ -6,6 +6,7 @@ from control import names
 from control.access.roles import Permission
 from control.api import convert
 from control.api.context import ReadCall, WriteCall
+from control.errors import ObjectExistsError
 from control.objects import Org
 from control.store import listing
 from control.v1 import org_pb2 as pb
@@ -17,6 +18,9 @@ _FIELDS = ("display_name",)
 def create_org(request: pb.CreateOrgRequest, call: WriteCall) -> pb.CreateOrgResponse:
     """Make an organization."""
     value = convert.org(request.org)
+    if call.unit.has_trail(f"orgs/{value.account_id}"):
+        # What is told of the old one is not the new one's to read.
+        raise ObjectExistsError(f"orgs/{value.account_id} is there already, or was: its trail stays")
     record = call.unit.create("org", f"orgs/{value.account_id}", value)
     call.note(record.path, place=names.SYSTEM, fields=value.model_dump(mode="json"))
     task = call.unit.done("Create Organization", record.path, place=names.SYSTEM)

@@ -11,6 +11,7 @@ from control.errors import NoSuchObjectError
 from control.kinds.kind import Change, Kind
 from control.objects.values import Value
 from control.store import Record, WriteUnit
+from edge.errors import ArgumentError
 
 _SHORT = 8
 
@@ -84,6 +85,13 @@ class Changes:
     def _refs(self, kind: Kind, path: str, value: Value) -> list[tuple[str, str]]:
         """What an object needs.  What another organization has is not there: NoSuchObjectError."""
         found = list(kind.refs(value))
+        for target, field in found:
+            # Before it is looked for: whether there is something of another kind is not told.
+            if field in kind.forms and not any(names.fits(target, form) for form in kind.forms[field]):
+                raise ArgumentError(
+                    f"the {kind.name} is wrong",
+                    [(f"{kind.name}.{_at(value, field, target)}", f"expected {' or '.join(kind.forms[field])}")],
+                )
         for target, _ in found:
             strange = not names.is_shared(target) and names.organization(target) != names.organization(path)
             if strange or self.unit.find(target) is None:
@@ -104,6 +112,12 @@ def unsealed(vault: Vault, record: Record, name: str) -> str:
     """A secret of an object, '' if it has none."""
     sealed = record.sealed.get(name)
     return vault.open(b64decode(sealed), secret_place(record.path, name)).decode() if sealed else ""
+
+
+def _at(value: Value, field: str, target: str) -> str:
+    """Where in a field a reference stands."""
+    given = getattr(value, field)
+    return f"{field}[{given.index(target)}]" if isinstance(given, tuple) and target in given else field
 
 
 def _without(kind: Kind) -> dict[str, Any]:

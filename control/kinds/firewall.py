@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from control.access.roles import Permission
 from control.kinds.kind import Change, Kind
-from control.kinds.on_edge import GROUPS, check_count, check_profiles, check_references, own_profiles
+from control.kinds.on_edge import GROUPS, PROFILES, check_count, check_profiles, check_references, forms, own_profiles
 from control.objects.firewall import MAX_RULES, FirewallRule
 
 
@@ -36,6 +36,11 @@ FIREWALL_RULE = Kind(
     read=Permission.RESOURCES_READ,
     write=Permission.NETWORKS_WRITE,
     refs=_refs,
+    forms={
+        "source_firewall_groups": forms(GROUPS),
+        "destination_firewall_groups": forms(GROUPS),
+        "application_port_profiles": forms(PROFILES),
+    },
     rules=_rules,
     unique=False,
     filters=("action_value",),

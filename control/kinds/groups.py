@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from control.access.roles import Permission
 from control.kinds.kind import Kind
-from control.kinds.on_edge import at_most
+from control.kinds.on_edge import NETWORK_FORM, at_most
 from control.objects.group import IpSet, SecurityGroup
 
 MAX_GROUPS = 1_000
@@ -40,5 +40,6 @@ SECURITY_GROUP = Kind(
     read=Permission.RESOURCES_READ,
     write=Permission.NETWORKS_WRITE,
     refs=_members,
+    forms={"members": NETWORK_FORM},
     rules=at_most(MAX_GROUPS),
 )

@@ -93,6 +93,8 @@ class Kind:
     methods: frozenset[str] = EVERY
     refs: Callable[[Any], Iterable[tuple[str, str]]] = _nothing
     """The other objects that a value needs, each with the field that says so."""
+    forms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Fields of references -> the forms of the names that are meant, where the model leaves that open."""
     rules: Callable[[Change], None] = _no_rules
     """What only the store can tell.  Raises ArgumentError (:meth:`Change.wrong`) or a ControlError.  What the value
     refers to is there."""

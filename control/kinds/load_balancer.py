@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from control.access.roles import Permission
 from control.kinds.kind import Change, Kind
-from control.kinds.on_edge import GROUPS, POOLS, check_count, check_references
+from control.kinds.on_edge import GROUPS, POOLS, check_count, check_references, forms
 from control.objects.load_balancer import MAX_POOLS, MAX_SERVICES, LoadBalancerPool, VirtualService
 
 
@@ -41,6 +41,7 @@ LOAD_BALANCER_POOL = Kind(
     read=Permission.RESOURCES_READ,
     write=Permission.NETWORKS_WRITE,
     refs=_group,
+    forms={"member_group": forms(GROUPS)},
     rules=_rules_of_pools,
     filters=("algorithm",),
 )
@@ -56,6 +57,7 @@ VIRTUAL_SERVICE = Kind(
     read=Permission.RESOURCES_READ,
     write=Permission.NETWORKS_WRITE,
     refs=_pool,
+    forms={"load_balancer_pool": forms(POOLS)},
     rules=_rules_of_services,
     filters=("load_balancer_pool",),
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from control.access.roles import Permission
 from control.kinds.kind import Change, Kind
-from control.kinds.on_edge import check_count, check_profiles, own_profiles
+from control.kinds.on_edge import PROFILES, check_count, check_profiles, forms, own_profiles
 from control.objects.nat import MAX_RULES, NatRule
 
 
@@ -35,6 +35,7 @@ NAT_RULE = Kind(
     read=Permission.RESOURCES_READ,
     write=Permission.NETWORKS_WRITE,
     refs=_refs,
+    forms={"application_port_profile": forms(PROFILES)},
     rules=_rules,
     unique=False,
     filters=("type",),

@@ -15,6 +15,8 @@ from edge.firewall.system_profiles import system_profile
 GROUPS = ("ipSets", "securityGroups")
 PROFILES = ("applicationPortProfiles",)
 POOLS = ("loadBalancerPools",)
+NETWORK_FORM = ("orgs/*/networks/*",)
+"""What is meant by references to networks."""
 
 
 def at_most(most: int) -> Callable[[Change], None]:
@@ -48,6 +50,11 @@ def check_profiles(change: Change, field: str, given: Iterable[str]) -> None:
                 raise change.wrong(place, f"VMware ships no profile with the name {quoted(word)}")
         else:
             check_references(change, field, [name], PROFILES)
+
+
+def forms(collections: Iterable[str]) -> tuple[str, ...]:
+    """The forms of the names of what lies on edges."""
+    return tuple(f"orgs/*/edges/*/{collection}/*" for collection in collections)
 
 
 def own_profiles(given: Iterable[str]) -> list[str]:

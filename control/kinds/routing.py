@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from control.access.roles import Permission
 from control.kinds.kind import Kind
-from control.kinds.on_edge import at_most
+from control.kinds.on_edge import NETWORK_FORM, at_most
 from control.objects.routing import MAX_ROUTES, StaticRoute
 
 
@@ -25,6 +25,7 @@ STATIC_ROUTE = Kind(
     read=Permission.RESOURCES_READ,
     write=Permission.NETWORKS_WRITE,
     refs=_scopes,
+    forms={"next_hops": NETWORK_FORM},
     rules=at_most(MAX_ROUTES),
     unique=False,
     filters=("network_cidr",),

@@ -90,6 +90,10 @@ class Reader:
             raise NoSuchObjectError(path)
         return found
 
+    def has_trail(self, org: str) -> bool:
+        """Is anything told of an organization of this name?"""
+        return any(self._count(table, table.c.org == org) for table in (AUDIT, EVENTS, TASKS))
+
     def orgs(self, query: ListQuery, only: str | None) -> tuple[list[Record], str]:
         """Organizations, and the token of the next page; ``only`` one of them, or all."""
         scope = [OBJECTS.c.kind == "org", OBJECTS.c.parent == ""]

@@ -341,3 +341,22 @@ def test_switches_of_an_edge_are_held_against_what_edges_take(tenant: Tenant) ->
         update["edge_gateway"] = {**fields, "options": options}
         error = refused(tenant, "EdgeGatewayService/UpdateEdgeGateway", update)
         assert list(error.fields) == [f"edge_gateway.{field}"]
+
+
+def test_of_nat_rules_with_one_priority_the_oldest_is_the_first(tenant: Tenant) -> None:
+    names = ["web 2", "web 1", "a"]
+    for name in names:
+        tenant.world.now_s += 1
+        tenant.make("nat_rule", name, type="NO_SNAT", internal_addresses="10.20.0.10")
+    document = tenant.call("EdgeGatewayService/GetEdgeDocument", {"name": tenant.edge})["document"]
+    assert [rule["name"] for rule in json.loads(document)["natRules"]] == names
+
+
+@pytest.mark.parametrize("name", ["regions/MIA/providerNetworks/{}", "orgs/US1/users/{}", "orgs/system/users/{}"])
+@pytest.mark.parametrize("last", ["internet", "maria", "nobody", "administrator"])
+def test_another_kind_of_object_is_never_told_to_be_there(tenant: Tenant, name: str, last: str) -> None:
+    given = [name.format(last)]
+    error = refused(tenant, *tenant.making("security_group", "g", members=given))
+    assert error.fields == {"security_group.members[0]": "expected orgs/*/networks/*"}
+    error = refused(tenant, *tenant.making("firewall_rule", "r", action_value="DROP", source_firewall_groups=given))
+    assert list(error.fields) == ["firewall_rule.source_firewall_groups[0]"]

@@ -460,7 +460,7 @@ def test_every_document_is_one_that_edges_take(world: EdgeInputs, shuffle: rando
     assert len(loaded.config.firewall.rules) == len(world.firewall_rules) + 1
     ids = [rule.id for rule in loaded.config.firewall.rules[:-1]]
     assert ids == [object_id(each.name) for each in world.firewall_rules]
-    lists = ("networks", "ip_sets", "security_groups", "application_port_profiles", "nat_rules")
+    lists = ("networks", "ip_sets", "security_groups", "application_port_profiles")
     mixed = {name: shuffle.sample(getattr(world, name), len(getattr(world, name))) for name in lists}
     assert json.dumps(plan(replace(world, **mixed)).document) == json.dumps(planned.document)
 

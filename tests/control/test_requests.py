@@ -185,6 +185,9 @@ def test_what_is_used_is_not_deleted(world: World, admin: str) -> None:
     assert refusal(world, "OrgService/GetOrg", {"name": org}, admin).reason == "OBJECT_UNKNOWN"
     trail = world.call("AuditService/ListAuditRecords", {"parent": org}, admin)["records"]
     assert trail[-1]["method"] == "UserService/DeleteUser"
+    # Who comes later is told nothing of who was there.
+    again = {"org": {"accountId": "US1", "displayName": "another"}}
+    assert refusal(world, "OrgService/CreateOrg", again, admin).reason == "OBJECT_EXISTS"
 
 
 def test_the_last_system_administrator_stays(world: World, admin: str) -> None:
