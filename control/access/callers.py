@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from control import names
 from control.access import tokens
 from control.access.roles import ROLES, Permission
 from control.errors import UnauthenticatedError
@@ -28,6 +29,11 @@ class Caller:
     def may(self, permission: Permission) -> bool:
         """Does the role allow it?"""
         return permission in ROLES[self.role]
+
+    def shown(self, actor: str) -> str:
+        """Who did something, as this caller may know it: who the provider's people are is its own business."""
+        hidden = actor.startswith(f"{names.SYSTEM}/") and not self.may(Permission.EVERY_ORG)
+        return names.SYSTEM if hidden else actor
 
 
 def caller_of(reader: Reader, token: str) -> Caller:

@@ -6,11 +6,13 @@ import base64
 import binascii
 import hashlib
 import json
+from dataclasses import replace
 
 from control.api import convert
 from control.api.context import ReadCall
 from control.errors import BadResumeTokenError
 from control.store import listing
+from control.store.records import EventRecord
 from control.v1 import event_pb2 as pb
 
 BATCH = 500
@@ -21,7 +23,7 @@ def list_events(request: pb.ListEventsRequest, call: ReadCall) -> pb.ListEventsR
     """The events of an organization."""
     query = convert.query(request, listing.EVENT_LIST, f"{request.parent}/events")
     records, token = call.state.events(request.parent, query)
-    return pb.ListEventsResponse(events=map(convert.event_message, records), next_page_token=token)
+    return pb.ListEventsResponse(events=[_event(record, call) for record in records], next_page_token=token)
 
 
 def watch_events(request: pb.WatchEventsRequest, call: ReadCall) -> pb.WatchEventsResponse:
@@ -33,11 +35,19 @@ def watch_events(request: pb.WatchEventsRequest, call: ReadCall) -> pb.WatchEven
     missed = max(oldest - 1 - after, 0)
     found = call.state.events_after(request.parent, after, BATCH)
     token = _token(request.parent, found[-1].number if found else max(after, oldest - 1))
-    return pb.WatchEventsResponse(events=map(convert.event_message, found), resume_token=token, missed=missed)
+    return pb.WatchEventsResponse(events=[_event(record, call) for record in found], resume_token=token, missed=missed)
 
 
 def _token(org: str, number: int) -> str:
     return base64.urlsafe_b64encode(json.dumps([_list_id(org), number]).encode()).decode("ascii")
+
+
+def _event(record: EventRecord, call: ReadCall) -> pb.Event:
+    details = json.loads(record.details)
+    if "actor" in details:
+        details["actor"] = call.caller.shown(details["actor"])
+    said = json.dumps(details, sort_keys=True, ensure_ascii=False)
+    return convert.event_message(replace(record, details=said))
 
 
 def _number(org: str, token: str) -> int:

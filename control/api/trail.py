@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from control.api import convert
 from control.api.context import ReadCall
 from control.store import listing
+from control.store.records import TaskRecord
 from control.v1 import audit_pb2, task_pb2
 
 
 def get_task(request: task_pb2.GetTaskRequest, call: ReadCall) -> task_pb2.GetTaskResponse:
     """One task."""
-    return task_pb2.GetTaskResponse(task=convert.task_message(call.state.task(request.name)))
+    return task_pb2.GetTaskResponse(task=_task(call.state.task(request.name), call))
 
 
 def list_tasks(request: task_pb2.ListTasksRequest, call: ReadCall) -> task_pb2.ListTasksResponse:
     """The tasks of an organization."""
     query = convert.query(request, listing.TASK_LIST, f"{request.parent}/tasks")
     records, token = call.state.tasks(request.parent, query)
-    return task_pb2.ListTasksResponse(tasks=map(convert.task_message, records), next_page_token=token)
+    return task_pb2.ListTasksResponse(tasks=[_task(record, call) for record in records], next_page_token=token)
+
+
+def _task(record: TaskRecord, call: ReadCall) -> task_pb2.Task:
+    return convert.task_message(replace(record, initiator=call.caller.shown(record.initiator)))
 
 
 def list_audit_records(

@@ -49,6 +49,23 @@ def test_whoever_watches_is_told_of_every_change_once(either: World) -> None:
     assert numbers == [str(number) for number in range(1, len(numbers) + 1)]
 
 
+def test_who_the_providers_people_are_is_not_told(world: World) -> None:
+    own = edge_of(world)
+    world.now_s += 60  # another code
+    admin = world.login("orgs/system/users/administrator")["session"]["token"]
+    begin = watched(world, own)["resumeToken"]
+    request = {"org": {"name": ORG, "displayName": "x"}, "updateMask": "displayName"}
+    task = world.call("OrgService/UpdateOrg", request, admin)["task"]["name"]
+    for token, who in ((own, "orgs/system"), (admin, "orgs/system/users/administrator")):
+        listed = world.call("EventService/ListEvents", {"parent": ORG, "pageSize": 100}, token)["events"]
+        seen = watched(world, token, begin)["events"]
+        for event in (seen[-1], next(each for each in listed if each["number"] == seen[-1]["number"])):
+            assert json.loads(event["details"])["actor"] == who
+        assert world.call("TaskService/GetTask", {"name": task}, token)["task"]["initiator"] == who
+        tasks = world.call("TaskService/ListTasks", {"parent": ORG, "pageSize": 100}, token)["tasks"]
+        assert next(each for each in tasks if each["name"] == task)["initiator"] == who
+
+
 def test_a_trial_and_users_are_not_told_of(either: World) -> None:
     own = edge_of(either)
     begin = watched(either, own)["resumeToken"]
