@@ -24,6 +24,8 @@ from edge.errors import ArgumentError
 
 MAX_ARGUMENTS: Final = 100
 MAX_ARGUMENT: Final = 65_536
+MAX_PROGRAM: Final = 131_072
+"""Bytes of all arguments: escaped, at six a byte, they fit one message to who runs them."""
 """Bytes."""
 MAX_WINDOW: Final = 1_000
 
@@ -147,6 +149,8 @@ def check_exec(request: pb.ExecRequest, call: ReadCall) -> pb.ExecResponse:
     if not (1 <= len(argv) <= MAX_ARGUMENTS and argv[0] and all(_is_argument(each) for each in argv)):
         text = f"expected a program and its arguments, up to {MAX_ARGUMENTS} of up to {MAX_ARGUMENT} bytes without NUL"
         raise ArgumentError("the program is wrong", [("argv", text)])
+    if sum(len(each.encode()) for each in argv) > MAX_PROGRAM:
+        raise ArgumentError("the program is wrong", [("argv", f"expected up to {MAX_PROGRAM} bytes in all")])
     _check_on(request.name, call)
     return pb.ExecResponse()
 

@@ -35,6 +35,8 @@ AGAIN_S: Final = 1.0
 """When is tried again what the store kept from being done."""
 WATCH_S: Final = 2.0
 """How often is looked whether machines have ended by themselves."""
+_REFUSALS: Final = (ControlError, OSError, ValueError)
+"""What a driver says, and what the host says of the driver's files."""
 _PREFIX = book.subject("")
 _STOP: Final = ""
 
@@ -90,7 +92,7 @@ class Keeper:
         """The networks are as the store has them.  What the host refuses is logged."""
         try:
             self._connect()
-        except MachineError as error:
+        except (MachineError, OSError, ValueError) as error:
             _log.error("networks cannot be made: %s", error)
 
     def wake(self, subjects: Collection[str], edges: Collection[str]) -> None:
@@ -218,7 +220,7 @@ class Keeper:
     def _inventory(self) -> dict[str, Found]:
         try:
             return dict(self._driver.inventory())
-        except MachineError as error:
+        except _REFUSALS as error:
             _log.error("machines cannot be looked at: %s", error)
             return {}
 
@@ -230,14 +232,17 @@ class Keeper:
         with self._store.read() as state:
             wanted, wishes, busy = book.states(state), book.wishes(state), book.busy(state)
         for uid in there.keys() - wanted.keys() - busy:
-            self._driver.delete(uid)
+            try:
+                self._driver.delete(uid)
+            except _REFUSALS as error:
+                _log.error("%s, which nobody wants, cannot be removed: %s", uid, error)
         for uid, found in wanted.items():
             if uid in busy:
                 continue
             try:
                 self._bring(there.get(uid), found, wishes)
                 changed = {"power": found.wanted}
-            except ControlError as error:
+            except _REFUSALS as error:
                 _log.error("%s cannot be brought back: %s", found.path, error)
                 changed = {
                     "power": Power.OFF.value,
@@ -277,7 +282,7 @@ class Keeper:
                     self.connect()
                 else:
                     self._look()
-            except (StoreError, ControlError) as error:
+            except (StoreError, *_REFUSALS) as error:
                 _log.error("machines cannot be watched: %s", error)
 
     def _look(self) -> None:

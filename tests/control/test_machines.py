@@ -15,7 +15,7 @@ from control import gather
 from control.errors import MachineError
 from control.machines import book
 from control.machines.simulated import SimulatedDriver
-from control.machines.wishes import Power
+from control.machines.wishes import Power, Wish
 from control.planner import plan
 from control.serving import ControlSettings, run_machines, serve
 from control.store.schema import TASK_WAITS
@@ -329,6 +329,36 @@ def test_what_the_host_refuses_is_told(quick: Office, caplog: pytest.LogCaptureF
     quick.world.keeper._driver = quick.world.driver
     quick.do("PowerOnMachine", name)
     assert not quick.get(name)["problem"]
+
+
+class NoSpace(SimulatedDriver):
+    """A host whose disk is full, and whose files are damaged."""
+
+    def define(self, wish: Wish) -> None:
+        raise OSError(28, "No space left on device", wish.uid)
+
+    def delete(self, uid: str) -> None:
+        raise ValueError(f"{uid}: not JSON")
+
+
+def test_a_start_goes_on_where_the_host_fails(quick: Office, caplog: pytest.LogCaptureFixture) -> None:
+    name = quick.create("web", powerOn=True)["machine"]["name"]
+    quick.world.keeper._driver = broken = NoSpace()
+    SimulatedDriver.define(broken, Wish("f" * 32, "stranger"))
+    quick.world.keeper.adopt()
+    found = quick.get(name)
+    assert (found["powerState"], bool(found["problem"])) == ("POWER_STATE_POWERED_OFF", True)
+    assert "No space left" in caplog.text
+    assert "not JSON" in caplog.text
+
+
+def test_a_program_that_no_message_takes_is_refused_by_name(quick: Office) -> None:
+    name = quick.create("web", powerOn=True)["machine"]["name"]
+    for argv, most in ((["true", *["x" * 50_000] * 3], "131072 bytes in all"), (["true", "x" * 70_000], "65536")):
+        refused = refusal(quick.world.call, "MachineService/Exec", {"name": name, "argv": argv}, quick.admin)
+        assert refused.reason == "INVALID_ARGUMENT"
+        assert most in refused.fields["argv"]
+    quick.world.call("MachineService/Exec", {"name": name, "argv": ["true", *["x" * 60_000] * 2]}, quick.admin)
 
 
 def test_jobs_outlive_a_restart(office: Office) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from control.api.machines import MAX_PROGRAM
 from control.errors import MachineError, PowerStateError, SnapshotError
 from control.machines.driver import device_name
 from control.machines.netns.calls import KEPT
@@ -41,6 +45,12 @@ def processes(plant: Plant) -> list[str]:
     """Command lines of the helper and of machines."""
     listed = subprocess.run(["ps", "-axwwo", "args"], capture_output=True, text=True, check=True).stdout
     return [line for line in listed.splitlines() if plant.driver.name in line]
+
+
+def first_process(plant: Plant, uid: str) -> dict[str, Any]:
+    """The number of a machine's first process and when it began, as the helper is told."""
+    said = json.loads((plant.data / "machines" / uid / "pid.json").read_text())
+    return {"pid": said["pid"], "since": said["started"]}
 
 
 def test_a_machine_has_its_name_its_addresses_and_files_of_its_own(plant: Plant) -> None:
@@ -373,8 +383,7 @@ def test_a_machine_that_ends_by_itself_is_off(plant: Plant) -> None:
     plant.driver.define(one)
     plant.driver.power_on(one.uid)
     try:
-        pid = plant.driver._pid(plant.data / "machines" / one.uid)
-        os.kill(pid, 9)
+        os.kill(first_process(plant, one.uid)["pid"], 9)
         wait_for("it is off", lambda: plant.driver.inventory()[one.uid].power is Power.OFF)
         plant.driver.power_on(one.uid)
         assert shell(plant.driver, one.uid, "hostname") == "vm10\n"
@@ -414,3 +423,70 @@ def test_a_network_that_the_edge_gets_later_has_its_interface(tmp_path: Path) ->
         with edge.turn():
             forwarder.rebind(acme())
         wait_for("it is up again", lambda: forwarder.ports["LAN"].up)
+
+
+def test_another_process_of_the_number_is_not_taken_for_the_machine(plant: Plant) -> None:
+    one = wish(10)
+    plant.driver.define(one)
+    plant.driver.power_on(one.uid)
+    bystander = subprocess.Popen(["sleep", "1000"])
+    try:
+        since = first_process(plant, one.uid)["since"]
+        life, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        named: dict[str, Any] = {"pid": bystander.pid, "since": since}
+        with life, theirs:
+            for do, more in (
+                ("run", {"argv": ["true"], "window": [24, 80]}), ("connect", {"uid": one.uid, "nics": []}),
+                ("freeze", {"uid": one.uid, "nics": [], "dead": True}),
+            ):  # fmt: skip
+                with pytest.raises(MachineError, match="has ended"):
+                    plant.driver._ask(do, [theirs.fileno()] if do == "run" else [], **named, **more)
+        assert pings(plant.driver, one.uid, ["127.0.0.1"]) == [True]
+        (plant.data / "machines" / one.uid / "pid.json").write_text(
+            json.dumps({"pid": bystander.pid, "started": since})
+        )
+        assert plant.driver.inventory()[one.uid].power is Power.OFF
+        plant.driver.power_off(one.uid)
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+        plant.driver.delete(one.uid)
+
+
+def test_what_is_just_made_is_not_removed_by_who_looks(tmp_path: Path) -> None:
+    driver = NetnsDriver(tmp_path)
+    home = tmp_path / "machines"
+    try:
+        half = home / f"{1:032x}"
+        half.mkdir()
+        assert not driver.inventory()
+        assert half.exists()
+        damaged = Wish(f"{2:032x}", "vm")
+        driver.define(damaged)
+        (home / damaged.uid / "wish.json").write_text("{")
+        assert driver.inventory()[damaged.uid].wish != damaged
+        driver.close()
+        driver = NetnsDriver(tmp_path)
+        assert not half.exists(), "nobody is at work at the start"
+        driver.define(damaged)
+        assert driver.inventory()[damaged.uid].wish == damaged
+    finally:
+        driver.remove_all()
+        driver.close()
+
+
+def test_what_does_not_fit_a_message_leaves_the_helper_alone(plant: Plant) -> None:
+    one = wish(10)
+    plant.driver.define(one)
+    plant.driver.power_on(one.uid)
+    helper = plant.driver._process.pid
+    try:
+        with pytest.raises(MachineError, match="cannot be asked for at once"):
+            plant.driver.execute(one.uid, ["true", *["x" * 65_536] * 20])
+        worst = ["printf", "%s", *["\1" * (MAX_PROGRAM // 2 - 8)] * 2]
+        code, said, _ = run(plant.driver, one.uid, *worst)
+        assert (code, len(said)) == (0, MAX_PROGRAM - 16)
+        assert plant.driver._process.pid == helper
+    finally:
+        plant.driver.delete(one.uid)

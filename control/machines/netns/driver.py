@@ -27,11 +27,12 @@ from typing import Any
 
 from control.errors import MachineError, PowerStateError, SnapshotError
 from control.machines.driver import NEEDS_ROOT, Program
-from control.machines.netns.process import MAX_MESSAGE, PID, started
+from control.machines.netns.process import MAX_MESSAGE, PID, held, started
 from control.machines.wishes import Found, Nic, Power, Wish
 
 _UID = re.compile(r"[0-9a-f]{8,64}")
 _PATIENCE_S = 30.0
+_SO_SNDBUFFORCE = 32
 _SHELL = ("/bin/sh", "-c", "if command -v bash >/dev/null; then exec bash -l; fi; exec sh -l")
 
 
@@ -55,6 +56,9 @@ class NetnsDriver:
         self._busy = threading.Lock()
         self._lock_file = _locked(self._home / "lock")
         try:
+            for place in self._places():
+                if not (place / "wish.json").exists():
+                    _remove(place)  # its making or its removal was cut off
             self._begin()
         except BaseException:
             os.close(self._lock_file)
@@ -62,6 +66,8 @@ class NetnsDriver:
 
     def _begin(self) -> None:
         self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for end in (self._connection, theirs):  # a message is sent as a whole, and the kernel's own data with it
+            end.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, 2 * MAX_MESSAGE)
         with theirs:
             # The lock is the helper's as well: what it is at is done before another one begins.
             self._process = subprocess.Popen(  # noqa: S603 - a module of this program
@@ -88,11 +94,13 @@ class NetnsDriver:
 
     def _ask(self, do: str, descriptors: Sequence[int] = (), **arguments: Any) -> None:
         """Raises MachineError; a helper that fails to answer is replaced."""
+        message = json.dumps({"do": do, **arguments}, ensure_ascii=False).encode()
+        if len(message) > MAX_MESSAGE:
+            raise MachineError(f"{do}: {len(message)} bytes, more than {MAX_MESSAGE}, cannot be asked for at once")
         with self._busy:
             if self._process.poll() is not None:
                 self._end()
                 self._begin()
-            message = json.dumps({"do": do, **arguments}).encode()
             try:
                 socket.send_fds(self._connection, [message], descriptors)
                 answer = self._answer()
@@ -133,44 +141,47 @@ class NetnsDriver:
 
     def inventory(self) -> Mapping[str, Found]:
         """What earlier processes have left is told like what this one made."""
-        return {place.name: self._found(place) for place in self._places()}
+        found = {}
+        for place in self._places():
+            with contextlib.suppress(MachineError):  # it is just made or removed
+                found[place.name] = self._found(place)
+        return found
 
     def _places(self) -> Iterator[Path]:
-        for place in sorted(self._home.iterdir()):
-            if _UID.fullmatch(place.name) and place.is_dir():
-                if (place / "wish.json").exists():
-                    yield place
-                else:
-                    self.delete(place.name)  # its making or its removal was cut off
+        return (place for place in sorted(self._home.iterdir()) if _UID.fullmatch(place.name) and place.is_dir())
 
     def _found(self, place: Path) -> Found:
-        power = Power.OFF
-        if self._pid(place):
+        wish, power = self._wish(place), Power.OFF
+        if self._first(place):
             power = Power.SUSPENDED if (place / "suspended").exists() else Power.ON
-        return Found(self._wish(place), power, (place / "snapshot").exists())
+        return Found(wish, power, (place / "snapshot").exists())
 
     def _wish(self, place: Path) -> Wish:
+        """Raises MachineError if there is no machine; of one whose file is damaged nothing is known but that."""
         try:
             said = json.loads((place / "wish.json").read_text(encoding="utf-8"))
+            nics = tuple(
+                Nic(**{**nic, "addresses": tuple(nic["addresses"]), "gateways": tuple(nic["gateways"])})
+                for nic in said["nics"]
+            )
+            return Wish(**{**said, "nics": nics, "dns": tuple(said["dns"])})
         except OSError:
             raise MachineError("there is no such machine") from None
-        nics = tuple(
-            Nic(**{**nic, "addresses": tuple(nic["addresses"]), "gateways": tuple(nic["gateways"])})
-            for nic in said["nics"]
-        )
-        return Wish(**{**said, "nics": nics, "dns": tuple(said["dns"])})
+        except (ValueError, TypeError, KeyError):
+            return Wish(place.name, "")
 
     def _place(self, uid: str) -> Path:
         assert _UID.fullmatch(uid), "ids are hexadecimal"
         return self._home / uid
 
-    def _pid(self, place: Path) -> int:
-        """The machine's first process, 0 if it is not on."""
+    def _first(self, place: Path) -> dict[str, Any]:
+        """The machine's first process, as the helper is told of it; {} if the machine is not on."""
         try:
             said = json.loads((place / PID).read_text(encoding="ascii"))
-        except OSError:
-            return 0
-        return int(said["pid"]) if said["started"] and started(said["pid"]) == said["started"] else 0
+            pid, since = int(said["pid"]), said["started"]
+        except (OSError, ValueError, TypeError, KeyError):
+            return {}
+        return {"pid": pid, "since": since} if since and started(pid) == since else {}
 
     def define(self, wish: Wish) -> None:
         """A machine that is on gets its cards at once, all else when it is powered on the next time."""
@@ -181,22 +192,22 @@ class NetnsDriver:
         fresh = place / "wish.new"
         fresh.write_text(json.dumps(asdict(wish)), encoding="utf-8")
         fresh.replace(place / "wish.json")
-        pid = self._pid(place)
-        if pid and before != wish.nics:
-            self._ask("connect", uid=wish.uid, pid=pid, nics=_plain(wish))
+        first = self._first(place)
+        if first and before != wish.nics:
+            self._ask("connect", uid=wish.uid, **first, nics=_plain(wish))
             if (place / "suspended").exists():
-                self._ask("freeze", uid=wish.uid, pid=pid, nics=_plain(wish), dead=True)
+                self._ask("freeze", uid=wish.uid, **first, nics=_plain(wish), dead=True)
 
     def power_on(self, uid: str) -> None:
         """Its root is mounted, the start command run."""
         place = self._place(uid)
         wish = self._wish(place)
-        pid = self._pid(place)
+        first = self._first(place)
         suspended = place / "suspended"
-        if pid and suspended.exists():
-            self._ask("freeze", uid=uid, pid=pid, nics=_plain(wish), dead=False)
+        if first and suspended.exists():
+            self._ask("freeze", uid=uid, **first, nics=_plain(wish), dead=False)
             suspended.unlink(missing_ok=True)
-        elif not pid:
+        elif not first:
             suspended.unlink(missing_ok=True)
             frame = {
                 "directory": str(place), "lower": str(self._lower), "hidden": list(map(str, self._hidden)),
@@ -207,10 +218,10 @@ class NetnsDriver:
     def power_off(self, uid: str) -> None:
         """The first process is killed; the kernel ends the others with it."""
         place = self._place(uid)
-        pid = self._pid(place)
-        if pid:
+        first = self._first(place)
+        if first:
             with contextlib.suppress(ProcessLookupError):
-                handle = os.pidfd_open(pid)
+                handle = held(**first)
                 try:
                     signal.pidfd_send_signal(handle, signal.SIGKILL)
                     if not select.select([handle], [], [], _PATIENCE_S)[0]:
@@ -225,15 +236,15 @@ class NetnsDriver:
     def suspend(self, uid: str) -> None:
         """Its processes are stopped, its cables dead."""
         place = self._place(uid)
-        pid = self._running(place)
+        first = self._running(place)
         (place / "suspended").touch()
-        self._ask("freeze", uid=uid, pid=pid, nics=_plain(self._wish(place)), dead=True)
+        self._ask("freeze", uid=uid, **first, nics=_plain(self._wish(place)), dead=True)
 
-    def _running(self, place: Path) -> int:
-        pid = self._pid(place)
-        if not pid or (place / "suspended").exists():
+    def _running(self, place: Path) -> dict[str, Any]:
+        first = self._first(place)
+        if not first or (place / "suspended").exists():
             raise PowerStateError("the machine is not on")
-        return pid
+        return first
 
     # ------------------------------------------------------------------ files
 
@@ -270,11 +281,11 @@ class NetnsDriver:
 
     def execute(self, uid: str, argv: Sequence[str]) -> Program:
         """Its input is empty."""
-        pid = self._running(self._place(uid))
+        first = self._running(self._place(uid))
         output, out = os.pipe()
         errors, err = os.pipe()
         try:
-            return Program(self._run(pid, argv, None, [out, err])[0], output, errors)
+            return Program(self._run(first, argv, None, [out, err])[0], output, errors)
         except BaseException:
             os.close(output)
             os.close(errors)
@@ -289,13 +300,13 @@ class NetnsDriver:
         return Program(life, terminal[0])
 
     def _run(
-        self, pid: int, argv: Sequence[str], window: list[int] | None, outputs: list[int]
+        self, first: Mapping[str, Any], argv: Sequence[str], window: list[int] | None, outputs: list[int]
     ) -> tuple[socket.socket, list[int]]:
         life, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         life.settimeout(_PATIENCE_S)
         try:
             with theirs:
-                self._ask("run", [theirs.fileno(), *outputs], pid=pid, argv=list(argv), window=window)
+                self._ask("run", [theirs.fileno(), *outputs], **first, argv=list(argv), window=window)
             if window is None:
                 return life, []
             _, found, _, _ = socket.recv_fds(life, 64, 1)

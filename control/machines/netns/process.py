@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -27,7 +28,8 @@ from control.machines.netns import calls, first
 from control.machines.netns.wiring import Wiring
 from control.machines.wishes import Nic
 
-MAX_MESSAGE = 1 << 18
+MAX_MESSAGE = 1 << 20
+"""Bytes that one message to the helper may have."""
 PID = "pid.json"
 """Where the first process of a machine is told, in its directory."""
 _TIOCSPTLCK, _TIOCGPTN = 0x4004_5431, 0x8004_5430
@@ -42,6 +44,26 @@ def started(pid: int) -> str:
     state, *rest = text.rpartition(")")[2].split()
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return "" if state in "ZX" else f"{rest[18]}@{boot}"
+
+
+def held(pid: int, since: str) -> int:
+    """A descriptor of a process that was started then: its number alone may be another's by now.  Raises OSError."""
+    process = os.pidfd_open(pid)
+    if not since or started(pid) != since:
+        os.close(process)
+        raise ProcessLookupError(errno.ESRCH, "the machine has ended")
+    return process
+
+
+def _network(pid: int, since: str) -> int:
+    """The network namespace of such a process."""
+    found = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.close(held(pid, since))  # it is still there, so the namespace was its
+    except BaseException:
+        os.close(found)
+        raise
+    return found
 
 
 class Helper:
@@ -68,8 +90,9 @@ class Helper:
         whole = first.Frame(**{**frame, **paths, "hidden": tuple(map(Path, frame["hidden"]))})
         pid, go, ready = _fork(whole)
         try:
-            text = json.dumps({"pid": pid, "started": started(pid)})
-            self._wiring.connect(uid, pid, _nics(nics))
+            since = started(pid)
+            text = json.dumps({"pid": pid, "started": since})
+            self._connect(uid, pid, since, nics)
             place = whole.directory / PID
             place.with_suffix(".new").write_text(text, encoding="ascii")
             place.with_suffix(".new").replace(place)
@@ -87,17 +110,26 @@ class Helper:
             os.close(go)
             os.close(ready)
 
-    def do_connect(self, uid: str, pid: int, nics: list[dict[str, Any]], descriptors: list[int]) -> None:
+    def do_connect(self, uid: str, pid: int, since: str, nics: list[dict[str, Any]], descriptors: list[int]) -> None:
         """The cards of a machine that is on."""
         del descriptors
-        self._wiring.connect(uid, pid, _nics(nics))
+        self._connect(uid, pid, since, nics)
 
-    def do_freeze(self, uid: str, pid: int, nics: list[dict[str, Any]], dead: bool, descriptors: list[int]) -> None:
+    def _connect(self, uid: str, pid: int, since: str, nics: list[dict[str, Any]]) -> None:
+        network = _network(pid, since)
+        try:
+            self._wiring.connect(uid, network, _nics(nics))
+        finally:
+            os.close(network)
+
+    def do_freeze(
+        self, uid: str, pid: int, since: str, nics: list[dict[str, Any]], dead: bool, descriptors: list[int]
+    ) -> None:
         """Suspend, or go on."""
         del descriptors
         if dead:
             self._wiring.cut(uid, _nics(nics), dead=True)
-        _signal_all(pid, signal.SIGSTOP if dead else signal.SIGCONT)
+        _signal_all(pid, since, signal.SIGSTOP if dead else signal.SIGCONT)
         if not dead:
             self._wiring.cut(uid, _nics(nics), dead=False)
 
@@ -106,9 +138,9 @@ class Helper:
         del descriptors
         self._wiring.unplug(uid, count)
 
-    def do_run(self, pid: int, argv: list[str], window: list[int] | None, descriptors: list[int]) -> None:
+    def do_run(self, pid: int, since: str, argv: list[str], window: list[int] | None, descriptors: list[int]) -> None:
         """A program in a machine; descriptors: its life, and without a window stdout and stderr."""
-        machine = os.pidfd_open(pid)
+        machine = held(pid, since)
         try:
             if os.fork() == 0:
                 _run(machine, argv, window, descriptors)
@@ -196,9 +228,9 @@ def _become_first(frame: first.Frame, waits: int, says: int) -> NoReturn:
         os._exit(1)
 
 
-def _signal_all(pid: int, number: int) -> None:
+def _signal_all(pid: int, since: str, number: int) -> None:
     """To every process of a machine but its first: who sends it has to be one of them."""
-    machine = os.pidfd_open(pid)
+    machine = held(pid, since)
     done, says = os.pipe()
     if os.fork() == 0:
         try:

@@ -116,9 +116,9 @@ class Wiring:
 
     # ------------------------------------------------------------------ machines
 
-    def connect(self, uid: str, pid: int, nics: Sequence[Nic]) -> None:
-        """The cards of a machine, whose first process is ``pid``, are these."""
-        with within(f"/proc/{pid}/ns/net"):
+    def connect(self, uid: str, network: int, nics: Sequence[Nic]) -> None:
+        """The cards of a machine, whose network namespace ``network`` is a descriptor of, are these."""
+        with within(f"/proc/self/fd/{network}"):
             inside = IPRoute()
         with contextlib.closing(inside):
             self._address(inside, "lo", ())
@@ -126,12 +126,12 @@ class Wiring:
                 if _CARD.fullmatch(name) and int(name[3:]) >= len(nics):
                     inside.link("del", index=_one(inside, name))
             for number, nic in enumerate(nics):
-                self._plug(inside, pid, device_name("n", uid, str(number)), f"eth{number}", nic)
+                self._plug(inside, network, device_name("n", uid, str(number)), f"eth{number}", nic)
 
-    def _plug(self, inside: IPRoute, pid: int, end: str, card: str, nic: Nic) -> None:
+    def _plug(self, inside: IPRoute, network: int, end: str, card: str, nic: Nic) -> None:
         if _one(inside, card) is None:
             self._delete(end)  # of a run before this one, which the kernel has not cleared away yet
-            peer = {"ifname": card, "net_ns_pid": pid, "address": nic.mac}
+            peer = {"ifname": card, "net_ns_fd": network, "address": nic.mac}
             self._switch.link("add", ifname=end, kind="veth", peer=peer)
         place = self._index(end)
         live = bool(nic.network) and nic.connected
