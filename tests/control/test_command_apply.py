@@ -181,8 +181,10 @@ edges:
 """)
     made = commands.run(maria, "apply", "-f", str(file), "--yes").output
     assert "preSharedKey: (secret)" in made
+    assert "not compared" not in made
     again = commands.run(maria, "apply", "-f", str(file), "--yes", "--json")
     assert json.loads(again.stdout)["changes"] == []
+    assert again.stderr.count("a secret is not compared") == 1
     shown = commands.run(maria, "ipsec", "get", "branch").output
     assert re.search(r"preSharedKeySet +true", shown)
     assert "geheim" not in made + again.output + shown

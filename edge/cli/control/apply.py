@@ -105,6 +105,8 @@ def _show(found: Plan, *, as_json: bool) -> None:
     if found.unnamed:
         stay = "stays" if found.unnamed == 1 else "stay"
         message(f"{plural(found.unnamed, 'object')} that the document does not name {stay} (--prune deletes)")
+    if found.uncompared:
+        message("a secret is not compared where one is set already (update sets another one)")
     for change in found.changes if not as_json else ():
         text = printable(str(change), lines=True)
         first, feed, rest = text.partition("\n")

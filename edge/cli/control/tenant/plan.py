@@ -48,6 +48,8 @@ class Plan:
     changes: list[Change] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     unnamed: int = 0
+    uncompared: bool = False
+    """Does the document have secrets that are set already?"""
 
 
 @dataclass(slots=True)
@@ -88,6 +90,7 @@ def plan(tenant: Tenant, there: There, *, prune: bool) -> Plan:
         else:
             found.unnamed += len(place.left) if place.kind.name not in ORDERED else 0
         found.changes += made.changes
+        found.uncompared |= made.uncompared
     tenant.written.check()
     last.sort(key=lambda step: -order_of(step.kind))
     found.steps = [*first, *(step for _, step in sorted(middle, key=lambda pair: pair[0])), *last]
@@ -163,6 +166,7 @@ class _Comparison:
         self._stay = [item["name"] for item in place.items if item["name"] not in gone]
         self._places = {item["name"]: number for number, item in enumerate(place.items, 1)}
         self.changes: list[Change] = []
+        self.uncompared = False
 
     def steps(self) -> list[Step]:
         """What changes objects, then what makes and moves them."""
@@ -261,7 +265,10 @@ class _Comparison:
         found = {}
         for name in self._own:
             if name in self._kind.secrets:
-                if written.get(name) and not pair.item.get(camel(f"{name}_set")):
+                is_set = pair.item.get(camel(f"{name}_set"))
+                if written.get(name) and is_set:
+                    self.uncompared = True
+                elif written.get(name):
                     found[name] = (SECRET, SECRET)
                 continue
             if self._kind.name in ORDERED and name not in written:
