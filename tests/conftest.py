@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -60,6 +61,12 @@ def _missing_netns() -> str | None:
 
 
 NAT_TABLE = "table ip t { chain c { type nat hook prerouting priority 0; ct state new dnat to 192.0.2.1; }; }"
+
+
+def _missing_overlay() -> str | None:
+    from control.machines.netns.driver import no_place
+
+    return no_place(Path(tempfile.gettempdir()))
 
 
 def _missing_nft() -> str | None:
@@ -135,6 +142,7 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "matplotlib": functools.partial(_missing_module, "matplotlib"),
     "netns": _missing_netns,
     "nft": _missing_nft,
+    "overlay": _missing_overlay,
     "postgres": _missing_postgres,
     "programs": _missing_programs,
     "prometheus": _missing_prometheus,

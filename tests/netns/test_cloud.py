@@ -32,7 +32,7 @@ from tests.netns.lab import Space
 from tests.netns.machines import run, shell
 from tests.waiting import wait_for
 
-pytestmark = pytest.mark.needs("netns", "nft", "programs")
+pytestmark = pytest.mark.needs("netns", "nft", "overlay", "programs")
 
 PYTHON = str(Path(sys.executable).resolve())
 WEB = f"mkdir -p /srv/www; hostname > /srv/www/index.html; exec {PYTHON} -m http.server -d /srv/www 80"

@@ -29,7 +29,7 @@ from tests.netns.machines import Plant, card, output, pings, run, shell, wish
 from tests.support import acme
 from tests.waiting import wait_for
 
-pytestmark = pytest.mark.needs("netns", "nft")
+pytestmark = pytest.mark.needs("netns", "nft", "overlay")
 
 PYTHON = str(Path(sys.executable).resolve())
 WEB = f"mkdir -p /srv/www && hostname > /srv/www/index.html && exec {PYTHON} -m http.server -d /srv/www 8080"
@@ -490,3 +490,18 @@ def test_what_does_not_fit_a_message_leaves_the_helper_alone(plant: Plant) -> No
         assert plant.driver._process.pid == helper
     finally:
         plant.driver.delete(one.uid)
+
+
+def test_a_directory_in_an_overlay_cannot_hold_machines(tmp_path: Path) -> None:
+    layers = [tmp_path / name for name in ("lower", "upper", "work", "merged")]
+    for layer in layers:
+        layer.mkdir()
+    lower, upper, work, merged = layers
+    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, str(merged)], check=True)
+    try:
+        with pytest.raises(MachineError, match="it lies in an overlay"):
+            NetnsDriver(merged)
+        assert list(merged.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(merged)], check=True)

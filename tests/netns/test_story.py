@@ -45,7 +45,7 @@ from tests.netns.control_process import ControlProcess, machines_of
 from tests.netns.lab import ROOT, Space
 from tests.waiting import PATIENCE_S, wait_for
 
-pytestmark = pytest.mark.needs("netns", "nft", "programs")
+pytestmark = pytest.mark.needs("netns", "nft", "overlay", "programs")
 
 ACCOUNT, REGION, OTHER = "US1134362", "USMIA01P", "DOSDQ01P"
 EDGE = f"T1-{ACCOUNT}-{REGION}"

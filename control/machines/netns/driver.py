@@ -36,6 +36,20 @@ _SO_SNDBUFFORCE = 32
 _SHELL = ("/bin/sh", "-c", "if command -v bash >/dev/null; then exec bash -l; fi; exec sh -l")
 
 
+def no_place(data: Path) -> str | None:
+    """Why a directory cannot hold the files of machines, None if it can."""
+    place, found = data.resolve(), (Path("/"), "")
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
+        mount, kind = Path(line.split()[4]), line.partition(" - ")[2].split()[0]
+        if place.is_relative_to(mount) and len(mount.parts) >= len(found[0].parts):
+            found = mount, kind
+    if found[1] != "overlay":
+        return None
+    return (
+        f"{data}: it lies in an overlay, as in most containers, and no overlay can be made of what lies in one"
+    )
+
+
 class NetnsDriver:
     """Machines below ``data``/machines whose files lie over those of ``lower``; they do not see ``data`` and what else
     is ``hidden``.  Raises MachineError without root, or where another process has the directory."""
@@ -52,6 +66,8 @@ class NetnsDriver:
         """Of the network namespace with the bridges; like no other data directory's."""
         if any(letter in str(self._home) + str(self._lower) for letter in ",:\\"):
             raise MachineError("the name of the data directory has a comma, a colon or a backslash: overlays cannot")
+        if problem := no_place(data):
+            raise MachineError(problem)
         self._home.mkdir(mode=0o700, exist_ok=True)
         self._busy = threading.Lock()
         self._lock_file = _locked(self._home / "lock")
