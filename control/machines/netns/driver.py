@@ -45,9 +45,7 @@ def no_place(data: Path) -> str | None:
             found = mount, kind
     if found[1] != "overlay":
         return None
-    return (
-        f"{data}: it lies in an overlay, as in most containers, and no overlay can be made of what lies in one"
-    )
+    return f"{data}: it lies in an overlay, as in most containers, and no overlay can be made of what lies in one"
 
 
 class NetnsDriver:
