@@ -329,14 +329,18 @@ def planned(state: Reader, edge: str) -> Mapping[str, Any]:
 
 
 async def settled(fleet: Fleet) -> None:
-    """Until all edges run: they stay, so that the garbage collector need not visit them again and again, which takes a
-    second for a thousand of them."""
-    before, now = -1, 0
-    while not 0 < now == before:
-        await asyncio.sleep(SETTLING_S)
-        before, now = now, fleet.agreed()
-        if now > before:
-            gc.freeze()
+    """Until all edges run: the garbage collector rests while they are made, and need not visit them afterwards.  They
+    stay, and to look at a thousand of them takes it a second, again and again."""
+    before, now = 0, 0
+    try:
+        while not 0 < now == before:
+            await asyncio.sleep(SETTLING_S)
+            before, now = now, fleet.agreed()
+            if now > before:
+                gc.disable()
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 def _counted(store: Store, count: Callable[[Reader], dict[str, int]]) -> dict[str, int] | None:

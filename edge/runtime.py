@@ -91,13 +91,16 @@ class Edge:
     :meth:`replay` runs in one, calls from another raise RuntimeError.
 
     ``seed`` starts everything random; None takes the configuration's, else a fixed one.  ``revision`` is the number of
-    the first configuration.  Raises ResourceError when there is no memory for it.
+    the first configuration, ``tables`` its own, if somebody has compiled them already.  Raises ResourceError when there
+    is no memory for it.
     """
 
-    def __init__(self, config: EdgeConfig, *, seed: int | None = None, revision: int = 1) -> None:
+    def __init__(
+        self, config: EdgeConfig, *, seed: int | None = None, revision: int = 1, tables: Tables | None = None
+    ) -> None:
         engine = Engine(chosen_seed(config, seed))
         self._begin(engine, engine, Bindings(), None, {})
-        self.commit(self.prepare(config, revision=revision))
+        self.commit(self.prepare(config, tables=tables, revision=revision))
 
     def _begin(
         self,
