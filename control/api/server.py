@@ -42,7 +42,7 @@ SIGN_OF_LIFE_S = 15.0
 """How long a stream is silent at most."""
 
 # Logins take long, and writes wait for the disk and one another: neither keeps reads waiting.
-_READERS = 3
+_READERS = 2
 _WRITERS = 2
 _LOGINS = 2
 

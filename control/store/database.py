@@ -42,6 +42,7 @@ class Store:
             self._sqlite = not url
             self._place = place
             self._engine = _engine(place)
+            self._driver_error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
             if self._sqlite:
                 _prepare_sqlite(self._engine)
             try:
@@ -96,10 +97,15 @@ class Store:
         try:
             yield
         except DBAPIError as error:
-            text = str(error.orig).strip().partition("\n")[0] if self._sqlite else type(error.orig).__name__
-            raise StoreError(f"{self._shown}: {text}") from None
+            raise self._problem(error.orig) from None
+        except self._driver_error as error:
+            raise self._problem(error) from None
         except SQLAlchemyError as error:
             raise StoreError(f"{self._shown}: {type(error).__name__}") from None
+
+    def _problem(self, error: object) -> StoreError:
+        text = str(error).strip().partition("\n")[0] if self._sqlite else type(error).__name__
+        return StoreError(f"{self._shown}: {text}")
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Reader]:
@@ -190,5 +196,9 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
 
     @sa.event.listens_for(engine, "begin")
     def begun(db: sa.Connection) -> None:
-        writing = db.get_execution_options().get("t1edge_writing")
-        db.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+        if db.get_execution_options().get("t1edge_writing"):
+            db.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            # Nothing that could fail happens yet, and each call reads: the driver itself is quicker.
+            raw: Any = db.connection.driver_connection
+            raw.execute("BEGIN").close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from control.errors import NoSuchObjectError
 from control.filters import ListQuery
 from control.store import listing
+from control.store.prepared import from_json, prepared
 from control.store.records import (
     AuditRecord,
     Credentials,
@@ -53,18 +54,25 @@ def _columns(table: sa.Table, kind: type[SessionRow | TokenRecord | Record | Pla
     return [table.c[field.name] for field in fields(kind)]
 
 
+def _record(columns: Sequence[Any]) -> Record:
+    path, uid, kind, org, parent, name, version, created_ns, updated_ns, body, position = columns
+    return Record(
+        path, uid, kind, org, parent, name, version, created_ns, updated_ns, from_json(body), position
+    )  # fmt: skip
+
+
 # What every call asks, made once: making a query costs more than running it.
 _OBJECTS = sa.select(*_columns(OBJECTS, Record))
 _PLACES = sa.select(*_columns(OBJECTS, Place))
-_OBJECT = _OBJECTS.where(OBJECTS.c.path == sa.bindparam("path"))
+_OBJECT = prepared(_OBJECTS.where(OBJECTS.c.path == sa.bindparam("path")))
 _EDGE_STATE = sa.select(EDGE_STATES).where(EDGE_STATES.c.path == sa.bindparam("path"))
 _OWN_SESSION, _OWN_TOKEN = len(fields(SessionRow)), len(fields(TokenRecord))
-_SESSION = (
+_SESSION = prepared(
     sa.select(*_columns(SESSIONS, SessionRow), *_columns(OBJECTS, Record))
     .join(OBJECTS, OBJECTS.c.uid == SESSIONS.c.user_uid)
     .where(SESSIONS.c.token_hash == sa.bindparam("token_hash"))
 )
-_TOKEN = (
+_TOKEN = prepared(
     sa.select(*_columns(API_TOKENS, TokenRecord), *_columns(OBJECTS, Record))
     .join(OBJECTS, OBJECTS.c.uid == API_TOKENS.c.user_uid)
     .where(API_TOKENS.c.token_hash == sa.bindparam("token_hash"))
@@ -80,8 +88,8 @@ class Reader:
 
     def find(self, path: str) -> Record | None:
         """An object, if it is there."""
-        row = self.db.execute(_OBJECT, {"path": path}).first()
-        return Record(*row) if row else None
+        row = _OBJECT(self.db, path=path)
+        return _record(row) if row else None
 
     def get(self, path: str) -> Record:
         """An object."""
@@ -150,7 +158,8 @@ class Reader:
         """The objects that need an object, by reference or because they lie in it; of one kind, or all."""
         found = _OBJECTS.where(OBJECTS.c.path.in_(sa.select(REFS.c.source).where(REFS.c.target == path)))
         if kind:
-            found = found.where(OBJECTS.c.kind == kind)
+            # Not the bare column: SQLite would go through all of the kind, of which this has few.
+            found = found.where(OBJECTS.c.kind.concat("") == kind)
         return [Record(*row) for row in self.db.execute(found.order_by(OBJECTS.c.position, OBJECTS.c.path))]
 
     def inside_each(self, parents: Collection[str], kinds: Iterable[str]) -> dict[str, list[Record]]:
@@ -287,13 +296,13 @@ class Reader:
 
     def session(self, token_hash: str) -> tuple[SessionRow, Record] | None:
         """A session and its user."""
-        row = self.db.execute(_SESSION, {"token_hash": token_hash}).first()
-        return (SessionRow(*row[:_OWN_SESSION]), Record(*row[_OWN_SESSION:])) if row else None
+        row = _SESSION(self.db, token_hash=token_hash)
+        return (SessionRow(*row[:_OWN_SESSION]), _record(row[_OWN_SESSION:])) if row else None
 
     def by_token(self, token_hash: str) -> tuple[TokenRecord, Record] | None:
         """An API token and its user."""
-        row = self.db.execute(_TOKEN, {"token_hash": token_hash}).first()
-        return (TokenRecord(*row[:_OWN_TOKEN]), Record(*row[_OWN_TOKEN:])) if row else None
+        row = _TOKEN(self.db, token_hash=token_hash)
+        return (TokenRecord(*row[:_OWN_TOKEN]), _record(row[_OWN_TOKEN:])) if row else None
 
     def fact(self, name: str) -> str | None:
         """Something that there is one of."""
