@@ -1,5 +1,5 @@
-# The part of the builder of native.classify that fills the tables of one family: which intervals lead to which buckets and
-# rows of bits, and what stands there.
+# The part of the builder of native.classify that fills the tables of one family: which intervals lead to which buckets
+# and rows of bits, and what stands there.
 
 from native.classify cimport Family, Rules
 from native.classify_family cimport Placing
