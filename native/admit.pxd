@@ -6,11 +6,11 @@ from native.account cimport count_rule, count_source, discount_source, fold_sess
 from native.alg cimport judge_control, open_control
 from native.allocate cimport allocate_port, is_free
 from native.classify cimport NO_RULE
-from native.decide cimport Decision, decide, has_source, is_owned
+from native.decide cimport Decision, decide, has_source
 from native.engine cimport State
 from native.events cimport E_STARTED, tell_session
 from native.kinds cimport (
-    NAT_SNAT, PORT_UPLINK, TM_ICMP_ERROR_REPLY, TM_ICMP_FIRST, TM_OTHER, TM_TCP_CLOSED, TM_TCP_CLOSING,
+    NAT_SNAT, TM_ICMP_ERROR_REPLY, TM_ICMP_FIRST, TM_OTHER, TM_TCP_CLOSED, TM_TCP_CLOSING,
     TM_TCP_ESTABLISHED, TM_TCP_FIN_WAIT, TM_TCP_FIRST, TM_TCP_OPENING, TM_UDP_FIRST, TM_UDP_MULTIPLE, TM_UDP_SINGLE,
 )
 from native.limits cimport count_created, count_holder, not_half_open, note_exhausted, note_sessions
@@ -22,15 +22,17 @@ from native.packet cimport (
 )
 from native.pool cimport next_address
 from native.program cimport ProgramData
+from native.rebind cimport foresee_hairpin, note_followed
 from native.record cimport NO_SLOT
 from native.rewrite cimport plan_rewrite
 from native.session cimport (
-    NONE, ORIGINAL, REPLY, RW_HAIRPIN, RW_MAPPED, TCP_CLOSING, TCP_ESTABLISHED, TCP_FIN_WAIT_2, TCP_SYN_SENT,
-    TCP_TIME_WAIT, UDP_MULTIPLE, UDP_SINGLE, Flow, Session, is_half_open, key_reversed,
+    NONE, ORIGINAL, REPLY, RW_MAPPED, TCP_CLOSING, TCP_ESTABLISHED, TCP_FIN_WAIT_2, TCP_SYN_SENT,
+    TCP_TIME_WAIT, UDP_MULTIPLE, UDP_SINGLE, Session, is_half_open, key_reversed,
     due_add, table_add, table_remove,
 )
 from native.stats cimport R_NAT_COLLISION, R_NAT_PORTS_EXHAUSTED, V_ALLOW
 from native.window cimport open_windows
+from native.wire cimport unlikely
 
 
 cdef inline int timer_of(const Session *session, bint first) noexcept nogil:
@@ -136,16 +138,6 @@ cdef inline bint account_for(
     return True
 
 
-cdef inline void foresee_hairpin(const ProgramData *program, Session *session, int direction) noexcept nogil:
-    # Will packets that leave in this direction come back?  See native.hairpin.
-    cdef Flow *flow = &session.flow[direction]
-    cdef const Key *answers = &session.flow[1 - direction].key
-    flow.rewrite &= ~RW_HAIRPIN
-    if program.ports[flow.out_port].kind == PORT_UPLINK and is_owned(
-            program, key_family(answers), answers.src_hi, answers.src_lo):
-        flow.rewrite |= RW_HAIRPIN
-
-
 cdef inline void open_session(
     State *state, const ProgramData *program, const Packet *packet, uint16_t in_port, const Decision *decision,
     const Key *reply, uint32_t usage_slot, Session **made
@@ -169,6 +161,8 @@ cdef inline void open_session(
     session.flow[1].out_port = in_port
     foresee_hairpin(program, session, ORIGINAL)
     foresee_hairpin(program, session, REPLY)
+    if unlikely(state.change != NULL):
+        note_followed(state.change, number)
     session.kind = packet.kind
     session.created = state.now
     session.usage_slot = usage_slot
