@@ -6,7 +6,7 @@ from native.account cimport count_rule, count_source, discount_source, fold_sess
 from native.alg cimport judge_control, open_control
 from native.allocate cimport allocate_port, is_free
 from native.classify cimport NO_RULE
-from native.decide cimport Decision, decide, has_source
+from native.decide cimport Decision, decide, has_source, has_target
 from native.engine cimport State
 from native.events cimport E_STARTED, tell_session
 from native.kinds cimport (
@@ -26,7 +26,7 @@ from native.rebind cimport foresee_hairpin, note_followed
 from native.record cimport NO_SLOT
 from native.rewrite cimport plan_rewrite
 from native.session cimport (
-    NONE, ORIGINAL, REPLY, RW_MAPPED, TCP_CLOSING, TCP_ESTABLISHED, TCP_FIN_WAIT_2, TCP_SYN_SENT,
+    NONE, ORIGINAL, REPLY, RW_CALLS_BACK, RW_MAPPED, TCP_CLOSING, TCP_ESTABLISHED, TCP_FIN_WAIT_2, TCP_SYN_SENT,
     TCP_TIME_WAIT, UDP_MULTIPLE, UDP_SINGLE, Session, is_half_open, key_reversed,
     due_add, table_add, table_remove,
 )
@@ -114,12 +114,15 @@ cdef inline uint8_t allocate(
 
 
 cdef inline void adopt(const ProgramData *program, Session *session, const Decision *decision) noexcept nogil:
-    # Makes the deciding rules the session's own.
+    # Makes the deciding rules the session's own, and that an ALG stands for it where one does.
     session.fw_slot = NO_SLOT if decision.fw_rule == NO_RULE else program.firewall_rules[decision.fw_rule].slot
     session.dnat_slot = slot_of(program, decision.dnat)
     session.snat_slot = slot_of(program, decision.snat)
     session.admitted_slot = session.fw_slot if decision.bypass == NO_RULE else slot_of(program, decision.bypass)
     session.revision = program.revision
+    session.flow[ORIGINAL].rewrite &= ~RW_CALLS_BACK
+    if unlikely(decision.expected != NULL) and not has_target(decision):
+        session.flow[ORIGINAL].rewrite |= RW_CALLS_BACK
 
 
 cdef inline bint account_for(

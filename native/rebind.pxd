@@ -3,21 +3,31 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.account cimport end_session
-from native.decide cimport is_local, is_owned
+from native.decide cimport is_border, is_local, is_owned
 from native.engine cimport Change, State
 from native.events cimport END_CONFIG
 from native.fragment cimport NO_CHUNK, Fragments, forget, index_anew
-from native.kinds cimport PORT_UPLINK, ROUTE_BROADCAST, ROUTE_ISOLATED
+from native.kinds cimport PORT_UPLINK, ROUTE_BROADCAST, ROUTE_ISOLATED, ROUTE_PRIMARY
 from native.packet cimport Key, Packet, key_family
 from native.program cimport ProgramData
 from native.record cimport NO_PORT
 from native.route cimport NOWHERE, map_lookup
-from native.session cimport ORIGINAL, REPLY, RW_HAIRPIN, Flow, Session, is_in, key_reversed, numbers_used
+from native.session cimport (
+    ORIGINAL, REPLY, RW_CALLS_BACK, RW_HAIRPIN, Flow, Session, is_in, key_reversed, numbers_used,
+)
 from native.view cimport icmp_kind
 
 cdef enum:
     LOOKS_A_STEP = 8            # at sessions, for each of State.looks_most
     ENDS_A_STEP = 2             # likewise, of those that end
+
+
+cdef inline bint stays_called(
+    const ProgramData *program, const Session *session, uint16_t in_port, uint8_t kind
+) noexcept nogil:
+    # A call to an uplink's own address that goes out for an ALG's sake, see calls_back() in native.decide.
+    return (kind == ROUTE_PRIMARY and session.flow[ORIGINAL].rewrite & RW_CALLS_BACK != 0
+            and not is_border(program, in_port))
 
 
 cdef inline bint survives(const ProgramData *old, const ProgramData *new, const Session *session) noexcept nogil:
@@ -38,7 +48,9 @@ cdef inline bint survives(const ProgramData *old, const ProgramData *new, const 
     packet.icmp_type = <uint8_t>icmp_kind(session)
     packet.icmp_code = 0
     kind = new.routes[row].kind
-    if kind == ROUTE_ISOLATED or kind == ROUTE_BROADCAST or is_local(new, &packet, original, in_port, kind):
+    if kind == ROUTE_ISOLATED or kind == ROUTE_BROADCAST:
+        return False
+    if not stays_called(new, session, in_port, kind) and is_local(new, &packet, original, in_port, kind):
         return False
     if (forwarded.src_hi != original.src_hi or forwarded.src_lo != original.src_lo) and (
             is_owned(old, family, forwarded.src_hi, forwarded.src_lo)
