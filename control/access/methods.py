@@ -62,6 +62,9 @@ METHODS = MappingProxyType(
         "OrderService/ReleasePublicIpAddress": Rule(Permission.SERVICES_ORDER, writes=True),
         "EdgeGatewayService/GetEdgeDocument": Rule(Permission.RESOURCES_READ),
         "EdgeGatewayService/ListIpAllocations": Rule(Permission.RESOURCES_READ),
+        "GroupService/ListSecurityGroupMachines": Rule(Permission.RESOURCES_READ),
+        "ProfileService/GetSystemProfile": Rule(Permission.CATALOG_READ),
+        "ProfileService/ListSystemProfiles": Rule(Permission.CATALOG_READ),
         "SessionService/Logout": Rule(None, writes=True),
         **{
             kind.method(verb): Rule(kind.permission(verb), writes=verb in WRITES)

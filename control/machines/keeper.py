@@ -9,6 +9,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from control.errors import ControlError, MachineError
@@ -37,6 +38,16 @@ WATCH_S: Final = 2.0
 """How often is looked whether machines have ended by themselves."""
 _REFUSALS: Final = (ControlError, OSError, ValueError)
 """What a driver says, and what the host says of the driver's files."""
+_AFTERWARDS: Final[Mapping[str, Power]] = MappingProxyType(
+    {
+        Action.POWER_ON: Power.ON,
+        Action.POWER_OFF: Power.OFF,
+        Action.RESET: Power.ON,
+        Action.SUSPEND: Power.SUSPENDED,
+        Action.REVERT: Power.OFF,
+    }
+)
+"""The power of a machine with which this was done; after what is not here it is as before."""
 _PREFIX = book.subject("")
 _STOP: Final = ""
 
@@ -174,25 +185,20 @@ class Keeper:
         match job.action:
             case Action.POWER_ON:
                 driver.power_on(uid)
-                return Power.ON
             case Action.POWER_OFF:
                 driver.power_off(uid)
-                return Power.OFF
             case Action.RESET:
                 driver.power_off(uid)
                 driver.power_on(uid)
-                return Power.ON
             case Action.SUSPEND:
                 driver.suspend(uid)
-                return Power.SUSPENDED
             case Action.REVERT:
                 driver.revert(uid)
-                return Power.OFF
             case Action.SNAPSHOT:
                 driver.snapshot(uid)
             case Action.DROP_SNAPSHOT:
                 driver.drop_snapshot(uid)
-        return None
+        return _AFTERWARDS.get(job.action)
 
     def _tell_failure(self, job: Job, error: ControlError) -> None:
         """What a driver says is for whoever runs the host; the machine's owner is told that there is something."""

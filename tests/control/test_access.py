@@ -27,17 +27,20 @@ MACHINES = {
 NOT_ON = {"INVALID_POWER_STATE", "INVALID_SNAPSHOT"}
 """What callers hear who may, of a machine that is off and has no snapshot."""
 
+SYSTEM_PROFILES = {"GetSystemProfile", "ListSystemProfiles"}
+"""They are nobody's."""
+
 # May the role call the method in its own organization?  Written out: the code's table is not asked.
 YES = {
-    Role.ADMINISTRATOR: {"GetOrg", "ListOrgs", "GetTask", "ListTasks", "OrderVdc"},
+    Role.ADMINISTRATOR: {"GetOrg", "ListOrgs", "GetTask", "ListTasks", "OrderVdc", *SYSTEM_PROFILES},
     Role.TECHNICAL_ADMINISTRATOR: {
         *("GetOrg", "ListOrgs", "GetTask", "ListTasks", "ListIpAllocations"),
         *("MoveFirewallRule", "ReplaceFirewallRules", "ApplyChangeSet", "GetEdgeDocument"),
         *MACHINES,
-        *("ListEvents", "WatchEvents"),
+        *("ListEvents", "WatchEvents", "ListSecurityGroupMachines", *SYSTEM_PROFILES),
     },
     Role.STAFF: {"GetOrg", "ListOrgs", "GetTask", "ListTasks", "ListIpAllocations", "GetEdgeDocument"}
-    | {"ListEvents", "WatchEvents"},
+    | {"ListEvents", "WatchEvents", "ListSecurityGroupMachines", *SYSTEM_PROFILES},
     Role.ORGANIZATION_ADMINISTRATOR: {
         *("GetOrg", "ListOrgs", "UpdateOrg", "GetTask", "ListTasks", "ListAuditRecords"),
         *("CreateUser", "GetUser", "ListUsers", "UpdateUser", "DeleteUser", "ResetUserCredentials"),
@@ -45,6 +48,7 @@ YES = {
         *MACHINES,
         *("AddEdgeGateway", "AddPublicIpAddress", "ReleasePublicIpAddress", "ListIpAllocations"),
         *("MoveFirewallRule", "ReplaceFirewallRules", "ApplyChangeSet", "GetEdgeDocument"),
+        *("ListSecurityGroupMachines", *SYSTEM_PROFILES),
     },
 }
 YES[Role.SYSTEM_ADMINISTRATOR] = (
@@ -107,6 +111,9 @@ def requests(org: str, task: str, token: str) -> dict[str, dict[str, Any]]:
         },
         "EdgeGatewayService/ListIpAllocations": {"parent": f"{org}/edges/one"},
         "EdgeGatewayService/GetEdgeDocument": {"name": f"{org}/edges/one"},
+        "GroupService/ListSecurityGroupMachines": {"parent": f"{org}/edges/one/securityGroups/one"},
+        "ProfileService/GetSystemProfile": {"name": "systemProfiles/HTTPS"},
+        "ProfileService/ListSystemProfiles": {},
         "FirewallService/MoveFirewallRule": {
             "name": f"{org}/edges/one/firewallRules/one",
             "position": {"first": True},
@@ -211,7 +218,7 @@ def test_every_cell_of_the_table(cloud: Cloud, role: Role, name: str) -> None:
     if method in MACHINES and allowed and own in NOT_ON:
         expected = own
     assert own == expected
-    scoped = method not in {"ListOrgs", "CreateOrg"} and name not in SHARED
+    scoped = method not in {"ListOrgs", "CreateOrg", *SYSTEM_PROFILES} and name not in SHARED
     # Who may end the tokens of others gets as far as the question whose organization it is.
     reaches = allowed or (method == "CreateApiToken" and role is Role.ORGANIZATION_ADMINISTRATOR)
     assert other == ("OBJECT_UNKNOWN" if reaches and scoped and not system else expected)
