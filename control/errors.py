@@ -160,6 +160,8 @@ class MachineError(ControlError):
     """Something that the host of a machine refuses; the text is for whoever runs the control plane."""
 
     reason = "MACHINE_FAILED"
+    told = "the host of the machine refused it; the log of the control plane says why"
+    """What its owner is told."""
 
 
 class PowerStateError(ControlError):

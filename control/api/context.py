@@ -47,6 +47,11 @@ class WriteCall:
     def __post_init__(self) -> None:
         self.changes = Changes(self.unit, self.vault)
 
+    @property
+    def state(self) -> Reader:
+        """What can be asked, as of a call that changes nothing."""
+        return self.unit
+
     def note(self, path: str, *, place: str = "", **details: object) -> None:
         """The object of the call, and for the audit trail what else there is to know: never a secret.  The record is
         the organization's that the object lies in, or that of ``place``."""

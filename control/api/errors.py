@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from google.rpc import code_pb2, status_pb2
 
-from control.errors import ObjectInUseError, TooManyAttemptsError
+from control.errors import MachineError, ObjectInUseError, TooManyAttemptsError
 from edge.api.rich import Precondition, Violation, rich_status
 from edge.errors import ArgumentError, EdgeError
 
@@ -58,6 +58,9 @@ def status_of(error: Exception) -> status_pb2.Status:
         # Paths and hosts are not the callers'.
         _log.error("%s", text)
         text = "the store cannot be used; the log of the control plane says why"
+    elif isinstance(error, MachineError):
+        _log.error("%s", text)
+        text = error.told
     violations, preconditions, retry_after_s = [], [], None
     if isinstance(error, ArgumentError):
         violations = [Violation(field, text, error.reason) for field, text in error.violations]

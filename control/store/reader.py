@@ -234,9 +234,9 @@ class Reader:
         """How many API tokens a user has."""
         return self._count(API_TOKENS, API_TOKENS.c.user_uid == user_uid)
 
-    def tasks(self, org: str, query: ListQuery) -> tuple[list[TaskRecord], str]:
+    def tasks(self, org: str, query: ListQuery, shape: listing.Listing) -> tuple[list[TaskRecord], str]:
         """Tasks of an organization."""
-        rows, token = listing.TASK_LIST.page(self.db, [TASKS.c.org == self.get(org).path], query)
+        rows, token = shape.page(self.db, [TASKS.c.org == self.get(org).path], query)
         return [TaskRecord.of(row) for row in rows], token
 
     def task(self, path: str) -> TaskRecord:
