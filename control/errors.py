@@ -150,6 +150,15 @@ class TooManyStreamsError(ControlError):
         super().__init__(f"{most} streams are open: no more are served at once")
 
 
+class TooManyTrialsError(ControlError):
+    """As many calls with validate_only of an organization are under way as may wait for one another."""
+
+    reason = "TOO_MANY_TRIALS"
+
+    def __init__(self, org: str, count: int) -> None:
+        super().__init__(f"{count} calls of {org} with validate_only are under way: no more wait for one another")
+
+
 class AuditError(ControlError):
     """An audit file that does not hold together; the text names the record."""
 

@@ -16,6 +16,9 @@ from control.api.method import Method
 from control.kinds.changes import Changes
 from control.store import Reader, WriteUnit
 
+Stored = Callable[[], AbstractContextManager[Reader]]
+"""Begins to read the store."""
+
 
 @dataclass(slots=True)
 class ReadCall:
@@ -36,7 +39,7 @@ class WriteCall:
     trial: bool
     """Nothing of it will hold: secrets are not to be handed out."""
     vault: Vault
-    stored: Callable[[], AbstractContextManager[Reader]]
+    stored: Stored
     """The state before the call."""
     methods: Mapping[str, Method]
     """All methods, for requests within a request."""

@@ -6,10 +6,11 @@ answer, kept for a repetition → committed → answered.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, Protocol
 
@@ -35,7 +36,7 @@ from control.api import (
     trail,
     users,
 )
-from control.api.context import OpenCall, ReadCall, WriteCall
+from control.api.context import OpenCall, ReadCall, Stored, WriteCall
 from control.api.method import Method
 from control.api.places import placed, told_of, within
 from control.api.refusals import Refusals
@@ -49,7 +50,7 @@ from control.errors import (
 )
 from control.store import Store, WriteUnit
 from control.surroundings import SECOND_NS
-from edge.errors import ArgumentError
+from edge.errors import ArgumentError, StoreError
 
 _ORG = "orgs/*"
 _USER = "orgs/*/users/*"
@@ -214,6 +215,14 @@ class Dispatcher:
         self._watcher.called(name, code, time.monotonic() - began)
         return Attempt(answer, status)
 
+    def organization_of(self, authorization: str) -> str | None:
+        """Whose caller it is, None if that is nobody, or cannot be told now."""
+        try:
+            with self._store.read() as state:
+                return caller_of(state, _bearer(authorization)).org
+        except (UnauthenticatedError, StoreError):
+            return None
+
     def begin(self, name: str, request: Any, authorization: str) -> Stream:
         """A call of more than one message: checked as every call, and in the trail.  Raises EdgeError."""
         token = _bearer(authorization)
@@ -289,13 +298,13 @@ class Dispatcher:
         content = name.encode() + b"\0" + request.SerializeToString(deterministic=True)
         # Hashing takes long: not while others wait to write.
         one_time = self._passwords.new_one_time() if HANDLERS[name].one_time else ("", "")
-        with self._store.write(caller.actor, keep=not trial) as unit:
+        with self._unit(name, request, caller, trial=trial) as (unit, before):
             if caller_of(unit, token) != caller:
                 raise UnauthenticatedError("the caller has changed meanwhile: log in")
             known = unit.answered(request_id) if request_id and not trial else None
             if known is not None:
                 return self._again(known, content, answer_place(caller.actor.uid, request_id))
-            call = WriteCall(caller, unit, one_time, trial, self._vault, self._store.read, HANDLERS)
+            call = WriteCall(caller, unit, one_time, trial, self._vault, before, HANDLERS)
             answer = HANDLERS[name].run(request, call).SerializeToString()
             edges = unit.touched()
             if edges:
@@ -312,6 +321,18 @@ class Dispatcher:
         if (unit.awaited or edges) and not trial:
             self._keeper.wake(unit.awaited, edges)
         return answer
+
+    @contextlib.contextmanager
+    def _unit(self, name: str, request: Any, caller: Caller, *, trial: bool) -> Iterator[tuple[WriteUnit, Stored]]:
+        """Where a call is done, and how the state before it is read."""
+        org = names.organization(target_of(HANDLERS[name], request) or names.SYSTEM)
+        if trial and org != names.SYSTEM:
+            with self._store.attempt(caller.actor, org) as (unit, before):
+                yield unit, lambda: contextlib.nullcontext(before)
+            return
+        # What the provider offers is every organization's: a trial of that is rare, and small.
+        with self._store.write(caller.actor, keep=not trial) as unit:
+            yield unit, self._store.read
 
     def _again(self, known: tuple[str, bytes], content: bytes, place: str) -> bytes:
         if not self._vault.is_digest(known[0], content):
