@@ -65,6 +65,15 @@ class LimitReachedError(ControlError):
     reason = "LIMIT_REACHED"
 
 
+class OrganizationLimitError(ControlError):
+    """As many as an organization may have."""
+
+    reason = "ORGANIZATION_LIMIT"
+
+    def __init__(self, org: str, words: str, count: int, most: int) -> None:
+        super().__init__(f"{org} has {count:,} of the kind {words}, and may have {most:,}")
+
+
 class LastAdministratorError(ControlError):
     """A change after which nobody could administer the cloud."""
 
@@ -146,8 +155,9 @@ class TooManyStreamsError(ControlError):
 
     reason = "TOO_MANY_STREAMS"
 
-    def __init__(self, most: int) -> None:
-        super().__init__(f"{most} streams are open: no more are served at once")
+    def __init__(self, most: int, org: str = "") -> None:
+        whose = f" of {org}" if org else ""
+        super().__init__(f"{most} streams{whose} are open: no more are served at once")
 
 
 class TooManyTrialsError(ControlError):

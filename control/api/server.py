@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -13,12 +15,14 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
+from control import limits
 from control.access.methods import METHODS, OPEN
 from control.api.contract import ANSWERS, REQUESTS, SERVICES, STREAMS
 from control.api.dispatch import ASK_AGAIN_S, HANDLERS, Attempt
-from control.api.errors import status_of
+from control.api.errors import code_name, status_of
 from control.api.streams import CONSOLE, EXEC, Streams
 from control.api.turns import Turns
+from control.api.unread import Unread
 from control.errors import TooManyStreamsError, TooManyTrialsError
 from edge.api.host import Host
 from edge.errors import ArgumentError
@@ -49,6 +53,9 @@ _LOGINS = 2
 # Trials may take long: neither do they keep writes waiting.
 _TRIALS = 2
 
+_ENDING = frozenset({"NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED"})
+"""What a caller is told who may not go on."""
+
 
 class ControlServer:
     """gRPC for one dispatcher."""
@@ -67,7 +74,7 @@ class ControlServer:
         self._only = only
         self._programs = Streams(dispatcher, machines)
         self._stopping = asyncio.Event()
-        self._streams = 0
+        self._streams: Counter[str] = Counter()
         self._reads = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
         self._writes = ThreadPoolExecutor(_WRITERS, thread_name_prefix="write")
         self._logins = ThreadPoolExecutor(_LOGINS, thread_name_prefix="login")
@@ -123,11 +130,9 @@ class ControlServer:
         async def behaviour(data: bytes, context: Any) -> AsyncIterator[bytes]:
             authorization = _authorization(context)
             loop = asyncio.get_running_loop()
-            if self._streams >= MAX_STREAMS:
-                await context.abort_with_status(rpc_status.to_status(status_of(TooManyStreamsError(MAX_STREAMS))))
-            self._streams += 1
-            try:
-                request = await _read(message, data, context)
+            request = await _read(message, data, context)
+            org = await loop.run_in_executor(pool, self._dispatcher.organization_of, authorization) or ""
+            async with self._place(org, context) as unread:
                 due = loop.time()
                 while not self._stopping.is_set():
                     done = await loop.run_in_executor(pool, self._dispatcher.attempt, name, request, authorization)
@@ -135,7 +140,9 @@ class ControlServer:
                         await context.abort_with_status(rpc_status.to_status(done.status))
                     answer = ANSWERS[name].FromString(done.answer)
                     if answer.events or answer.missed or loop.time() >= due:
+                        unread.begin(partial(self._may_go_on, pool, name, request, authorization))
                         yield done.answer
+                        unread.end()
                         due = loop.time() + SIGN_OF_LIFE_S
                     request.resume_token = answer.resume_token
                     if len(answer.events) == 0:
@@ -143,10 +150,33 @@ class ControlServer:
                             async with asyncio.timeout(EVENTS_S):
                                 await self._stopping.wait()
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the control plane stops")
-            finally:
-                self._streams -= 1
 
         return behaviour
+
+    @contextlib.asynccontextmanager
+    async def _place(self, org: str, context: Any) -> AsyncIterator[Unread]:
+        """One of those for streams, until the end of the block; the call ends where there is none."""
+        refusal = None
+        if self._streams.total() >= MAX_STREAMS:
+            refusal = TooManyStreamsError(MAX_STREAMS)
+        elif self._streams[org] >= limits.EVENT_STREAMS:
+            refusal = TooManyStreamsError(limits.EVENT_STREAMS, org)
+        if refusal is not None:
+            await context.abort_with_status(rpc_status.to_status(status_of(refusal)))
+        self._streams[org] += 1
+        unread = Unread()
+        try:
+            yield unread
+        finally:
+            unread.end()
+            self._streams[org] -= 1
+            self._streams += Counter()  # without those that have none
+
+    async def _may_go_on(self, pool: ThreadPoolExecutor, name: str, request: Any, authorization: str) -> bool:
+        """Would the call still be served?  What cannot be told now does not end it."""
+        loop = asyncio.get_running_loop()
+        done = await loop.run_in_executor(pool, self._dispatcher.attempt, name, request, authorization)
+        return done.status is None or code_name(done.status) not in _ENDING
 
     def _behaviour(self, name: str, message: Any) -> Callable[[bytes, Any], Awaitable[bytes]]:
         pool = self._pool(name)
