@@ -37,6 +37,7 @@ from control.api import (
     users,
 )
 from control.api.context import OpenCall, ReadCall, Stored, WriteCall
+from control.api.later import Work, at_once
 from control.api.method import Method
 from control.api.places import placed, told_of, within
 from control.api.refusals import Refusals
@@ -164,7 +165,8 @@ class Stream:
 class Dispatcher:
     """Runs calls; any number of threads at a time.
 
-    ``check`` looks at a unit's edges as they would be, and raises for what they would not take.
+    ``check`` looks at a unit's edges as they would be, and raises for what they would not take; ``later`` does what a
+    call leaves behind, or has no room for it.
     """
 
     def __init__(
@@ -177,6 +179,7 @@ class Dispatcher:
         check: Callable[[WriteUnit], None] = unchecked,
         fleet: Fleet | None = None,
         keeper: Keeper | None = None,
+        later: Callable[[Work], bool] = at_once,
     ) -> None:
         self._store = store
         self._vault = vault
@@ -187,6 +190,7 @@ class Dispatcher:
         self._keeper = keeper or Unattended()
         self._open = OpenCall(Logins(store, vault, passwords), Enrolments(store, vault))
         self._refusals = Refusals()
+        self._later = later
 
     def call(self, name: str, request: Any, authorization: str) -> tuple[bytes, Any]:
         """The answer as bytes, or b"" and the status of the failure, a ``google.rpc.Status``."""
@@ -279,7 +283,8 @@ class Dispatcher:
     def _refuse(self, name: str, caller: Caller, refusal: ControlError) -> NoReturn:
         """Tell the trail, unless it has been told within the last minute.  Raises ``refusal``."""
         who = caller.actor
-        if self._refusals.begin(who.uid, name, self._store.surroundings.now_ns()):
+
+        def record() -> None:
             try:
                 with self._store.write(who) as unit:
                     # What was asked for is not repeated: it may be another organization's, or nonsense.
@@ -287,6 +292,10 @@ class Dispatcher:
             except BaseException:
                 self._refusals.forget(who.uid, name)
                 raise
+
+        # Who only reads does not wait to write.
+        if self._refusals.begin(who.uid, name, self._store.surroundings.now_ns()) and not self._later(record):
+            self._refusals.forget(who.uid, name)
         raise refusal
 
     def _write(self, name: str, request: Any, caller: Caller, token: str) -> bytes:

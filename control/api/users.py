@@ -25,7 +25,7 @@ def create_user(request: pb.CreateUserRequest, call: WriteCall) -> pb.CreateUser
     _check_role(value.role, request.parent)
     check_another(call.unit, "user", request.parent, request.parent)
     record = call.unit.create("user", f"{request.parent}/users/{value.username}", value)
-    password = begin_anew(call.unit, record, call.one_time)
+    password = begin_anew(call.unit, call.vault, record, call.one_time)
     call.note(record.path, fields=value.model_dump(mode="json"))
     return pb.CreateUserResponse(
         user=convert.user_message(record),
@@ -81,7 +81,7 @@ def reset_user_credentials(request: pb.ResetUserCredentialsRequest, call: WriteC
     """A one-time password again."""
     known = call.unit.get(request.name)
     _check_others(call, known)
-    password = begin_anew(call.unit, known, call.one_time)
+    password = begin_anew(call.unit, call.vault, known, call.one_time)
     call.note(known.path)
     task = call.unit.done("Reset User Credentials", known.path)
     return pb.ResetUserCredentialsResponse(

@@ -20,8 +20,7 @@ _EDGES_OF_ADDRESSES = "path IN (SELECT edge FROM {below}.public_addresses)"
 _USERS: Final = "user_uid IN (SELECT uid FROM {above}.objects WHERE kind = 'user')"
 _BY_PATH: Final = "path = :org OR path > :first AND path < :last"
 
-# What else is there, tasks, events and trails, is only added to: a trial begins without it.
-_ROWS: Final[Mapping[str, str]] = {
+COPIED: Final[Mapping[str, str]] = {
     # Of other organizations nothing but the edges: they have addresses that nobody else can have.
     "objects": f"{_BY_PATH} OR path = :system OR path > :system_first AND path < :system_last"
     f" OR path < 'orgs/' OR path >= 'orgs0' OR {_EDGES_OF_ADDRESSES}",
@@ -38,6 +37,7 @@ _ROWS: Final[Mapping[str, str]] = {
     "machine_jobs": _BY_PATH,
     "facts": "1 = 1",
 }
+"""Table -> which of its rows.  The others, tasks, events and trails, are only added to: a trial begins without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ def overlay(dialect: sa.Dialect, below: str) -> Overlay:
         tables += [str(CreateIndex(index).compile(dialect=dialect)) for index in _sorted(table.indexes)]
     rows = []
     for table in METADATA.sorted_tables:
-        if table.name in _ROWS:
+        if table.name in COPIED:
             columns = ", ".join(f'"{column.name}"' for column in table.columns)
-            which = _ROWS[table.name].format(above=above, below=below)
+            which = COPIED[table.name].format(above=above, below=below)
             rows.append(
                 sa.text(f"INSERT INTO {above}.{table.name} ({columns})"  # noqa: S608 - of constants alone
                         f" SELECT {columns} FROM {below}.{table.name} WHERE {which}")

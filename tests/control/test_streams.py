@@ -67,7 +67,7 @@ def test_a_stream_that_nobody_reads_ends_with_its_callers_rights(
     ):
         stream = idle.watch(*watch)
         next(stream)
-        _told(world, 200)  # more than what goes out before it is read
+        _told(world, 2_000)  # more than what goes out before it is read
 
         def refusal() -> str:
             try:

@@ -14,6 +14,8 @@ from control.api.client import ControlClient
 from control.api.dispatch import Dispatcher
 from control.api.turns import Turns
 from control.errors import TooManyTrialsError
+from control.store import trial
+from control.store.schema import METADATA
 from control.store.unit import PROVIDER, WriteUnit
 from edge.api.client import CallError
 from tests.control.cloud import Cloud
@@ -83,6 +85,11 @@ def test_a_trial_is_judged_as_the_call_would_be(tenants: tuple[Tenant, Tenant]) 
     got = tried(tenant, "OrderService/AddPublicIpAddress", edge=tenant.edge, quantity=20)["addresses"]
     assert not {*got} & {*tenant.addresses, *other.addresses}
     assert tenant.call("OrderService/AddPublicIpAddress", {"edge": tenant.edge, "quantity": 20})["addresses"] == got
+
+
+def test_every_table_is_copied_or_begins_empty() -> None:
+    only_added_to = {"tasks", "task_waits", "events", "audit", "requests", "attempts"}
+    assert {table.name for table in METADATA.sorted_tables} == only_added_to | trial.COPIED.keys()
 
 
 def test_every_kind_of_method_can_be_tried(either: World) -> None:
