@@ -116,7 +116,7 @@ def opened(
             if fresh:  # another replica has made its own meanwhile, and this one has encrypted nothing
                 keys.unlink()
             raise
-        _recover(store, passwords, settings.data / FIRST_LOGIN)
+        _recover(store, vault, passwords, settings.data / FIRST_LOGIN)
         _offer(store, vault)
         yield Opened(store, vault, passwords)
 
@@ -132,7 +132,7 @@ def _first_start(store: Store, vault: Vault, passwords: Passwords, file: Path) -
         if unit.find(names.SYSTEM) is not None:
             return  # another replica was quicker
         unit.create("org", names.SYSTEM, SYSTEM_ORG)
-        begin_anew(unit, unit.create("user", path, _administrator()), one_time)
+        begin_anew(unit, vault, unit.create("user", path, _administrator()), one_time)
         unit.set_facts({PROOF: vault.proof()})
         _fill_catalog(unit, vault)
         unit.record(names.SYSTEM, "start", path)
@@ -159,7 +159,7 @@ def _fill_catalog(unit: WriteUnit, vault: Vault) -> None:
     unit.set_facts({_CATALOG: "1"})
 
 
-def _recover(store: Store, passwords: Passwords, file: Path) -> None:
+def _recover(store: Store, vault: Vault, passwords: Passwords, file: Path) -> None:
     """A first login again where no system administrator can log in: who can read the directory is let in.
 
     Raises KeyFileError.
@@ -173,7 +173,7 @@ def _recover(store: Store, passwords: Passwords, file: Path) -> None:
         if not _locked_out(unit):
             return  # another replica was quicker
         user = unit.find(path) or unit.create("user", path, _administrator())
-        begin_anew(unit, user, one_time)
+        begin_anew(unit, vault, user, one_time)
         unit.record(names.SYSTEM, "recover", path)
         _write_first_login(file, one_time[0])
 
@@ -248,6 +248,7 @@ async def serve(settings: ControlSettings) -> None:
     async with AsyncExitStack() as stack:
         from control.api.dispatch import Dispatcher
         from control.api.door import DOOR, DoorCredentials
+        from control.api.later import Later
         from control.api.remote_edge import dialled
         from control.api.server import ControlServer
         from control.fleet.fleet import Fleet
@@ -283,9 +284,11 @@ async def serve(settings: ControlSettings) -> None:
             links=run.links if run else None,
         )
         metrics.watch(fleet.agreed)
+        later = Later()
+        stack.push_async_callback(asyncio.to_thread, later.close)
         dispatcher = Dispatcher(
             store, found.vault, found.passwords, metrics,
-            check=plans.check, fleet=fleet, keeper=run.keeper if run else None,
+            check=plans.check, fleet=fleet, keeper=run.keeper if run else None, later=later,
         )  # fmt: skip
         server = ControlServer(dispatcher, address, settings.tls, run.driver if run else None)
         stack.push_async_callback(server.stop)

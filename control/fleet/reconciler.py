@@ -310,6 +310,8 @@ class Reconciler:
         wanted = tended.wanted
         if (wanted.status, wanted.reason) == (status, reason):
             return  # it is written down already
+        # Tenants are told a sentence: what hosts say is for whoever runs them.
+        _log.warning("%s: %s: %s", wanted.path, reason, message)
         told = Outcome(wanted.path, wanted.uid, wanted.desired, reason=reason, message=message[:1_000], failed=refused)
         try:
             await self._tell(tended, told)

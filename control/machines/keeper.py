@@ -205,7 +205,7 @@ class Keeper:
         text = str(error)
         if isinstance(error, MachineError):
             _log.error("%s of %s: %s", job.action, job.path, error)
-            text = "the host of the machine refused it; the log of the control plane says why"
+            text = MachineError.told
         there = self._inventory().get(job.uid)
         with self._store.write(PROVIDER) as unit:
             book.strike(unit, job)

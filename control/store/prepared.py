@@ -5,9 +5,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
+
+
+class Database(Protocol):
+    """A connection, or what stands for one and reads other tables."""
+
+    def execute(self, statement: Any, parameters: Any = None) -> Any:
+        """As :meth:`sqlalchemy.Connection.execute`."""
 
 
 def prepared(query: sa.Select[Any]) -> Callable[..., Sequence[Any] | None]:
@@ -15,7 +22,10 @@ def prepared(query: sa.Select[Any]) -> Callable[..., Sequence[Any] | None]:
     has them: see :func:`from_json`."""
     texts: dict[str, tuple[str, Sequence[str] | None]] = {}
 
-    def first(db: sa.Connection, **given: str) -> Sequence[Any] | None:
+    def first(db: Database, **given: str) -> Sequence[Any] | None:
+        if not isinstance(db, sa.Connection):
+            found: Sequence[Any] | None = db.execute(query, given).first()
+            return found
         if db.dialect.name not in texts:
             compiled: Any = query.compile(dialect=db.dialect)
             texts[db.dialect.name] = str(compiled), compiled.positiontup

@@ -136,6 +136,10 @@ class Reader:
         """How many objects of a kind lie in ``parent``."""
         return self._count(OBJECTS, OBJECTS.c.kind == kind, OBJECTS.c.parent == parent)
 
+    def is_said(self, kind: str, field: str, text: str) -> bool:
+        """Has an object of a kind this in a field?"""
+        return self._count(OBJECTS, OBJECTS.c.kind == kind, OBJECTS.c.body[field].as_string() == text) > 0
+
     def every(self, kind: str) -> list[Record]:
         """Every object of a kind, by name."""
         found = _OBJECTS.where(OBJECTS.c.kind == kind).order_by(OBJECTS.c.path)
@@ -243,9 +247,14 @@ class Reader:
         """How many API tokens a user has."""
         return self._count(API_TOKENS, API_TOKENS.c.user_uid == user_uid)
 
-    def tasks(self, org: str, query: ListQuery) -> tuple[list[TaskRecord], str]:
+    def count_tokens_in(self, org: str) -> int:
+        """How many API tokens that hold the users of an organization have."""
+        own = (API_TOKENS.c.path > f"{org}/", API_TOKENS.c.path < f"{org}0")
+        return self._count(API_TOKENS, *own, API_TOKENS.c.expires_ns > self.now_ns)
+
+    def tasks(self, org: str, query: ListQuery, shape: listing.Listing) -> tuple[list[TaskRecord], str]:
         """Tasks of an organization."""
-        rows, token = listing.TASK_LIST.page(self.db, [TASKS.c.org == self.get(org).path], query)
+        rows, token = shape.page(self.db, [TASKS.c.org == self.get(org).path], query)
         return [TaskRecord.of(row) for row in rows], token
 
     def task(self, path: str) -> TaskRecord:

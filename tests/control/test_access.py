@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,13 @@ import pytest
 from control.access.methods import METHODS, OPEN, Rule
 from control.access.roles import ROLES, Permission
 from control.api import dispatch
+from control.api import later as later_module
+from control.api.dispatch import Dispatcher
+from control.api.later import Later
 from control.api.refusals import Refusals
 from control.kinds import KINDS
 from control.objects import Role
+from control.store.unit import PROVIDER
 from tests.control.samples import SAMPLES, plant_all, vdc_of
 from tests.control.world import METHODS as CONTRACT
 from tests.control.world import RefusedError, World, user, world_at
@@ -331,6 +337,55 @@ def test_a_loop_of_refusals_is_a_record_a_minute(world: World, admin: str) -> No
     world.now_s -= 120  # a clock that is set back does not silence the trail
     outcome(world, "UserService/ListUsers", {"parent": org}, staff)
     assert len(told()) == 4
+
+
+def test_who_is_refused_does_not_wait_to_write(world: World, admin: str) -> None:
+    org, _ = world.tenant(admin, "US1")
+    staff = world.add_user(admin, org, "eva", "ROLE_STAFF")
+    later = Later()
+    world.dispatcher = Dispatcher(world.store, world.vault, world.passwords, world, later=later)
+    answers: list[str] = []
+
+    def ask() -> None:
+        answers.append(outcome(world, "UserService/ListUsers", {"parent": org}, staff))
+
+    with world.store.write(PROVIDER):
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        asking.join(10)
+        assert answers == ["PERMISSION_DENIED"]
+    later.close()
+    query = {"parent": org, "filter": 'outcome = "PERMISSION_DENIED"'}
+    [record] = world.call("AuditService/ListAuditRecords", query, admin)["records"]
+    assert record["actor"] == f"{org}/users/eva"
+    # What has no room is told the next time.
+    world.now_s += 60
+    world.dispatcher = Dispatcher(world.store, world.vault, world.passwords, world, later=lambda _: False)
+    ask()
+    world.dispatcher = Dispatcher(world.store, world.vault, world.passwords, world)
+    ask()
+    assert len(world.call("AuditService/ListAuditRecords", query, admin)["records"]) == 2
+
+
+def test_what_is_left_behind_is_done_in_order_and_bounded(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(later_module, "MOST", 3)
+    later, begun, go = Later(), threading.Event(), threading.Event()
+    done: list[int] = []
+
+    def first() -> None:
+        begun.set()
+        assert go.wait(30)
+        raise ValueError("a bug")
+
+    assert later(first)
+    assert begun.wait(30)
+    assert [later(partial(done.append, number)) for number in range(5)] == [True, True, True, False, False]
+    go.set()
+    later.close()
+    assert done == [0, 1, 2]
+    assert "a bug" in caplog.text
 
 
 def test_refusals_are_kept_of_so_many_users() -> None:

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from control import gather
+from control.api.errors import status_of
 from control.errors import MachineError
 from control.machines import book
 from control.machines.simulated import SimulatedDriver
@@ -34,6 +35,13 @@ def office(either: World) -> Office:
 @pytest.fixture
 def quick(world: World) -> Office:
     return Office(world)
+
+
+def test_what_the_host_says_of_a_machine_is_for_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
+    status = status_of(MachineError("/srv/t1edge/machines/1: no space"))
+    assert status.message == MachineError.told
+    assert "/srv" not in str(status)
+    assert "/srv/t1edge/machines/1: no space" in caplog.text
 
 
 def refusal(call: Any, *arguments: Any, **more: Any) -> RefusedError:
