@@ -6,10 +6,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from control.fleet.access import EdgeAccess, EdgeRefusedError
+from control.fleet.access import EdgeAccess, EdgeRefusedError, HostAccess
 from control.fleet.book import Book, LeadershipLostError, StoreBook, Wanted
+from control.fleet.clearing import Clearing, StoreHosts
 from control.fleet.embedded import EmbeddedEdge, EmbeddedEdges
 from control.fleet.leader import PATIENCE_S, Leadership, leading
 from control.fleet.plans import Plans
@@ -19,7 +20,12 @@ from control.store import Reader, Store
 from edge.errors import EdgeError, StoreError
 from edge.gateway import Gateway
 
-Dial = Callable[[str, str], EdgeAccess]
+
+class RemoteAccess(EdgeAccess, HostAccess, Protocol):
+    """What is elsewhere, whatever it is."""
+
+
+Dial = Callable[[str, str], RemoteAccess]
 """Makes an access to the edge at an address, with the name that its certificate has to bear, '' without TLS.  Raises
 EdgeErrors where that cannot be."""
 
@@ -135,7 +141,13 @@ class Fleet:
             self._reconciler = Reconciler(self._book, places, leadership, self._watcher)
             self.epoch = leadership.epoch
             self._watcher.leads(True)
-            await self._reconciler.run()
+            hosts = Clearing(StoreHosts(self._store), self._dial, leadership, self._reconciler.pushes_to)
+            clearing = asyncio.create_task(hosts.run())
+            try:
+                await self._reconciler.run()
+            finally:
+                clearing.cancel()
+                await asyncio.wait([clearing])
         finally:
             self._watcher.leads(False)
             self.epoch, self._reconciler = 0, None
