@@ -35,6 +35,16 @@ AGAIN_S = 1.0
 _log = logging.getLogger(__name__)
 
 
+class Attendant(Protocol):
+    """Whoever looks after what is no edge, while this replica leads."""
+
+    def start(self, epoch: int) -> None:
+        """From now on; returns soon."""
+
+    def pause(self) -> None:
+        """No longer; when it returns, that is so."""
+
+
 class Places:
     """Where edges are: in this process, or at their addresses."""
 
@@ -81,10 +91,12 @@ class Fleet:
         *,
         plans: Plans | None = None,
         links: LinkProvider | None = None,
+        machines: Attendant | None = None,
         patience_s: float = PATIENCE_S,
     ) -> None:
         """``dial`` reaches an edge at an address; ``revisions`` is the database of what edges in this process ran, and
-        ``links`` says which interfaces these have, None: none; ``patience_s``: see :mod:`control.fleet.leader`."""
+        ``links`` says which interfaces these have, None: none; ``machines`` are looked after, too;
+        ``patience_s``: see :mod:`control.fleet.leader`."""
         self._store = store
         self._revisions = revisions
         self._book = StoreBook(store, plan_edge, plans)
@@ -92,6 +104,7 @@ class Fleet:
         self._watcher = watcher
         self._dial = dial
         self._links = links
+        self._machines = machines
         self._patience_s = patience_s
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reconciler: Reconciler | None = None
@@ -141,6 +154,8 @@ class Fleet:
             self._reconciler = Reconciler(self._book, places, leadership, self._watcher)
             self.epoch = leadership.epoch
             self._watcher.leads(True)
+            if self._machines is not None:
+                self._machines.start(leadership.epoch)
             hosts = Clearing(StoreHosts(self._store), self._dial, leadership, self._reconciler.pushes_to)
             clearing = asyncio.create_task(hosts.run())
             try:
@@ -151,4 +166,8 @@ class Fleet:
         finally:
             self._watcher.leads(False)
             self.epoch, self._reconciler = 0, None
-            await places.close()
+            try:
+                await places.close()
+            finally:
+                if self._machines is not None:
+                    await asyncio.to_thread(self._machines.pause)
