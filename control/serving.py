@@ -208,26 +208,18 @@ class Machines:
     links: LinkProvider | None
 
 
-def run_machines(settings: ControlSettings, store: Store, watcher: Watcher | None = None) -> Machines | None:
-    """Start it; None where others do.  Raises MachineError, StoreError."""
+def made_machines(settings: ControlSettings, store: Store, watcher: Watcher | None = None) -> Machines | None:
+    """It begins with the leadership; None where others do it.  Raises MachineError."""
     if settings.machines == "none":
         return None
     if settings.machines == "simulated":
         simulated = SimulatedDriver()
-        keeper = Keeper(store, simulated, watcher=watcher)
-        keeper.start()
-        return Machines(simulated, keeper, None)
+        return Machines(simulated, Keeper(store, simulated, watcher=watcher), None)
     from control.machines.netns.driver import NetnsDriver
 
     driver = NetnsDriver(settings.data, hidden=_secrets(settings))
     cables = Cables(store, driver, settings.data, settings.uplinks)
-    keeper = Keeper(store, driver, cables.lay, watcher)
-    try:
-        keeper.start()
-    except BaseException:
-        driver.close()
-        raise
-    return Machines(driver, keeper, cables)
+    return Machines(driver, Keeper(store, driver, cables.lay, watcher), cables)
 
 
 def _secrets(settings: ControlSettings) -> list[Path]:
@@ -269,7 +261,7 @@ async def serve(settings: ControlSettings) -> None:
             exposition = MetricsServer(metrics.page, settings.metrics)
             stack.callback(exposition.stop)
             _log.info("metrics on http://%s/metrics", exposition.start())
-        run = await asyncio.to_thread(run_machines, settings, store, metrics)
+        run = await asyncio.to_thread(made_machines, settings, store, metrics)
         if run is not None:
             stack.push_async_callback(asyncio.to_thread, run.keeper.stop)
             _log.info("machines: %s", settings.machines)
@@ -282,6 +274,7 @@ async def serve(settings: ControlSettings) -> None:
             partial(dialled, own=_own(found, server=False)),
             plans=plans,
             links=run.links if run else None,
+            machines=run.keeper if run else None,
         )
         metrics.watch(fleet.agreed)
         later = Later()

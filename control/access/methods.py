@@ -51,6 +51,8 @@ METHODS = MappingProxyType(
         "EdgeHostService/GetEdgeHost": Rule(Permission.PROVIDER_WRITE),
         "EdgeHostService/SetEdgeHost": Rule(Permission.PROVIDER_WRITE, writes=True),
         "EdgeHostService/CreateEnrollmentToken": Rule(Permission.PROVIDER_WRITE, writes=True, session=True),
+        "EdgeHostService/ListFormerHosts": Rule(Permission.PROVIDER_WRITE),
+        "EdgeHostService/ForgetFormerHost": Rule(Permission.PROVIDER_WRITE, writes=True),
         "EventService/ListEvents": Rule(Permission.RESOURCES_READ),
         "EventService/WatchEvents": Rule(Permission.RESOURCES_READ),
         "FirewallService/MoveFirewallRule": Rule(Permission.NETWORKS_WRITE, writes=True),

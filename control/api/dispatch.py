@@ -88,6 +88,8 @@ HANDLERS: Mapping[str, Method] = {
     "EdgeHostService/GetEdgeHost": Method(edge_hosts.get_edge_host, ("edge", "orgs/*/edges/*")),
     "EdgeHostService/SetEdgeHost": Method(edge_hosts.set_edge_host, ("edge_host.edge", "orgs/*/edges/*")),
     "EdgeHostService/CreateEnrollmentToken": Method(edge_hosts.create_enrollment_token, ("edge", "orgs/*/edges/*")),
+    "EdgeHostService/ListFormerHosts": Method(edge_hosts.list_former_hosts),
+    "EdgeHostService/ForgetFormerHost": Method(edge_hosts.forget_former_host, ("edge", "orgs/*/edges/*")),
     "EdgeHostService/Enroll": Method(edge_hosts.enroll),
     "EventService/ListEvents": Method(events.list_events, ("parent", _ORG)),
     "EventService/WatchEvents": Method(events.watch_events, ("parent", _ORG)),

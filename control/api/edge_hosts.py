@@ -8,6 +8,7 @@ from control import names
 from control.access.enrolment import new_enrolment
 from control.api import convert
 from control.api.context import OpenCall, ReadCall, WriteCall
+from control.errors import NoSuchObjectError
 from control.store import Reader
 from control.store.records import EdgeHost
 from control.v1 import edge_host_pb2 as pb
@@ -61,6 +62,27 @@ def _note(call: WriteCall, method: str, edge: str, address: str) -> None:
     call.note(edge)
     details = json.dumps({"address": address})
     call.unit.record(names.SYSTEM, f"EdgeHostService/{method}", edge, details=details)
+
+
+def list_former_hosts(_: pb.ListFormerHostsRequest, call: ReadCall) -> pb.ListFormerHostsResponse:
+    """What is to be cleared."""
+    found = [
+        pb.FormerHost(
+            edge=host.edge, address=host.address, leave_time=convert.timestamp(host.since_ns), reason=host.reason,
+            message=host.message,
+        )
+        for host in call.state.former_hosts()
+    ]  # fmt: skip
+    return pb.ListFormerHostsResponse(former_hosts=found)
+
+
+def forget_former_host(request: pb.ForgetFormerHostRequest, call: WriteCall) -> pb.ForgetFormerHostResponse:
+    """Give it up."""
+    if not call.unit.forget_former_host(request.edge, request.address):
+        raise NoSuchObjectError(f"former host {request.address!r} of {request.edge}")
+    # The organization may be gone, too: the trail of those who look after hosts is always there.
+    call.note(request.edge, place=names.SYSTEM, address=request.address)
+    return pb.ForgetFormerHostResponse()
 
 
 def _check_address(text: str) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 
 from control.fleet.access import Current, EdgeAccess, EdgeRefusedError, EdgeUnreachableError
 from control.fleet.book import Book, LeadershipLostError, Outcome, Planned, Wanted, followed
+from control.fleet.clearing import NOBODY
 from control.fleet.edits import edits_between
 from control.fleet.leader import Leadership
 from edge.errors import EdgeError, EtagMismatchError, StaleEpochError, StoreError
@@ -145,6 +146,10 @@ class Reconciler:
         """The edge as it is reached at the moment."""
         tended = self._tended.get(path)
         return tended.access if tended else None
+
+    def pushes_to(self, address: str) -> bool:
+        """May something be on its way to an edge there?"""
+        return any(tended.busy and tended.wanted.address == address for tended in self._tended.values())
 
     @property
     def agreed(self) -> int:
@@ -458,5 +463,5 @@ def _edits(base: bytes, wanted: Mapping[str, Any]) -> list[Edit] | None:
 def _check_identity(document: Mapping[str, Any], current: Current) -> None:
     """No edge gets another one's document.  Raises EdgeRefusedError."""
     wanted = document["edgeGateway"]["id"]
-    if current.former_epoch and current.gateway_id != wanted:
+    if current.former_epoch and current.gateway_id not in (wanted, NOBODY):
         raise EdgeRefusedError("OTHER_EDGE", f"what answers there is the edge {current.gateway_id}, not {wanted}")

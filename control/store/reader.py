@@ -18,6 +18,7 @@ from control.store.records import (
     EdgeHost,
     EdgeState,
     EventRecord,
+    FormerHost,
     Place,
     Record,
     SessionRow,
@@ -32,6 +33,7 @@ from control.store.schema import (
     EDGE_STATES,
     EVENTS,
     FACTS,
+    FORMER_HOSTS,
     OBJECTS,
     PUBLIC_ADDRESSES,
     REFS,
@@ -268,6 +270,16 @@ class Reader:
         """Where an edge runs, None in the control plane's own process."""
         row = self.db.execute(sa.select(EDGE_HOSTS).where(EDGE_HOSTS.c.path == edge)).first()
         return EdgeHost.of(row) if row else None
+
+    def former_hosts(self, edge: str | None = None) -> list[FormerHost]:
+        """Where edges ran, or this one did, that are to be cleared, the oldest first.  Each has the name that the
+        certificate there bears now, be it for another edge."""
+        now = sa.select(EDGE_HOSTS.c.identity).where(EDGE_HOSTS.c.address == FORMER_HOSTS.c.address).limit(1)
+        identity = sa.func.coalesce(now.scalar_subquery(), FORMER_HOSTS.c.identity).label("identity")
+        columns = [identity if column.name == "identity" else column for column in FORMER_HOSTS.c]
+        found = sa.select(*columns).order_by(FORMER_HOSTS.c.since_ns, FORMER_HOSTS.c.edge, FORMER_HOSTS.c.address)
+        mine = found if edge is None else found.where(FORMER_HOSTS.c.edge == edge)
+        return [FormerHost.of(row) for row in self.db.execute(mine)]
 
     def enrolling(self, token_hash: str) -> EdgeHost | None:
         """The edge whose host a token is for, as long as it holds."""

@@ -18,6 +18,7 @@ from control.api.later import Later
 from control.api.refusals import Refusals
 from control.kinds import KINDS
 from control.objects import Role
+from control.store.records import EdgeHost
 from control.store.unit import PROVIDER
 from tests.control.samples import SAMPLES, plant_all, vdc_of
 from tests.control.world import METHODS as CONTRACT
@@ -61,7 +62,7 @@ YES[Role.SYSTEM_ADMINISTRATOR] = (
     YES[Role.ORGANIZATION_ADMINISTRATOR]
     | {"CreateOrg", "DeleteOrg", "OrderVdc"}
     | {
-        *("GetEdgeHost", "SetEdgeHost", "CreateEnrollmentToken"),
+        *("GetEdgeHost", "SetEdgeHost", "CreateEnrollmentToken", "ListFormerHosts", "ForgetFormerHost"),
     }
 )
 OWN_TOKENS = {Role.ADMINISTRATOR, Role.TECHNICAL_ADMINISTRATOR, Role.ORGANIZATION_ADMINISTRATOR}
@@ -95,6 +96,8 @@ def requests(org: str, task: str, token: str) -> dict[str, dict[str, Any]]:
         "EdgeHostService/GetEdgeHost": {"edge": f"{org}/edges/one"},
         "EdgeHostService/SetEdgeHost": {"edge_host": {"edge": f"{org}/edges/one", "address": "unix:x"}, **only},
         "EdgeHostService/CreateEnrollmentToken": {"edge": f"{org}/edges/one", "address": "192.0.2.1:7440", **only},
+        "EdgeHostService/ListFormerHosts": {},
+        "EdgeHostService/ForgetFormerHost": {"edge": f"{org}/edges/one", "address": "192.0.2.9:7440", **only},
         "EventService/ListEvents": {"parent": org},
         "EventService/WatchEvents": {"parent": org},
         "OrderService/OrderVdc": {
@@ -178,6 +181,9 @@ class Cloud:
         token = self.world.call("ApiTokenService/CreateApiToken", request, victor)["apiToken"]["name"]
         task = self.world.call("TaskService/ListTasks", {"parent": org}, self.admin)["tasks"][0]["name"]
         plant_all(self.world, org)
+        with self.world.store.write(PROVIDER) as unit:
+            unit.set_edge_host(EdgeHost(f"{org}/edges/one", "192.0.2.9:7440"))
+            unit.remove_edge_host(f"{org}/edges/one")
         self.requests[org] = requests(org, task, token)
 
 

@@ -18,7 +18,7 @@ from control.machines import book
 from control.machines.simulated import SimulatedDriver
 from control.machines.wishes import Power, Wish
 from control.planner import plan
-from control.serving import ControlSettings, run_machines, serve
+from control.serving import ControlSettings, made_machines, serve
 from control.store.schema import TASK_WAITS
 from edge.cli.main import cli
 from tests.control.office import DEBIAN, DEMAND, LAN, ORG, OTHER_REGION, POOL, REGION, SMALL, WINDOWS, Office
@@ -496,4 +496,4 @@ def test_namespaces_are_for_a_control_plane_alone_with_its_data(tmp_path: Path) 
 
 
 def test_this_replica_may_run_none(world: World) -> None:
-    assert run_machines(ControlSettings(world.data, "unix:none", machines="none"), world.store) is None
+    assert made_machines(ControlSettings(world.data, "unix:none", machines="none"), world.store) is None

@@ -114,6 +114,8 @@ NOUNS: Mapping[str, Noun] = MappingProxyType(
                 "document": "edge.cli.control.edges",
                 "trace": "edge.cli.control.edges",
                 "enroll": "edge.cli.control.edges",
+                "former-hosts": "edge.cli.control.edges",
+                "forget-host": "edge.cli.control.edges",
                 "host": "edge.cli.control.edges",
             },
         ),
