@@ -170,16 +170,16 @@ class Keeper:
             wish = book.wish(state, job.path)
         if wish is None or wish.uid != uid:
             return None  # it is to be deleted
+        if job.action in (Action.POWER_OFF, Action.RESET):
+            driver.power_off(uid)  # before its cards are asked for, which the host may refuse
         driver.define(wish)
         match job.action:
             case Action.POWER_ON:
                 driver.power_on(uid)
                 return Power.ON
             case Action.POWER_OFF:
-                driver.power_off(uid)
                 return Power.OFF
             case Action.RESET:
-                driver.power_off(uid)
                 driver.power_on(uid)
                 return Power.ON
             case Action.SUSPEND:

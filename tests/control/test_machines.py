@@ -331,6 +331,28 @@ def test_what_the_host_refuses_is_told(quick: Office, caplog: pytest.LogCaptureF
     assert not quick.get(name)["problem"]
 
 
+class Unwired(SimulatedDriver):
+    """A host that cannot lay the cables of a machine that is on."""
+
+    def define(self, wish: Wish) -> None:
+        found = self.inventory().get(wish.uid)
+        if found is not None and found.power is not Power.OFF:
+            raise MachineError("no cable")
+        super().define(wish)
+
+
+def test_a_machine_whose_cards_cannot_be_connected_can_be_powered_off(quick: Office) -> None:
+    name = quick.create("web")["machine"]["name"]
+    quick.world.keeper._driver = Unwired()
+    quick.world.keeper.adopt()
+    quick.do("PowerOnMachine", name)
+    assert quick.task(quick.update(name, "tags", tags=["a"]))["status"] == "TASK_STATUS_ERROR"
+    assert quick.task(quick.do("ResetMachine", name))["status"] == "TASK_STATUS_SUCCESS"
+    assert quick.get(name)["powerState"] == "POWER_STATE_POWERED_ON"
+    assert quick.task(quick.do("PowerOffMachine", name))["status"] == "TASK_STATUS_SUCCESS"
+    assert quick.get(name)["powerState"] == "POWER_STATE_POWERED_OFF"
+
+
 class NoSpace(SimulatedDriver):
     """A host whose disk is full, and whose files are damaged."""
 
