@@ -183,10 +183,58 @@ def test_addresses_are_the_lowest_that_are_free(office: Office) -> None:
     refused = refusal(office.create, "x", nics=[nic() for _ in range(6)])
     assert (refused.code, refused.reason) == ("RESOURCE_EXHAUSTED", "NO_ADDRESS_LEFT")
     office.update(two, "nics", nics=[nic(connected=False), nic()])
-    assert office.addresses(two) == ["10.20.0.11", "10.20.0.13"]
-    assert [each["mac"] for each in office.get(two)["interfaces"]] == macs[:2]
+    assert office.addresses(two) == ["10.20.0.11", "10.20.0.14"]
+    assert [each["mac"] for each in office.get(two)["interfaces"]] == macs[::2]
     with office.world.store.read() as state:
-        assert book.addresses(state, [POOL])[two] == {0: "10.20.0.11", 1: "10.20.0.13"}
+        assert book.addresses(state, [POOL])[two] == {0: "10.20.0.11", 1: "10.20.0.14"}
+
+
+OTHER = f"{ORG}/networks/OTHER"
+
+
+def by_hand(number: int) -> dict[str, Any]:
+    return nic(ipMode="IP_MODE_MANUAL", address=f"10.20.0.{number}")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [  # same: the number that the card of each place had before
+        ([nic(primary=True), nic()], [nic()], [1]),
+        ([nic(), nic()], [nic()], [0]),
+        ([nic(), nic(OTHER)], [nic(OTHER)], [1]),
+        ([nic(), nic(OTHER)], [nic(OTHER), nic()], [1, 0]),
+        ([nic(), nic()], [by_hand(11)], [1]),
+        ([nic(), nic()], [by_hand(11), nic()], [1, 0]),
+        ([nic(), nic()], [nic(), by_hand(10)], [1, 0]),
+        ([by_hand(90), by_hand(91), by_hand(92)], [by_hand(92), by_hand(90)], [2, 0]),
+        ([by_hand(90), by_hand(91)], [by_hand(95), by_hand(91)], [0, 1]),
+        ([nic(primary=True), nic()], [nic(), nic(primary=True)], [0, 1]),
+        ([nic(primary=True)], [nic(), nic(primary=True)], [None, 0]),
+        ([nic(), nic(connected=False), nic()], [nic(), nic()], [0, 2]),
+        ([nic(), nic(), nic()], [nic(connected=False), nic(), nic()], [0, 1, 2]),
+        ([nic()], [nic(), nic()], [0, None]),
+        ([nic()], [nic(OTHER)], [0]),
+        ([nic(ipMode="IP_MODE_DHCP"), nic("", ipMode="IP_MODE_NONE")], [nic("", ipMode="IP_MODE_NONE")], [1]),
+        ([], [nic()], [None]),
+    ],
+)  # fmt: skip
+def test_a_card_stays_the_same_card(quick: Office, before: Any, after: Any, same: Any) -> None:
+    plant(
+        quick.world, "network", ORG, "OTHER", display_name="OTHER", owner=POOL, network_type="ISOLATED",
+        gateway_cidrs=["10.30.0.1/24"], static_pools=["10.30.0.10-10.30.0.20"],
+    )  # fmt: skip
+    name = quick.create("web", nics=before)["machine"]["name"]
+    had = quick.get(name)["interfaces"]
+    quick.update(name, "nics", nics=after)
+    has = quick.get(name)["interfaces"]
+    macs = [each["mac"] for each in had]
+    assert [macs.index(each["mac"]) if each["mac"] in macs else None for each in has] == same
+    for number, card in zip(same, has, strict=True):
+        asked = after[has.index(card)]
+        if number is not None and asked == before[number]:
+            assert card["address"] == had[number]["address"]
+    taken = [each["address"] for each in has if each["address"]]
+    assert len(set(taken)) == len(taken)
 
 
 def test_addresses_by_hand(quick: Office) -> None:
