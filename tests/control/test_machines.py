@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 
 from control import gather
 from control.errors import MachineError
-from control.machines import book
+from control.machines import book, keeper
 from control.machines.simulated import SimulatedDriver
 from control.machines.wishes import Power, Wish
 from control.planner import plan
@@ -301,10 +302,11 @@ def test_a_snapshot_is_one(quick: Office) -> None:
         assert refusal(quick.do, method, name).reason == "INVALID_SNAPSHOT"
     for field in ("memory", "quiesce"):
         assert refusal(quick.do, "CreateSnapshot", name, **{field: True}).reason == "NOT_EMULATED"
-    assert quick.do("CreateSnapshot", name)["machine"]["snapshot"]["createTime"]
+    quick.do("CreateSnapshot", name)
+    first = quick.get(name)["snapshot"]["createTime"]
     quick.world.now_s += 100
-    later = quick.do("CreateSnapshot", name)["machine"]["snapshot"]
-    assert quick.get(name)["snapshot"] == later
+    quick.do("CreateSnapshot", name)
+    assert quick.get(name)["snapshot"]["createTime"] > first
     quick.do("RevertSnapshot", name)
     assert quick.get(name)["powerState"] == "POWER_STATE_POWERED_OFF"
     quick.do("RemoveSnapshot", name)
@@ -376,6 +378,61 @@ def test_what_the_host_refuses_is_told(quick: Office, caplog: pytest.LogCaptureF
     assert found["problem"]
     quick.world.keeper._driver = quick.world.driver
     quick.do("PowerOnMachine", name)
+    assert not quick.get(name)["problem"]
+
+
+def test_a_snapshot_counts_from_its_order_on_and_is_told_when_it_is_there(quick: Office) -> None:
+    name = quick.create("web")["machine"]["name"]
+    quick.world.attended = False
+    made = quick.do("CreateSnapshot", name)
+    assert "snapshot" not in made["machine"]
+    quick.do("RevertSnapshot", name, validateOnly=True)
+    quick.do("RemoveSnapshot", name)
+    for method in ("RevertSnapshot", "RemoveSnapshot"):
+        assert refusal(quick.do, method, name).reason == "INVALID_SNAPSHOT"
+    ordered_s = quick.world.now_s
+    quick.do("CreateSnapshot", name)
+    quick.world.now_s += 100
+    quick.world.keeper.do_all(quick.record(name).uid)
+    told = datetime.fromisoformat(quick.get(name)["snapshot"]["createTime"]).timestamp()
+    assert told == ordered_s + 100
+
+
+class Full(SimulatedDriver):
+    """A host that can neither copy nor remove files."""
+
+    def snapshot(self, uid: str) -> None:
+        raise MachineError(f"no space for {uid}")
+
+    def drop_snapshot(self, uid: str) -> None:
+        raise MachineError(f"files of {uid} cannot be removed")
+
+
+def test_a_snapshot_that_fails_leaves_the_one_before(quick: Office) -> None:
+    name = quick.create("web")["machine"]["name"]
+    uid = quick.record(name).uid
+    quick.do("CreateSnapshot", name)
+    before = quick.get(name)["snapshot"]
+    quick.world.keeper._driver = broken = Full()
+    broken.define(quick.world.driver.inventory()[uid].wish)
+    SimulatedDriver.snapshot(broken, uid)
+    quick.world.now_s += 100
+    for method in ("CreateSnapshot", "RemoveSnapshot"):
+        assert quick.task(quick.do(method, name))["status"] == "TASK_STATUS_ERROR"
+        assert quick.get(name)["snapshot"] == before
+        assert quick.get(name)["problem"]
+    quick.do("RevertSnapshot", name)
+    assert not quick.get(name)["problem"]
+
+
+def test_a_problem_is_told_until_a_job_is_done(quick: Office) -> None:
+    name = quick.create("web", powerOn=True)["machine"]["name"]
+    driver = quick.world.driver
+    quick.world.keeper._driver = NoSpace()
+    quick.update(name, "tags", tags=["a"])
+    assert quick.get(name)["problem"]
+    quick.world.keeper._driver = driver
+    quick.update(name, "tags", tags=["b"])
     assert not quick.get(name)["problem"]
 
 
@@ -491,6 +548,28 @@ def test_a_keeper_works_in_its_own_threads(quick: Office) -> None:
     wait_for("every task", lambda: {quick.task(each)["status"] for each in answers} == {"TASK_STATUS_SUCCESS"})
     world.keeper.stop()
     assert {found.power for found in world.driver.inventory().values()} == {Power.ON}
+
+
+class Lasting(SimulatedDriver):
+    """Machines that may end by themselves."""
+
+    lasting = True
+
+
+def test_machines_are_looked_at_also_while_edges_change_all_the_time(
+    quick: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "WATCH_S", 0.2)
+    driver = Lasting()
+    watching = keeper.Keeper(quick.world.store, driver, lambda: watching.wake([], ["an edge"]))
+    quick.world.keeper = watching
+    name = quick.create("web", powerOn=True)["machine"]["name"]
+    watching.start()
+    try:
+        driver.power_off(quick.record(name).uid)
+        wait_for("what has ended is off", lambda: quick.get(name)["powerState"] == "POWER_STATE_POWERED_OFF", 10)
+    finally:
+        watching.stop()
 
 
 def test_dynamic_groups_follow_machines(quick: Office) -> None:

@@ -281,8 +281,13 @@ class NetnsDriver:
         (place / "work").mkdir(mode=0o700)
 
     def drop_snapshot(self, uid: str) -> None:
-        """The copy goes."""
-        _remove(self._place(uid) / "snapshot")
+        """The copy goes, as a whole."""
+        kept = self._place(uid) / "snapshot"
+        old = kept.with_suffix(".old")
+        _remove(old)
+        if kept.exists():
+            kept.rename(old)
+            _remove(old)
 
     def delete(self, uid: str) -> None:
         """All of its directory.  The wish goes first: what is left of a cut-off deletion is no machine."""
