@@ -228,7 +228,8 @@ def _secrets(settings: ControlSettings) -> list[Path]:
 
 
 async def serve(settings: ControlSettings) -> None:
-    """Serve until SIGTERM or SIGINT.  Raises EdgeErrors for whatever keeps it from starting."""
+    """Serve until SIGTERM or SIGINT.  Raises EdgeErrors for whatever keeps it from starting, and what ended a part of
+    it: a service that takes changes no edge gets is worse than none."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)  # how it works is nobody's business at each start
     address = _checked(settings)
@@ -293,9 +294,8 @@ async def serve(settings: ControlSettings) -> None:
             door = ControlServer(dispatcher, parse_address(settings.enroll), DoorCredentials(own), only=DOOR)
             stack.push_async_callback(door.stop)
             _log.info("edges enrol on %s", await door.start())
-        await stack.enter_async_context(_beside(fleet.run()))
-        await stack.enter_async_context(_beside(settled(fleet)))
-        await stack.enter_async_context(_beside(_watch_database(store, server, metrics)))
+        for work in (fleet.run(), settled(fleet), _watch_database(store, server, metrics)):
+            await stack.enter_async_context(_beside(work, stopping.set))
         _log.info("the control plane serves %s", "control.v1")
         await stopping.wait()
         _log.info("stopping")
@@ -349,13 +349,23 @@ def _counted(store: Store, count: Callable[[Reader], dict[str, int]]) -> dict[st
 
 
 @asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def _beside(work: Coroutine[Any, Any, None], failed: Callable[[], None]) -> AsyncIterator[None]:
+    """``work`` is done meanwhile.  If it fails, that is logged, ``failed`` called, and raised at the end."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.critical("a bug of the control plane ended a part of it: it stops", exc_info=error)
+            failed()
+
     task = asyncio.create_task(work)
+    task.add_done_callback(ended)
     try:
         yield
     finally:
         task.cancel()
         await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
 
 
 async def _watch_database(store: Store, server: ControlServer, metrics: ControlMetrics) -> None:

@@ -184,6 +184,15 @@ def next_job(reader: Reader, uid: str) -> Job | None:
     return Job(*row) if row else None
 
 
+def will_have_snapshot(reader: Reader, found: State) -> bool:
+    """Does a machine have one when all its jobs are done?"""
+    asked = _JOBS.where(
+        MACHINE_JOBS.c.uid == found.uid, MACHINE_JOBS.c.action.in_((Action.SNAPSHOT, Action.DROP_SNAPSHOT))
+    )
+    row = reader.db.execute(asked.order_by(MACHINE_JOBS.c.number.desc()).limit(1)).first()
+    return found.snapshot_ns is not None if row is None else row.action == Action.SNAPSHOT
+
+
 def power_counts(reader: Reader) -> dict[str, int]:
     """How many machines there are of each power."""
     counted = sa.select(MACHINE_STATES.c.power, sa.func.count()).group_by(MACHINE_STATES.c.power)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -214,8 +215,7 @@ class Keeper:
         else:
             with self._writing() as unit:
                 book.strike(unit, job)
-                if power is not None:
-                    book.change(unit, job.path, power=power.value, problem="")
+                self._tell_success(unit, job, power)
                 unit.finished(book.subject(job.uid), job.number)
             if self._watcher is not None:
                 self._watcher.job_ended(job.action, done=True)
@@ -231,14 +231,13 @@ class Keeper:
             wish = book.wish(state, job.path)
         if wish is None or wish.uid != uid:
             return None  # it is to be deleted
+        if job.action in (Action.POWER_OFF, Action.RESET):
+            driver.power_off(uid)  # before its cards are asked for, which the host may refuse
         driver.define(wish)
         match job.action:
             case Action.POWER_ON:
                 driver.power_on(uid)
-            case Action.POWER_OFF:
-                driver.power_off(uid)
             case Action.RESET:
-                driver.power_off(uid)
                 driver.power_on(uid)
             case Action.SUSPEND:
                 driver.suspend(uid)
@@ -249,6 +248,18 @@ class Keeper:
             case Action.DROP_SNAPSHOT:
                 driver.drop_snapshot(uid)
         return _AFTERWARDS.get(job.action)
+
+    @staticmethod
+    def _tell_success(unit: WriteUnit, job: Job, power: Power | None) -> None:
+        found = book.state(unit, job.path)
+        if found is None or found.uid != job.uid:
+            return  # it is to be deleted, or was; perhaps another one has its name
+        changed: dict[str, object] = {"problem": ""}
+        if power is not None:
+            changed["power"] = power.value
+        if job.action in (Action.SNAPSHOT, Action.DROP_SNAPSHOT):
+            changed["snapshot_ns"] = unit.now_ns if job.action == Action.SNAPSHOT else None
+        book.change(unit, job.path, **changed)
 
     def _tell_failure(self, job: Job, error: ControlError) -> None:
         """What a driver says is for whoever runs the host; the machine's owner is told that there is something."""
@@ -335,13 +346,15 @@ class Keeper:
 
     def _watch(self) -> None:
         """Cables follow the edges; machines that have ended by themselves are off; other replicas may order, too."""
+        look_at = time.monotonic() + WATCH_S
         while not self._stopping.is_set():
-            asked = self._rewire.wait(WATCH_S)
+            asked = self._rewire.wait(max(0.0, look_at - time.monotonic()))
             self._rewire.clear()
             try:
                 if asked:
                     self.connect()
-                else:
+                if time.monotonic() >= look_at:
+                    look_at = time.monotonic() + WATCH_S
                     self._look()
             except LeadershipLostError:
                 raise
