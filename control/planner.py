@@ -24,7 +24,7 @@ from control.objects.ipsec import IpsecTunnel
 from control.objects.load_balancer import LoadBalancerPool, VirtualService
 from control.objects.nat import NatRule
 from control.objects.network import Network
-from control.objects.profile import SYSTEM_PROFILES, ApplicationPort, ApplicationPortProfile
+from control.objects.profile import ApplicationPort, ApplicationPortProfile
 from control.objects.region import ProviderNetwork
 from control.objects.routing import NextHop, StaticRoute
 from control.objects.values import Value
@@ -254,8 +254,8 @@ class _Planner:
         return {"name": self._names.get(name, names.last(name)), "id": object_id(name)}
 
     def _profile_reference(self, name: str) -> str | dict[str, str]:
-        if name.startswith(SYSTEM_PROFILES):
-            return name.removeprefix(SYSTEM_PROFILES)
+        if name.startswith(names.SYSTEM_PROFILES):
+            return name.removeprefix(names.SYSTEM_PROFILES)
         return self._reference(name)
 
 
