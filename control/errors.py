@@ -190,7 +190,7 @@ class PowerStateError(ControlError):
 
 
 class SnapshotError(ControlError):
-    """A snapshot that is not there, or is there already."""
+    """A snapshot that is not there."""
 
     reason = "INVALID_SNAPSHOT"
 

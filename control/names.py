@@ -23,7 +23,7 @@ def parse(name: str, pattern: str, field: str) -> str:
     """
     if not fits(name, pattern):
         told = ": what VMware ships can only be read" if name.startswith(SYSTEM_PROFILES) else ""
-        raise ArgumentError("the name of an object is wrong", [(field, f"expected {pattern}{told}")])
+        raise ArgumentError(f"the name of an object is wrong{told}", [(field, f"expected {pattern}")])
     return name
 
 

@@ -1,9 +1,9 @@
 """From what tenants have to the document of an edge: pure, the same inputs always make the same bytes.
 
 Objects are told by ids that come of their resource names, so that a rename or another order is seen as what it is.
-Their names are the display names, except where two in a section would be the same.  Networks, groups, profiles, NAT
-rules and routes stand in the order of their resource names, firewall rules in their own.  Descriptions and comments
-change nothing of what an edge does and stay here.
+Their names are the display names, except where two in a section would be the same.  Networks, groups, profiles and
+routes stand in the order of their resource names, NAT rules in that in which they were made, firewall rules in their
+own.  Descriptions and comments change nothing of what an edge does and stay here.
 """
 
 from __future__ import annotations

@@ -24,9 +24,9 @@ from edge.errors import ArgumentError
 
 MAX_ARGUMENTS: Final = 100
 MAX_ARGUMENT: Final = 65_536
+"""Bytes."""
 MAX_PROGRAM: Final = 131_072
 """Bytes of all arguments: escaped, at six a byte, they fit one message to who runs them."""
-"""Bytes."""
 MAX_WINDOW: Final = 1_000
 
 

@@ -409,3 +409,40 @@ def test_denied_calls_are_in_the_trail(cloud: Cloud) -> None:
     request = {"parent": OWN, "filter": 'outcome = "PERMISSION_DENIED"', "orderBy": "number desc", "pageSize": 1}
     (record,) = cloud.world.call("AuditService/ListAuditRecords", request, cloud.admin)["records"]
     assert (record["actor"], record["method"]) == (f"{OWN}/users/staff", "OrgService/CreateOrg")
+
+
+# Permission -> how the row of the documentation's table begins that tells of it.
+TOLD = {
+    Permission.ORG_READ: "see the organization and its tasks",
+    Permission.ORG_WRITE: "change what is said of the organization",
+    Permission.ORGS_MANAGE: "make and delete organizations",
+    Permission.USERS_READ: "see, add, change, delete users",
+    Permission.USERS_WRITE: "see, add, change, delete users",
+    Permission.TOKENS_OWN: "API tokens of one's own",
+    Permission.TOKENS_ALL: "see and end those of others",
+    Permission.TASKS_READ: "see the organization and its tasks",
+    Permission.AUDIT_READ: "audit trail",
+    Permission.CATALOG_READ: "see templates and sizes",
+    Permission.PROVIDER_WRITE: "change templates and sizes",
+    Permission.VDCS_READ: "see regions",
+    Permission.SUBSCRIPTIONS: "order, change and cancel data centers",
+    Permission.RESOURCES_READ: "see machines, events",
+    Permission.SERVICES_ORDER: "order edges and public addresses",
+    Permission.NETWORKS_WRITE: "change networks",
+    Permission.MACHINES_WRITE: "change machines",
+}
+COLUMNS = [Role.SYSTEM_ADMINISTRATOR, Role.ORGANIZATION_ADMINISTRATOR, Role.ADMINISTRATOR, Role.TECHNICAL_ADMINISTRATOR,
+           Role.STAFF]  # fmt: skip
+
+
+def test_the_documentation_tells_of_every_permission() -> None:
+    assert set(Permission) - {Permission.EVERY_ORG} == set(TOLD)
+
+
+@pytest.mark.parametrize("permission", TOLD, ids=str)
+def test_the_documentation_says_who_may_do_what(permission: Permission) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "control.md").read_text()
+    rows = [line.strip("|").split("|") for line in page.splitlines() if line.startswith(f"| {TOLD[permission]}")]
+    assert rows, "no row tells of it"
+    told = {role for role, cell in zip(COLUMNS, rows[0][1:], strict=True) if cell.strip()}
+    assert told == {role for role in Role if permission in ROLES[role]}

@@ -207,7 +207,7 @@ def list_objects(word: str, noun: Noun, kind: Kind, options: dict[str, Any], *, 
     with connection.client:
         finder = taken_finder(kind, connection, options)
         parents = finder.parents(kind)
-        found = [item for parent in parents for item in finder.listed(kind, parent, query, limit)][:limit]
+        found = _listed(kind, finder, parents, query, limit)
     if as_json:
         write_json({camel(kind.list_field): found})
         return
@@ -220,6 +220,28 @@ def list_objects(word: str, noun: Noun, kind: Kind, options: dict[str, Any], *, 
             for item in found
         ],
     )
+
+
+def _listed(
+    kind: Kind, finder: Finder, parents: list[str], query: Mapping[str, str], limit: int
+) -> list[dict[str, Any]]:
+    """What lies in any of ``parents``, in one order if one is asked for.  Raises click.UsageError if it cannot be."""
+    from edge.cli.control.finder import places_of
+
+    found = [item for parent in parents for item in finder.listed(kind, parent, query, limit)]
+    if len(parents) < 2 or not query["orderBy"]:
+        return found[:limit]
+    name, *direction = query["orderBy"].split()
+    field = object_shape(kind).field(name)
+    if field is None:
+        raise click.UsageError(f"{name} is the order of one list: --{places_of(kind)[-1]} says which")
+
+    def place(item: dict[str, Any]) -> tuple[Any, str]:
+        value = item[field.key]
+        # Of times, .5 comes before .51: without the letter behind them, they have the order of texts.
+        return value.removesuffix("Z") if name.endswith("_time") else value, item["name"]
+
+    return sorted(found, key=place, reverse=direction == ["desc"])[:limit]
 
 
 def _get(word: str, noun: Noun, kind: Kind) -> click.Command:

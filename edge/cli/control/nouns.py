@@ -66,11 +66,11 @@ NOUNS: Mapping[str, Noun] = MappingProxyType(
         ),
         "templates": Noun(
             "template", "Templates of machines, in each region.", ("displayName", "catalog", "osFamily", "baseDiskGb"),
-            "debian-10 --region USMIA01P --catalog VM-Catalog --os-family LINUX",
+            "debian-13 --region USMIA01P --catalog VM-Catalog --os-family LINUX --base-disk-gb 20",
         ),
         "sizes": Noun(
             "sizing_policy", "Sizes that machines can have.", ("displayName", "vcpu", "memoryGb"),
-            "gp.small-01 --vcpu 2 --memory-gb 4",
+            "gp.medium-05 --vcpu 8 --memory-gb 24",
         ),
         "vdcs": Noun(
             "vdc", "Virtual data centers, which are ordered.", ("name", "region", "plan", "quota"), "",
@@ -90,7 +90,7 @@ NOUNS: Mapping[str, Noun] = MappingProxyType(
             "network", "Networks of data centers, isolated or behind an edge.",
             ("displayName", "networkType", "edge", "gatewayCidrs", "staticPools"),
             "LAN --owner USMIA01P-US1134362P1349404 --network-type NAT_ROUTED --edge T1-ACME "
-            "--gateway-cidr 10.20.0.1/24",
+            "--gateway-cidr 10.20.0.1/24 --static-pool 10.20.0.128-10.20.0.254",
         ),
         "edges": Noun(
             "edge_gateway", "Edge gateways, which are ordered.",
@@ -107,7 +107,7 @@ NOUNS: Mapping[str, Noun] = MappingProxyType(
                 ),
                 "release-ip": Action(
                     "OrderService/ReleasePublicIpAddress", "Give back a public address that nothing uses.",
-                    target="edge", example="T1-ACME --address 203.0.113.11",
+                    target="edge", example="T1-ACME --address 203.0.113.12",
                 ),
                 "addresses": "edge.cli.control.edges",
                 "show": "edge.cli.control.edges",
