@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from edge.bindings import Bindings
@@ -20,18 +20,20 @@ from edge.errors import FrameTooLongError, NoPortError, ResourceError, UnknownPo
 from edge.merging import Merge
 from edge.model import DEFAULT_SEED, EdgeConfig, SessionsOnChange
 from edge.raw import (
-    RawEndpoints,
+    REASONS,
+    VERDICTS,
     RawEvent,
     RawMatch,
     Running,
     SessionRun,
-    endpoints,
+    outcome,
+    output,
     runtime_events,
     session_info,
     wanted,
 )
 from edge.state import RuleCounters, RuntimeEvent, SessionInfo, SessionMatch, SessionsPage, Stats
-from edge.verdicts import Fragmentation, Outcome, Output, Processed, Reason, Stage, Step, StepResult, Verdict
+from edge.verdicts import Fragmentation, Outcome, Output, Processed
 from native import control
 from native.capture import CaptureReader
 from native.engine import Engine
@@ -53,13 +55,6 @@ TURNS_A_PAGE = 16
 EVENTS_KEPT = 65_536
 EVENTS_A_TURN = 8192
 CALLS_A_TAKE = EVENTS_KEPT // EVENTS_A_TURN
-
-VERDICTS, REASONS = tuple(Verdict), tuple(Reason)  # by number
-
-RawOutput = tuple[int, bytes, bool, tuple[bytes, ...], tuple[int, int, int] | None]
-RawStep = tuple[
-    int, int, int | None, int | None, RawEndpoints | None, RawEndpoints | None, bool, int | None, int | None
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,7 +379,7 @@ class Edge:
                 map_replies=map_replies,
                 fragmentation=came,
             )
-            return self._outcome(raw)
+            return outcome(raw, self._now, self._bindings.slot_ids)
 
     def process_batch(self, frames: Sequence[tuple[str, bytes]], now_ns: int, *, outputs: bool) -> list[Processed]:
         """Send frames in, each by its port, in this order and at one time.
@@ -402,7 +397,7 @@ class Edge:
             except ValueError as error:
                 raise FrameTooLongError(str(error)) from error
             return [
-                Processed(VERDICTS[verdict], REASONS[reason], () if raw is None else (self._output(raw),))
+                Processed(VERDICTS[verdict], REASONS[reason], () if raw is None else (output(raw, self._now),))
                 for verdict, reason, raw in done
             ]
 
@@ -585,36 +580,6 @@ class Edge:
             self._lost += count
         self._lost += lost
         return left
-
-    def _outcome(self, raw: tuple[int, int, list[Any], RawOutput | None]) -> Outcome:
-        verdict, reason, steps, output = raw
-        outputs = () if output is None else (self._output(output),)
-        return Outcome(Verdict(verdict), Reason(reason), tuple(self._step(step) for step in steps), outputs)
-
-    def _output(self, raw: RawOutput) -> Output:
-        port, frame, hairpin, fragments, came = raw
-        fragmentation = None if came is None else Fragmentation(*came)
-        return Output(self._now.ports[port], frame, bool(hairpin), fragments, fragmentation)
-
-    def _known_id(self, slot: int | None) -> str | None:
-        """Id of the rule with a slot; None for none, and for one that the configuration no longer has."""
-        rule_id = None if slot is None else self._bindings.slot_ids[slot]
-        return rule_id if self._now.knows(rule_id) else None
-
-    def _step(self, raw: RawStep) -> Step:
-        stage, result, slot, port, after, saw, logged, dnat, snat = raw
-        rule_id = self._known_id(slot)
-        nat_ids = (self._known_id(dnat), self._known_id(snat))
-        return Step(
-            stage=Stage(stage),
-            result=StepResult(result),
-            rule_id=rule_id,
-            port=None if port is None else self._now.ports[port],
-            after=None if after is None else endpoints(after),
-            saw=None if saw is None else endpoints(saw),
-            logged=logged,
-            nat_rule_ids=tuple(dict.fromkeys(nat_id for nat_id in nat_ids if nat_id is not None)),
-        )
 
 
 def chosen_seed(config: EdgeConfig, seed: int | None) -> int:

@@ -130,10 +130,7 @@ cdef class Engine:
     cdef void _rebind(self, const Change *change, bint look) noexcept nogil
     cdef void _settle(self, Program program, bint sources)
     cdef int _no_worker(self) except -1
-    cdef int _came_in(self, Packet *packet, tuple fragmentation) except -1
     cdef uint32_t _batch_burst(self, list frames, Py_ssize_t first, bint outputs, list done) except 0
-    cdef tuple _output(self, const Result *result)
-    cdef tuple _pieces(self, const Result *result)
     cdef int _port(self, port) except -1
     cdef int _fits(self, Py_ssize_t size) except -1
     cdef int _load(self, const unsigned char[::1] frame, uint64_t now_ns) except -1

@@ -12,19 +12,19 @@ from native.account cimport clear_up_together, expire, watch_fragments
 from native.addresses cimport addresses_free
 from native.ahead cimport ask_ahead
 from native.answer cimport ANSWER_ROOM, FRAME_MAX
-from native.cut cimport is_cuttable, next_piece
 from native.engine cimport BURST, Change, PortCounter, Result, State, Work
 from native.entry cimport port_of_source, set_and_parse
 from native.events cimport EVENT_ENTRIES, Event, watch_nothing
 from native.expect cimport expectations_free, expectations_init
 from native.forward cimport empty_outbox, flush_all, forward_round, put_out
-from native.fragment cimport Pieces, fragments_free, fragments_init, set_limits, set_pieces
+from native.fragment cimport fragments_free, fragments_init, set_limits, set_pieces
 from native.handing cimport take_over
 from native.limits cimport limits_of, watch_limits
 from native.link cimport MAX_FRAME
 from native.mapped cimport turn_into_reply
 from native.measure cimport time_trials
 from native.memory cimport release, reserve
+from native.outputs cimport note_pieces, output_tuple
 from native.packet cimport PARSED, Key, Packet, parse, set_side
 from native.pipeline cimport pipeline
 from native.neighbour cimport NeighbourTable
@@ -225,12 +225,12 @@ cdef class Engine:
         recorder.kind = 0
         set_and_parse(&self.state, program, packet, self.arena, <uint32_t>frame.shape[0], port, unsegmented)
         if fragmentation is not None and packet.error == PARSED:
-            self._came_in(packet, fragmentation)
+            note_pieces(&self.state.fragments, packet, fragmentation)
         count_received(&self.state, port, packet, <uint32_t>frame.shape[0])
         pipeline(&self.state, program, packet, port, map_replies, self.answers, &result, &recorder if record else NULL)
         count_sent(&self.state, &result, self._room(&result))
         steps = [step_tuple(&recorder.steps[i]) for i in range(recorder.count)]
-        return result.verdict, result.reason, steps, self._output(&result)
+        return result.verdict, result.reason, steps, output_tuple(&result, self._room(&result))
 
     def process_batch(self, list frames, uint64_t now_ns, bint outputs) -> list:
         """Frames, as (port, bytes), at one time and without the recorder; what the provider's router would send back
@@ -271,7 +271,8 @@ cdef class Engine:
         ask_ahead(&self.state, program, self.packets, count)
         for i in range(count):
             self._pass_through(&self.packets[i], self.lengths[i], self.in_ports[i], False, &result)
-            done.append((result.verdict, result.reason, self._output(&result) if outputs else None))
+            output = output_tuple(&result, self._room(&result)) if outputs else None
+            done.append((result.verdict, result.reason, output))
         return count
 
     def asked_ahead(self, list frames) -> list:
@@ -294,46 +295,9 @@ cdef class Engine:
         ask_ahead(&self.state, program, self.packets, count)
         return [self.packets[i].asked for i in range(count)]
 
-    cdef tuple _output(self, const Result *result):
-        # (out port, frame, hairpin, frames of its pieces, fragmentation or None); None where nothing leaves.
-        if result.out_port == NO_PORT:
-            return None
-        frame = PyBytes_FromStringAndSize(<char *>result.frame, result.length)
-        came = None
-        if result.sized and result.pieces.size:
-            came = (result.pieces.size, result.pieces.identification, result.pieces.at)
-        return result.out_port, frame, result.hairpin, self._pieces(result), came
-
-    cdef int _came_in(self, Packet *packet, tuple fragmentation) except -1:
-        # Notes how a parsed packet came in pieces.
-        cdef bint possible
-        cdef Pieces pieces
-        try:
-            pieces.size, pieces.identification, pieces.at = fragmentation
-            possible = is_cuttable(packet, &pieces)
-        except OverflowError:
-            possible = False
-        if not possible:
-            raise ValueError(f"this frame cannot have come in pieces of {fragmentation}")
-        set_pieces(&self.state.fragments, packet, &pieces)
-        return 0
-
     cdef uint8_t *_room(self, const Result *result) noexcept nogil:
         # Where a piece may be written: the half where no answer is.
         return self.answers + ANSWER_ROOM if result.frame == self.answers else self.answers
-
-    cdef tuple _pieces(self, const Result *result):
-        # The frames that an output leaves in; none where it leaves whole.
-        cdef uint8_t *room = self._room(result)
-        cdef uint32_t done = 0
-        cdef uint32_t length
-        found = []
-        while result.sized and result.limit:
-            length = next_piece(result, &done, room)
-            if length == 0:
-                break
-            found.append(PyBytes_FromStringAndSize(<char *>room, length))
-        return tuple(found)
 
     cdef int _idle(self) except -1:
         # An engine belongs to one thread at a time: replay() runs without the GIL, and nothing may move under it.

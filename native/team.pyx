@@ -12,6 +12,7 @@ from native.handing cimport hand_over, look_at, owner_here, take_wave
 from native.limits cimport watch_limits
 from native.memory cimport release, reserve
 from native.moving cimport have_one_owner, pass_fragments, pass_sessions
+from native.outputs cimport note_pieces, output_tuple
 from native.owner cimport owner_of
 from native.packet cimport PARSED, Packet, parse
 from native.pipeline cimport pipeline
@@ -310,7 +311,7 @@ cdef class Team:
         parse(packet, engine.arena, <uint32_t>len(frame), side_of(program, port), unsegmented)
         set_hash(&engine.state.table, packet)
         if fragmentation is not None and packet.error == PARSED:
-            engine._came_in(packet, fragmentation)
+            note_pieces(&engine.state.fragments, packet, fragmentation)
         count_received(&engine.state, port, packet, <uint32_t>len(frame))
         pipeline(&engine.state, program, packet, port, map_replies, engine.answers, &result, &recorder)
         if result.passed_on:
@@ -323,7 +324,7 @@ cdef class Team:
         count_sent(&engine.state, &result, engine._room(&result))
         self.random = engine.state.random
         steps = [step_tuple(&recorder.steps[i]) for i in range(recorder.count)]
-        return result.verdict, result.reason, steps, engine._output(&result)
+        return result.verdict, result.reason, steps, output_tuple(&result, engine._room(&result))
 
     def process_batch(self, list frames not None, uint64_t now_ns, bint outputs) -> list:
         """Frames by their workers, as :meth:`native.engine.Engine.process_batch` does it."""
