@@ -60,6 +60,8 @@ SWITCH_S: Final = 0.0005
 write wait until they have it back."""
 SETTLING_S: Final = 1.0
 """How often is looked whether more edges run than before."""
+ADOPTED_S: Final = 0.02
+"""How often is looked, at the start, whether machines are as they should be."""
 _CATALOG = "catalog"
 
 
@@ -296,6 +298,9 @@ async def serve(settings: ControlSettings) -> None:
             _log.info("edges enrol on %s", await door.start())
         for work in (fleet.run(), settled(fleet), _watch_database(store, server, metrics)):
             await stack.enter_async_context(_beside(work, stopping.set))
+        if run is not None and not store.shared:
+            while not (run.keeper.adopted.is_set() or stopping.is_set()):
+                await asyncio.sleep(ADOPTED_S)
         _log.info("the control plane serves %s", "control.v1")
         await stopping.wait()
         _log.info("stopping")

@@ -16,6 +16,8 @@ from control.store.schema import EDGE_HOSTS, EDGE_STATES, OBJECTS
 
 RECONCILER: Final = Actor(names.SYSTEM, "")
 EPOCH: Final = "leader-epoch"
+DRIFTED: Final = "DRIFTED"
+"""The reason of an outcome: the edge ran what nobody wanted, and is about to be changed back."""
 
 
 class LeadershipLostError(ControlError):
@@ -143,6 +145,8 @@ class StoreBook:
                 elif outcome.failed:
                     unit.failed(outcome.path, outcome.revision, outcome.reason, outcome.message)
                 else:
+                    if outcome.reason == DRIFTED:
+                        unit.drifted(outcome.path)
                     unit.unreached(outcome.path, outcome.revision, outcome.reason, outcome.message)
                 after = unit.edge_state(outcome.path)
                 if before and after and (before.status, before.reason) != (after.status, after.reason):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from control.fleet.access import Current, EdgeAccess, EdgeRefusedError, EdgeUnreachableError
-from control.fleet.book import Book, LeadershipLostError, Outcome, Planned, Wanted, followed
+from control.fleet.book import DRIFTED, Book, LeadershipLostError, Outcome, Planned, Wanted, followed
 from control.fleet.clearing import NOBODY
 from control.fleet.edits import edits_between
 from control.fleet.leader import Leadership
@@ -348,6 +348,8 @@ class Reconciler:
         if tended.agrees and current.etag != wanted.realized_etag:
             _log.warning("%s runs what nobody wanted: it is made what it should be", wanted.path)
             self._watcher.drifted()
+            text = "it ran something that nobody wanted, and is changed back"
+            await self._tell(tended, Outcome(wanted.path, wanted.uid, wanted.realized, reason=DRIFTED, message=text))
         planned = planned or await self._planned(tended)
         if planned is None:
             return

@@ -79,6 +79,8 @@ class Keeper:
         self._watching: threading.Thread | None = None
         self._workers: list[threading.Thread] = []
         self._epoch = 0
+        self.adopted = threading.Event()
+        """Machines are as they should be, and jobs are done."""
 
     # ------------------------------------------------------------------ life
 
@@ -106,6 +108,7 @@ class Keeper:
         for thread in self._workers:
             thread.join()
         self._watching, self._workers = None, []
+        self.adopted.clear()
         with self._lock:
             self._queue = queue.SimpleQueue()
             self._waiting.clear()
@@ -129,6 +132,7 @@ class Keeper:
                     self._stopping.wait(AGAIN_S)
             if not self._stopping.is_set():
                 self._workers = [self._begin(self._work, f"machines-{number}") for number in range(WORKERS)]
+                self.adopted.set()
             self._watch()
         except LeadershipLostError as error:
             _log.warning("machines are another replica's now: %s", error)

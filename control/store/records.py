@@ -182,7 +182,7 @@ class SessionRow(_Row):
 @dataclass(frozen=True, slots=True)
 class EdgeState(_Row):
     """What an edge should have, and has: counters of its wanted configuration.  ``status``: PENDING, REALIZED or
-    ERROR."""
+    ERROR; ``drifts``: how often it ran what nobody wanted, ``drifted_ns``: when that was seen last."""
 
     path: str
     desired: int
@@ -193,3 +193,5 @@ class EdgeState(_Row):
     reason: str
     message: str
     updated_ns: int
+    drifts: int = 0
+    drifted_ns: int = 0

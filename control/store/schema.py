@@ -128,6 +128,8 @@ EDGE_STATES = sa.Table(
     _text("reason"),
     _text("message"),
     _number("updated_ns"),
+    _number("drifts"),  # how often it ran what nobody wanted
+    _number("drifted_ns"),  # when that was seen last
 )
 
 # Which edge has which address of a provider's network: no two the same.

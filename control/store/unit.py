@@ -271,6 +271,11 @@ class WriteUnit(Reader):
         if known is not None:
             self._trouble(known, revision, "PENDING", reason, message)
 
+    def drifted(self, edge: str) -> None:
+        """An edge that had what it should was seen to run something else."""
+        changed = {"drifts": EDGE_STATES.c.drifts + 1, "drifted_ns": self.now_ns}
+        self.db.execute(sa.update(EDGE_STATES).where(EDGE_STATES.c.path == edge).values(changed))
+
     def _trouble(self, known: EdgeState, revision: int, status: str, reason: str, message: str) -> None:
         if revision != known.desired:
             return  # of what is wanted by now nothing is known yet
