@@ -13,10 +13,12 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from control import chain
+from control.access.host import CONTROL
 from control.api.contract import SERVICES
-from edge.api.client import open_channel, translated
+from edge.api.client import OPTIONS, open_channel, target_of, translated
 from edge.api.tls import TlsFiles
 from edge.errors import ArgumentError
+from edge.listening import parse_address
 
 _METHODS = {f"{service.name}/{method.name}": method for service in SERVICES for method in service.methods}
 
@@ -114,6 +116,15 @@ class ControlClient:
             token = found["nextPageToken"]
             if not token:
                 return
+
+
+def door_client(address: str, authority: bytes, timeout_s: float) -> ControlClient:
+    """A client of the control plane that ``authority``, PEM, is of, and of no other.  Raises AddressError."""
+    parse_address(address)
+    options = (*OPTIONS, ("grpc.ssl_target_name_override", CONTROL))
+    trusted = grpc.ssl_channel_credentials(authority)
+    channel = grpc.secure_channel(target_of(address), trusted, options=options)
+    return ControlClient(address, timeout_s=timeout_s, channel=channel)
 
 
 def audit_line(record: Mapping[str, Any]) -> str:

@@ -22,11 +22,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from control.access import tokens
-from control.access.authority import DOMAIN, OwnCertificate, authority_of, private_pem, signing_request
-from control.access.enrolment import parted
+from control.access.authority import OwnCertificate, authority_of
+from control.access.host import DOMAIN, parted, private_pem, signing_request
 from control.access.totp import code_at
-from control.api.client import ControlClient
-from control.api.door import DOOR, DoorCredentials, door_client
+from control.api.client import ControlClient, door_client
+from control.api.door import DOOR, DoorCredentials
 from control.api.remote_edge import RemoteEdge, Secured
 from control.api.server import ControlServer
 from control.errors import KeyFileError, SealBrokenError
