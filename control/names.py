@@ -9,6 +9,8 @@ from edge.errors import ArgumentError
 MAX_NAME = 512
 SYSTEM = "orgs/system"
 """The provider's own organization."""
+SYSTEM_PROFILES = "systemProfiles/"
+"""What the names of the application port profiles begin with that VMware ships; the rest is VMware's name."""
 
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -20,7 +22,8 @@ def parse(name: str, pattern: str, field: str) -> str:
     Raises ArgumentError, a violation at ``field``.
     """
     if not fits(name, pattern):
-        raise ArgumentError("the name of an object is wrong", [(field, f"expected {pattern}")])
+        told = ": what VMware ships can only be read" if name.startswith(SYSTEM_PROFILES) else ""
+        raise ArgumentError(f"the name of an object is wrong{told}", [(field, f"expected {pattern}")])
     return name
 
 

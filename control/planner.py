@@ -1,9 +1,9 @@
 """From what tenants have to the document of an edge: pure, the same inputs always make the same bytes.
 
 Objects are told by ids that come of their resource names, so that a rename or another order is seen as what it is.
-Their names are the display names, except where two in a section would be the same.  Networks, groups, profiles, NAT
-rules and routes stand in the order of their resource names, firewall rules in their own.  Descriptions and comments
-change nothing of what an edge does and stay here.
+Their names are the display names, except where two in a section would be the same.  Networks, groups, profiles and
+routes stand in the order of their resource names, NAT rules in that in which they were made, firewall rules in their
+own.  Descriptions and comments change nothing of what an edge does and stay here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from control.objects.ipsec import IpsecTunnel
 from control.objects.load_balancer import LoadBalancerPool, VirtualService
 from control.objects.nat import NatRule
 from control.objects.network import Network
-from control.objects.profile import SYSTEM_PROFILES, ApplicationPort, ApplicationPortProfile
+from control.objects.profile import ApplicationPort, ApplicationPortProfile
 from control.objects.region import ProviderNetwork
 from control.objects.routing import NextHop, StaticRoute
 from control.objects.values import Value
@@ -254,8 +254,8 @@ class _Planner:
         return {"name": self._names.get(name, names.last(name)), "id": object_id(name)}
 
     def _profile_reference(self, name: str) -> str | dict[str, str]:
-        if name.startswith(SYSTEM_PROFILES):
-            return name.removeprefix(SYSTEM_PROFILES)
+        if name.startswith(names.SYSTEM_PROFILES):
+            return name.removeprefix(names.SYSTEM_PROFILES)
         return self._reference(name)
 
 
@@ -267,9 +267,14 @@ def not_emulated(
 ) -> tuple[str, ...]:
     """What is asked for and has no place in documents yet, because edges do not emulate it."""
     found = [f"{edge.name} dns"] if edge.value.dns.enabled else []
-    found += [f"{item.name} dhcp" for item in _sorted(networks) if item.value.dhcp.enabled]
+    found += [text for item in _sorted(networks) for text in not_emulated_of(item)]
     found += [item.name for item in _sorted(tunnels) if item.value.enabled]
     return (*found, *(item.name for item in _sorted(services) if item.value.enabled))
+
+
+def not_emulated_of(network: Item[Network]) -> list[str]:
+    """The same of one network, whether an edge routes for it or not."""
+    return [f"{network.name} dhcp"] if network.value.dhcp.enabled else []
 
 
 def _sorted(items: Sequence[Item[V_co]]) -> list[Item[V_co]]:

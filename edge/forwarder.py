@@ -201,16 +201,12 @@ class Forwarder:
     def rebind(self, config: EdgeConfig) -> None:
         """Follow a configuration that the edge has just begun to run; to be called in the same turn."""
         numbers = {name: number for number, name in enumerate(config.ports)}
-        for name in [name for name in self._ports if name not in numbers and name not in self._specs]:
-            self._remove(name)
-        for name in numbers:
-            spec = self._spec(config, name)
-            if name in self._ports and self._ports[name].spec != spec:
-                self._remove(name)
+        wanted = {**self._specs, **{name: self._spec(config, name) for name in numbers}}
+        known, self._ports = self._ports, self._kept(wanted)
+        for port in set(known.values()) - set(self._ports.values()):
+            self._remove(port)
+        for name, spec in wanted.items():
             if name not in self._ports:
-                self._add(config.id, spec)
-        for spec in self._specs.values():
-            if spec.name not in self._ports:
                 self._add(config.id, spec)
         # One that is of another kind now is a new one to the link layer, like one that was not there.
         fresh = [
@@ -233,6 +229,20 @@ class Forwarder:
             return self._find(config, name)
         return given or PortSpec(name, PortKind.MEMORY)
 
+    def _kept(self, wanted: Mapping[str, PortSpec]) -> dict[str, _Port]:
+        """The ports that stay, by their names from now on: one whose device is another port's now goes on under its
+        name, so that renaming a network interrupts nothing."""
+        known = self._ports
+        found = {name: known[name] for name, spec in wanted.items() if name in known and known[name].spec == spec}
+        others = [port for port in set(known.values()) - set(found.values()) if port.spec.kind is not PortKind.MEMORY]
+        by_device = {(port.spec.kind, port.spec.device): port for port in others}
+        for name, spec in wanted.items():
+            port = by_device.pop((spec.kind, spec.device), None) if name not in found else None
+            if port is not None:
+                port.spec = spec
+                found[name] = port
+        return found
+
     def _add(self, edge_id: str, spec: PortSpec) -> None:
         slot = self._free.pop() if self._free else self._table.count
         port = _Port(slot, spec, made_mac(edge_id, spec.name))
@@ -242,9 +252,8 @@ class Forwarder:
             self._table.open_memory(port.slot, port.mac)
             port.opened = port.up = True
 
-    def _remove(self, name: str) -> None:
+    def _remove(self, port: _Port) -> None:
         """A port that the configuration does not have any more, or not with this device: the keeper puts that back."""
-        port = self._ports.pop(name)
         if port.spec.kind is PortKind.MEMORY:
             self._table.close(port.slot)
             self._free.append(port.slot)

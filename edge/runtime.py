@@ -91,13 +91,16 @@ class Edge:
     :meth:`replay` runs in one, calls from another raise RuntimeError.
 
     ``seed`` starts everything random; None takes the configuration's, else a fixed one.  ``revision`` is the number of
-    the first configuration.  Raises ResourceError when there is no memory for it.
+    the first configuration, ``tables`` its own, if somebody has compiled them already.  Raises ResourceError when there
+    is no memory for it.
     """
 
-    def __init__(self, config: EdgeConfig, *, seed: int | None = None, revision: int = 1) -> None:
+    def __init__(
+        self, config: EdgeConfig, *, seed: int | None = None, revision: int = 1, tables: Tables | None = None
+    ) -> None:
         engine = Engine(chosen_seed(config, seed))
         self._begin(engine, engine, Bindings(), None, {})
-        self.commit(self.prepare(config, revision=revision))
+        self.commit(self.prepare(config, tables=tables, revision=revision))
 
     def _begin(
         self,
@@ -291,9 +294,15 @@ class Edge:
                 self._merge = None
             self._program, self._compiled = prepared.program, prepared.compiled
             self._running = new
-            control.set_port_counters(self._engine, [self._port_counters.get(name, (0, 0, 0, 0)) for name in new.ports])
+            # Packets have passed while sessions followed.
+            begun = zip(new.ports, control.port_counters(self._engine), strict=True)
+            control.set_port_counters(
+                self._engine, [added(self._port_counters.get(name), item) for name, item in begun]
+            )
             if old is not None:
-                self._collect_events(EVENTS_KEPT, old)  # in which ports have the numbers of the old configuration
+                # Only where ports keep their numbers do packets pass, and new sessions begin, while sessions follow.
+                stays = port_map == list(range(len(port_map)))
+                self._collect_events(EVENTS_KEPT, new if stays else old)
 
     def _swap(self, prepared: Prepared, port_map: list[int | None], flush: bool, sources: bool) -> Program | None:
         return self._engine.swap(prepared.program, port_map, flush, sources)
@@ -611,6 +620,13 @@ class Edge:
 def chosen_seed(config: EdgeConfig, seed: int | None) -> int:
     """What everything random starts from: the seed that was given, the configuration's, or a fixed one."""
     return next((value for value in (seed, config.options.seed) if value is not None), DEFAULT_SEED)
+
+
+def added(before: PortCount | None, more: PortCount) -> PortCount:
+    """What a port has had, and more."""
+    return (
+        more if before is None else (before[0] + more[0], before[1] + more[1], before[2] + more[2], before[3] + more[3])
+    )
 
 
 def no_memory(error: MemoryError) -> ResourceError:

@@ -6,7 +6,7 @@ from libc.string cimport memcpy
 
 from native.account cimport clear_up_together, expire
 from native.ahead cimport WORTHWHILE, ask_together
-from native.engine cimport BURST, Engine, Result, State
+from native.engine cimport BURST, Change, Engine, Result, State
 from native.fragment cimport set_pieces
 from native.handing cimport hand_over, look_at, owner_here, take_wave
 from native.limits cimport watch_limits
@@ -184,12 +184,14 @@ cdef class Team:
              Steerer wide not None, bint sources=False):
         """Run ``program`` at every worker from the next packet on, as :meth:`native.engine.Engine.swap` does, and
         divide packets as ``narrow`` says if every session is one worker's by that, else as ``wide`` does: what a worker
-        has that is another's then goes there.  The program that ran until now, and whether it was ``narrow``.
+        has that is another's then goes there; no worker goes on before that.  The program that ran until now, and
+        whether it was ``narrow``.
         """
         cdef Program old = self.first.program
         cdef Engine engine
         cdef uint16_t[:] numbers
-        cdef bint alike
+        cdef Change change
+        cdef bint look
         if program.data.port_count > self.first.state.port_count:
             raise ValueError("there is no room for the counters of the program's ports")
         if max(narrow.workers, wide.workers) > self.workers:
@@ -200,12 +202,13 @@ cdef class Team:
             self._one_time()
             if old is not None:
                 numbers = self.first._begin_swap(program, port_map)
-                alike = self.first._stands_alike(program, port_map)
+                look = flush or not self.first._stands_alike(program, port_map)
+                change = Change(&old.data, &program.data, &numbers[0], flush, 0, NULL)
                 with nogil:
                     self._renumber_rings(&numbers[0])
                 for engine in self.engines:
                     with nogil:
-                        engine._rebind(program, &numbers[0], flush, alike)
+                        engine._rebind(&change, look)
                 self.steerer = narrow if self._fits(narrow) else wide
             else:
                 self.steerer = narrow

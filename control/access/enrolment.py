@@ -80,7 +80,9 @@ class Enrolments:
         unit.done("Enroll Edge Host", edge.path)
         unit.settle()
         details = {"address": host.token_address, "serial": f"{serial:x}"}
-        unit.record(edge.org, _METHOD, edge.path, details=json.dumps(details, sort_keys=True))
+        # Where the provider's hosts are is its own business.
+        unit.record(edge.org, _METHOD, edge.path)
+        unit.record(names.SYSTEM, _METHOD, edge.path, details=json.dumps(details, sort_keys=True))
         pem = made.public_bytes(serialization.Encoding.PEM).decode()
         return Enrolled(edge.path, pem, authority.pem.decode(), expires_ns)
 

@@ -51,6 +51,8 @@ METHODS = MappingProxyType(
         "EdgeHostService/GetEdgeHost": Rule(Permission.PROVIDER_WRITE),
         "EdgeHostService/SetEdgeHost": Rule(Permission.PROVIDER_WRITE, writes=True),
         "EdgeHostService/CreateEnrollmentToken": Rule(Permission.PROVIDER_WRITE, writes=True, session=True),
+        "EdgeHostService/ListFormerHosts": Rule(Permission.PROVIDER_WRITE),
+        "EdgeHostService/ForgetFormerHost": Rule(Permission.PROVIDER_WRITE, writes=True),
         "EventService/ListEvents": Rule(Permission.RESOURCES_READ),
         "EventService/WatchEvents": Rule(Permission.RESOURCES_READ),
         "FirewallService/MoveFirewallRule": Rule(Permission.NETWORKS_WRITE, writes=True),
@@ -62,6 +64,9 @@ METHODS = MappingProxyType(
         "OrderService/ReleasePublicIpAddress": Rule(Permission.SERVICES_ORDER, writes=True),
         "EdgeGatewayService/GetEdgeDocument": Rule(Permission.RESOURCES_READ),
         "EdgeGatewayService/ListIpAllocations": Rule(Permission.RESOURCES_READ),
+        "GroupService/ListSecurityGroupMachines": Rule(Permission.RESOURCES_READ),
+        "ProfileService/GetSystemProfile": Rule(Permission.CATALOG_READ),
+        "ProfileService/ListSystemProfiles": Rule(Permission.CATALOG_READ),
         "SessionService/Logout": Rule(None, writes=True),
         **{
             kind.method(verb): Rule(kind.permission(verb), writes=verb in WRITES)

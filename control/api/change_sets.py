@@ -18,6 +18,7 @@ from control.api.method import Method
 from control.api.places import placed, within
 from control.api.rights import target_of
 from control.checking import checked_plan
+from control.kinds.edges import EDGE_GATEWAY
 from control.planner import Plan, plan
 from control.v1 import change_set_pb2 as pb
 from control.v1 import edge_pb2
@@ -47,7 +48,8 @@ def apply_change_set(request: pb.ApplyChangeSetRequest, call: WriteCall) -> pb.A
         noted.append({"method": name, "object": changed, **json.loads(call.noted[2] if call.noted else "{}")})
     call.note(org, changes=noted)
     if call.trial:
-        answer.previews.extend(_previews(call))
+        gone = [each.name for each in answer.changed if not each.etag and names.fits(each.name, EDGE_GATEWAY.form)]
+        answer.previews.extend([*_previews(call), *(pb.EdgePreview(edge=edge) for edge in gone)])
     answer.task.CopyFrom(convert.task_message(call.unit.done("Apply Change Set", org)))
     return answer
 
@@ -123,6 +125,6 @@ def _changes(old: LoadedDocument | None, new: LoadedDocument) -> list[Change]:
 HANDLERS = MappingProxyType(
     {
         "ChangeSetService/ApplyChangeSet": Method(apply_change_set, ("parent", "orgs/*"), parts=parts),
-        "EdgeGatewayService/GetEdgeDocument": Method(get_edge_document, ("name", "orgs/*/edges/*")),
+        "EdgeGatewayService/GetEdgeDocument": Method(get_edge_document, ("name", EDGE_GATEWAY.form)),
     }
 )

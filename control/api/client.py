@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import grpc
 from google.protobuf import json_format, message_factory
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from control import chain
@@ -49,17 +50,11 @@ class ControlClient:
 
     def call(self, name: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """Call ``Service/Method``; every field without presence is in the answer."""
-        method = _METHODS[name]
+        request_class, stub = self._stub("unary_unary", name)
         try:
-            message = json_format.ParseDict(dict(request), message_factory.GetMessageClass(method.input_type)())
+            message = json_format.ParseDict(dict(request), request_class())
         except json_format.ParseError as error:
             raise ArgumentError(f"the request cannot be meant: {error}") from None
-        answer = message_factory.GetMessageClass(method.output_type)
-        stub = self._channel.unary_unary(
-            f"/{method.containing_service.full_name}/{method.name}",
-            request_serializer=lambda given: given.SerializeToString(),
-            response_deserializer=answer.FromString,
-        )
         try:
             found = stub(message, timeout=self._timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
@@ -68,14 +63,8 @@ class ControlClient:
 
     def watch(self, name: str, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The answers of a stream, until the service stops (UnreachableError) or the caller does."""
-        method = _METHODS[name]
-        message = json_format.ParseDict(dict(request), message_factory.GetMessageClass(method.input_type)())
-        answer = message_factory.GetMessageClass(method.output_type)
-        stub = self._channel.unary_stream(
-            f"/{method.containing_service.full_name}/{method.name}",
-            request_serializer=lambda given: given.SerializeToString(),
-            response_deserializer=answer.FromString,
-        )
+        request_class, stub = self._stub("unary_stream", name)
+        message = json_format.ParseDict(dict(request), request_class())
         try:
             for found in stub(message, metadata=self._metadata):
                 yield json_format.MessageToDict(found, always_print_fields_with_no_presence=True)
@@ -84,18 +73,12 @@ class ControlClient:
 
     def converse(self, name: str, requests: Iterator[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         """The answers of a method to which requests go all the while; the call ends with them, or with the iterator."""
-        method = _METHODS[name]
-        request, answer = map(message_factory.GetMessageClass, (method.input_type, method.output_type))
-        stub = self._channel.stream_stream(
-            f"/{method.containing_service.full_name}/{method.name}",
-            request_serializer=lambda given: given.SerializeToString(),
-            response_deserializer=answer.FromString,
-        )
+        request_class, stub = self._stub("stream_stream", name)
         begun, left = threading.Event(), threading.Event()
 
         def sent() -> Iterator[Any]:
             for given in requests:
-                yield json_format.ParseDict(dict(given), request())
+                yield json_format.ParseDict(dict(given), request_class())
             begun.wait()
             left.set()
             call.cancel()  # a service may go on when nothing more is to come
@@ -110,6 +93,17 @@ class ControlClient:
                 raise translated(error, self._address) from None
         finally:
             call.cancel()
+
+    def _stub(self, kind: str, name: str) -> tuple[type[Message], Any]:
+        """The class of a method's requests, and what calls it; ``kind``: how much goes and comes, as channels say."""
+        method = _METHODS[name]
+        request, answer = map(message_factory.GetMessageClass, (method.input_type, method.output_type))
+        stub = getattr(self._channel, kind)(
+            f"/{method.containing_service.full_name}/{method.name}",
+            request_serializer=lambda given: given.SerializeToString(),
+            response_deserializer=answer.FromString,
+        )
+        return request, stub
 
     def pages(self, name: str, request: Mapping[str, Any], field: str) -> Iterator[dict[str, Any]]:
         """The items of a List method, from page to page."""

@@ -24,9 +24,9 @@ from edge.errors import ArgumentError
 
 MAX_ARGUMENTS: Final = 100
 MAX_ARGUMENT: Final = 65_536
+"""Bytes."""
 MAX_PROGRAM: Final = 131_072
 """Bytes of all arguments: escaped, at six a byte, they fit one message to who runs them."""
-"""Bytes."""
 MAX_WINDOW: Final = 1_000
 
 
@@ -34,7 +34,7 @@ def create_machine(request: pb.CreateMachineRequest, call: WriteCall) -> pb.Crea
     """As of every kind, and on if that is wanted."""
     record = _created(request, call)
     answer = pb.CreateMachineResponse()
-    kinds.fill(MACHINE, answer.machine, record, call.unit)
+    kinds.fill(MACHINE, answer.machine, record, call)
     answer.task.CopyFrom(convert.task_message(call.unit.done("Create Machine", record.path)))
     return answer
 
@@ -69,7 +69,7 @@ def _order(record: Record, call: WriteCall, action: Action, wanted: Power | None
 
 def _answer(method: str, words: str, record: Record, call: WriteCall) -> Message:
     answer = ANSWERS[f"MachineService/{method}"]()
-    kinds.fill(MACHINE, answer.machine, record, call.unit)
+    kinds.fill(MACHINE, answer.machine, record, call)
     answer.task.CopyFrom(convert.task_message(call.unit.done(words, record.path)))
     return answer  # type: ignore[no-any-return]
 

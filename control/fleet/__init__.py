@@ -2,6 +2,6 @@
 
 :mod:`~control.fleet.reconciler` compares what an edge should run with what it runs, and pushes what differs, through an
 :class:`~control.fleet.access.EdgeAccess`: :mod:`~control.fleet.embedded` for edges in this process,
-:mod:`~control.fleet.remote` for processes elsewhere.  One replica at a time does so, :mod:`~control.fleet.leader` says
-which; its number, the epoch, goes with everything that it writes or pushes.
+:mod:`control.api.remote_edge` for processes elsewhere.  One replica at a time does so,
+:mod:`~control.fleet.leader` says which; its number, the epoch, goes with everything that it writes or pushes.
 """

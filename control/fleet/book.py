@@ -24,6 +24,12 @@ class LeadershipLostError(ControlError):
     reason = "NOT_LEADER"
 
 
+def check_epoch(state: Reader, epoch: int) -> None:
+    """Is this leader the last one?  Raises LeadershipLostError."""
+    if state.fact(EPOCH) != str(epoch):
+        raise LeadershipLostError(f"leader {epoch} has been followed by another one")
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """An edge, which of its states it should have and which it has; ``address`` '': it is in the leader's process;
@@ -126,8 +132,7 @@ class StoreBook:
     def tell(self, epoch: int, outcomes: Sequence[Outcome]) -> None:
         """See Book."""
         with self._store.write(RECONCILER) as unit:
-            if unit.fact(EPOCH) != str(epoch):
-                raise LeadershipLostError(f"leader {epoch} has been followed by another one")
+            check_epoch(unit, epoch)
             for outcome in outcomes:
                 record = unit.find(outcome.path)
                 if record is None or record.uid != outcome.uid:

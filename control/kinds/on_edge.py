@@ -8,7 +8,6 @@ from functools import partial
 from control import names
 from control.errors import LimitReachedError
 from control.kinds.kind import Change
-from control.objects.profile import SYSTEM_PROFILES
 from edge.document.problems import quoted
 from edge.firewall.system_profiles import system_profile
 
@@ -43,8 +42,8 @@ def check_references(change: Change, field: str, given: Iterable[str], collectio
 def check_profiles(change: Change, field: str, given: Iterable[str]) -> None:
     """The same for profiles, VMware's among them."""
     for index, name in enumerate(given):
-        if name.startswith(SYSTEM_PROFILES):
-            word = name.removeprefix(SYSTEM_PROFILES)
+        if name.startswith(names.SYSTEM_PROFILES):
+            word = name.removeprefix(names.SYSTEM_PROFILES)
             if system_profile(word) is None:
                 place = f"{field}[{index}]" if field.endswith("s") else field
                 raise change.wrong(place, f"VMware ships no profile with the name {quoted(word)}")
@@ -59,4 +58,4 @@ def forms(collections: Iterable[str]) -> tuple[str, ...]:
 
 def own_profiles(given: Iterable[str]) -> list[str]:
     """Those that are objects."""
-    return [name for name in given if not name.startswith(SYSTEM_PROFILES)]
+    return [name for name in given if not name.startswith(names.SYSTEM_PROFILES)]

@@ -142,7 +142,17 @@ def used_addresses(reader: Reader, network: str, but: str = "") -> dict[str, str
     return {row[0]: row[1] for row in reader.db.execute(asked)}
 
 
-def on_networks(reader: Reader, networks: Collection[str], vdcs: Collection[str]) -> tuple[str, str] | None:
+def on_networks(reader: Reader, networks: Collection[str]) -> dict[str, dict[int, str | None]]:
+    """The machines with cards on some networks: by name, the numbers of these cards and their addresses."""
+    found: dict[str, dict[int, str | None]] = {}
+    asked = sa.select(MACHINE_NICS.c.path, MACHINE_NICS.c.number, MACHINE_NICS.c.address)
+    chosen = asked.where(MACHINE_NICS.c.network.in_(networks)).order_by(MACHINE_NICS.c.path, MACHINE_NICS.c.number)
+    for path, number, address in reader.db.execute(chosen):
+        found.setdefault(path, {})[number] = address
+    return found
+
+
+def one_on_networks(reader: Reader, networks: Collection[str], vdcs: Collection[str]) -> tuple[str, str] | None:
     """A machine of these data centers with a card on one of these networks, and the network."""
     asked = (
         sa.select(MACHINE_NICS.c.path, MACHINE_NICS.c.network)

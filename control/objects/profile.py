@@ -9,9 +9,6 @@ from pydantic import Field, model_validator
 from control.objects.reading import Ports, ShortText
 from control.objects.values import Description, DisplayName, Value
 
-SYSTEM_PROFILES = "systemProfiles/"
-"""What the names of the profiles begin with that VMware ships; the rest is VMware's name."""
-
 Protocol = Literal["TCP", "UDP", "ICMPv4", "ICMPv6"]
 
 

@@ -144,6 +144,19 @@ class EdgeHost(_Row):
 
 
 @dataclass(frozen=True, slots=True)
+class FormerHost(_Row):
+    """Where an edge ran that is elsewhere by now, or nowhere.  ``reason`` and ``message``: why it could not be cleared
+    when that was tried last, '' if nobody has tried."""
+
+    edge: str
+    address: str
+    identity: str
+    since_ns: int
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials(_Row):
     """How a user logs in.  ``one_time_until_ns`` 0: the password is their own."""
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from edge.addresses import PortRange
 from edge.firewall.config import ApplicationPortProfile, Service
 
-_PROTOCOLS = {"TCP": 6, "UDP": 17, "ICMPv4": 1, "ICMPv6": 58, "IGMP": 2}
+PROTOCOLS = {"TCP": 6, "UDP": 17, "ICMPv4": 1, "ICMPv6": 58, "IGMP": 2}
+"""The protocols of shipped profiles, by the names that they have there."""
 
 
 @cache
@@ -56,7 +57,7 @@ def _service(text: str) -> tuple[Service, str]:
             icmp_type, icmp_code = int(kind), int(code) if code else None
         elif key == "alg":
             alg = value
-    return Service(_PROTOCOLS[protocol], _ports(destination), _ports(source), icmp_type, icmp_code), alg
+    return Service(PROTOCOLS[protocol], _ports(destination), _ports(source), icmp_type, icmp_code), alg
 
 
 def _ports(text: str) -> tuple[PortRange, ...]:

@@ -198,3 +198,15 @@ def test_what_would_come_of_it_is_seen_before(tenant: Tenant) -> None:
         ("CHANGE_KIND_ADDED", "userDefinedRules", "in-web"),
         ("CHANGE_KIND_ADDED", "natRules", "pub"),
     ]
+
+
+def test_edges_that_would_be_deleted_are_seen_before(tenant: Tenant) -> None:
+    networks = tenant.call("NetworkService/ListNetworks", {"parent": tenant.org})["networks"]
+    parts = [
+        *(("NetworkService/DeleteNetwork", {"name": network["name"]}) for network in networks),
+        ("EdgeGatewayService/DeleteEdgeGateway", {"name": tenant.edge}),
+    ]
+    (preview,) = tenant.apply(*parts, validate_only=True)["previews"]
+    assert preview == {"edge": tenant.edge, "document": "", "changes": [], "notEmulated": []}
+    tenant.apply(*parts)
+    assert tenant.call("EdgeGatewayService/ListEdgeGateways", {"parent": tenant.org})["edgeGateways"] == []

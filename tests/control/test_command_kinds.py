@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -17,7 +18,8 @@ import edge.cli.control
 from control.access.methods import METHODS
 from control.kinds import KINDS
 from control.store.unit import PROVIDER
-from edge.cli.control.nouns import NOUNS, REFERENCES
+from edge.cli.control.finder import Finder
+from edge.cli.control.nouns import NOUNS, REFERENCES, Action
 from edge.cli.main import cli
 from tests.control.served import EDGE, VDC, Commands, order, region, served
 from tests.control.world import World
@@ -243,6 +245,42 @@ def test_machines(commands: Commands, admin: str, acme: str) -> None:
     assert "web1" not in commands.run(acme, "vms", "list").output
 
 
+def test_machines_of_a_group(commands: Commands, admin: str, acme: str) -> None:
+    order(commands, admin)
+    commands.run(
+        acme, "vms", "create", "web1", "--template", "Debian 10", "--sizing-policy", "gp.small-01",
+        "--nic", "network=LAN-USMIA01P,primary=true,ipMode=POOL",
+    )  # fmt: skip
+    commands.run(acme, "groups", "create", "lan", "--member", "LAN-USMIA01P")
+    shown = commands.run(acme, "groups", "machines", "lan").output
+    assert re.search(rf"web1 +10\.1\.0\.128 +orgs/US1134362/vdcs/{VDC}/machines/web1", shown)
+    found = json.loads(commands.run(acme, "groups", "machines", "lan", "--filter", "display_name=x", "--json").output)
+    assert found == {"machines": []}
+
+
+def test_profiles_that_vmware_ships(commands: Commands, admin: str, acme: str) -> None:
+    order(commands, admin)
+    commands.run(acme, "profiles", "create", "web", "--application-port", "protocol=TCP,destinationPorts=8080")
+    assert commands.run(acme, "profiles", "list").output.split("\n")[2].split()[0] == "web"
+    shown = commands.run(acme, "profiles", "list", "--system").output
+    assert re.search(r"\n  FTP +TCP 21 +FTP +true\n", shown)
+    assert re.search(r"\n  ICMP Echo Request +ICMPv4 type 8 code 0 ", shown)
+    assert "TCP from 53" in shown
+    assert len(shown.strip().splitlines()) == 2 + 416
+    options = ("--filter", "port=443 AND protocol=TCP", "--order-by", "display_name desc", "--limit", "1", "--json")
+    chosen = json.loads(commands.run(acme, "profiles", "list", "--system", *options).output)["systemProfiles"]
+    assert ["443" in str(each["services"]) for each in chosen] == [True]
+    assert "the same on every edge" in commands.run(acme, "profiles", "list", "--system", "--edge", EDGE, code=2).output
+    assert "TCP 443" in commands.run(acme, "profiles", "get", "HTTPS").output
+    assert json.loads(commands.run(acme, "profiles", "get", "web", "--json").output)["displayName"] == "web"
+    assert (
+        "there is no Application Port Profile 'HTTPX'" in commands.run(acme, "profiles", "get", "HTTPX", code=1).output
+    )
+    for command in (("delete", "HTTPS"), ("update", "HTTPS", "--description", "x")):
+        refused = commands.run(acme, "profiles", *command, code=2).output
+        assert "what VMware ships can only be read" in refused
+
+
 def test_events(commands: Commands, admin: str, acme: str) -> None:
     order(commands, admin)
     shown = json.loads(commands.run(acme, "events", "list", "--json").output)["events"]
@@ -256,3 +294,90 @@ def test_events(commands: Commands, admin: str, acme: str) -> None:
     commands.run(acme, "edges", "update", EDGE, "--description", "y")
     followed = commands.run(acme, "events", "watch", "--count", "1", "--resume", token).output
     assert re.search(rf"Z OBJECT_CHANGED {edge}", followed)
+
+
+def test_a_list_of_rules_replaces_what_was_seen(
+    commands: Commands, admin: str, acme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order(commands, admin)
+    commands.run(acme, "firewall", "create", "out", "--action-value", "ALLOW")
+    file = tmp_path / "rules.yaml"
+    file.write_text("- {displayName: out, actionValue: DROP}\n")
+    listed = Finder.listed
+
+    def listed_before_another(finder: Finder, *about: Any) -> list[dict[str, Any]]:
+        found = listed(finder, *about)
+        rule = {"displayName": "late", "actionValue": "ALLOW"}
+        request = {"parent": f"orgs/US1134362/edges/{EDGE}", "firewallRule": rule}
+        commands.world.call("FirewallService/CreateFirewallRule", request, acme)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Finder, "listed", listed_before_another)
+        refused = commands.run(acme, "firewall", "replace", "-f", str(file), "--edge", EDGE, code=1).output
+    assert "ETAG_MISMATCH" in refused
+    assert "late" in commands.run(acme, "firewall", "list").output
+    commands.run(acme, "firewall", "replace", "-f", str(file))
+    assert "late" not in commands.run(acme, "firewall", "list").output
+    stale = commands.run(acme, "firewall", "replace", "-f", str(file), "--etag", "x", code=1).output
+    assert "ETAG_MISMATCH" in stale
+
+
+def test_what_is_not_there_is_said_to_be_not_there(commands: Commands, admin: str, acme: str) -> None:
+    order(commands, admin)
+    for verb in (("get",), ("delete",), ("update", "--description", "x")):
+        shown = commands.run(acme, "profiles", verb[0], "nosuch", *verb[1:], code=1).output
+        assert shown == "OBJECT_UNKNOWN: there is no Application Port Profile 'nosuch'\n"
+
+
+def test_examples_of_help_texts_work(
+    commands: Commands, admin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = {f"{word} create": noun.example for word, noun in NOUNS.items() if noun.example}
+    for word, noun in NOUNS.items():
+        actions = {verb: action for verb, action in noun.verbs.items() if isinstance(action, Action)}
+        lines |= {f"{word} {verb}": action.example for verb, action in actions.items() if action.example != "NAME"}
+    for line in ("regions create", "providers create"):
+        commands.run(admin, *line.split(), *shlex.split(lines.pop(line)))
+    token = commands.world.tenant(admin, "US1134362")[1]
+    order(commands, admin)
+    commands.run(token, "edges", "update", EDGE, "--display-name", "T1-ACME")
+    monkeypatch.chdir(tmp_path)
+    Path("branch.yaml").write_text("""\
+displayName: branch
+preSharedKey: abc
+localEndpoint: {localAddress: 203.0.113.10, localNetworks: [10.20.0.0/24]}
+remoteEndpoint: {remoteAddress: 198.51.100.7, remoteNetworks: [10.99.0.0/16]}
+""")
+    commands.run(token, "firewall", "create", "out", "--edge", "T1-ACME", "--action-value", "DROP")
+    account = ("--org", "US1134362")
+    stages = ("edges add-ip",), ("firewall", "edges order")  # what others need, and what needs others
+    for line in sorted(lines, key=lambda line: line.startswith(stages[1]) - line.startswith(stages[0])):
+        provider = line.split()[0] in {"templates", "sizes"}
+        who, org = (admin, account) if line == "vdcs order" else (admin, ()) if provider else (token, ())
+        edges = ("--edge", "T1-ACME") if line == "firewall move" else ()  # by then there is more than one
+        commands.run(who, *line.split(), *shlex.split(lines[line]), *org, *edges)
+
+
+def test_lists_of_several_places_have_one_order(commands: Commands, admin: str, acme: str) -> None:
+    order(commands, admin)
+    commands.run(
+        acme, "edges", "order", "--vdc", VDC, "--wan-access", "INTERNET", "--gateway-cidr", "10.99.0.1/24",
+        "--lan-name", "OFFICE",
+    )  # fmt: skip
+    edges = json.loads(commands.run(acme, "edges", "list", "--json").output)["edgeGateways"]
+    first, second = (item["name"] for item in edges)
+    for number, place in enumerate((second, first, second, first)):
+        commands.world.now_s += 0.25
+        commands.run(acme, "ip-sets", "create", f"s{number}", "--edge", place, "--ip-address", "10.1.0.9")
+
+    def listed(*options: str) -> list[str]:
+        found = json.loads(commands.run(acme, "ip-sets", "list", "--json", *options).output)["ipSets"]
+        return [item["displayName"] for item in found]
+
+    assert listed("--order-by", "create_time desc", "--limit", "3") == ["s3", "s2", "s1"]
+    assert listed("--order-by", "display_name") == ["s0", "s1", "s2", "s3"]
+    commands.run(acme, "firewall", "create", "out", "--edge", first, "--action-value", "DROP")
+    refused = commands.run(acme, "firewall", "list", "--order-by", "position", code=2).output
+    assert "position is the order of one list: --edge says which" in refused
+    commands.run(acme, "firewall", "list", "--order-by", "position desc", "--edge", first)

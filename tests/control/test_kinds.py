@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from control.objects.values import DisplayName, Value
 from control.store.records import SEALED
 from control.store.unit import PROVIDER
 from control.v1 import edge_pb2, network_pb2, vdc_pb2
+from control.v1.comments_pb2 import COMMENTS
 from edge.errors import ArgumentError
 from tests.control.cloud import INTERNET, Cloud
 from tests.control.samples import SAMPLES, camel, plant_all
@@ -313,3 +315,14 @@ def test_messages_are_read_and_filled() -> None:
     with pytest.raises(ArgumentError) as caught:
         messages.read(network, "network")
     assert caught.value.violations == (("network.network_type", "expected one of ISOLATED, NAT_ROUTED"),)
+
+
+def test_comments_name_the_fields_that_can_be_changed() -> None:
+    named = 0
+    for kind in KINDS:
+        comment = COMMENTS.get(f"Update{kind.noun}Request.update_mask", "")
+        match = re.fullmatch(r"Which fields: (.*)\. Empty: all of these\.", comment)
+        if match is not None:
+            named += 1
+            assert set(match[1].split(", ")) == set(kind.changeable()), kind.name
+    assert named > 5

@@ -13,12 +13,13 @@ import pytest
 from click.testing import CliRunner
 
 from control import gather
+from control.api.errors import status_of
 from control.errors import MachineError
 from control.machines import book, keeper
 from control.machines.simulated import SimulatedDriver
 from control.machines.wishes import Power, Wish
 from control.planner import plan
-from control.serving import ControlSettings, run_machines, serve
+from control.serving import ControlSettings, made_machines, serve
 from control.store.schema import TASK_WAITS
 from edge.cli.main import cli
 from tests.control.office import DEBIAN, DEMAND, LAN, ORG, OTHER_REGION, POOL, REGION, SMALL, WINDOWS, Office
@@ -35,6 +36,13 @@ def office(either: World) -> Office:
 @pytest.fixture
 def quick(world: World) -> Office:
     return Office(world)
+
+
+def test_what_the_host_says_of_a_machine_is_for_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
+    status = status_of(MachineError("/srv/t1edge/machines/1: no space"))
+    assert status.message == MachineError.told
+    assert "/srv" not in str(status)
+    assert "/srv/t1edge/machines/1: no space" in caplog.text
 
 
 def refusal(call: Any, *arguments: Any, **more: Any) -> RefusedError:
@@ -647,4 +655,4 @@ def test_namespaces_are_for_a_control_plane_alone_with_its_data(tmp_path: Path) 
 
 
 def test_this_replica_may_run_none(world: World) -> None:
-    assert run_machines(ControlSettings(world.data, "unix:none", machines="none"), world.store) is None
+    assert made_machines(ControlSettings(world.data, "unix:none", machines="none"), world.store) is None

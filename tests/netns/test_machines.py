@@ -25,7 +25,7 @@ from control.machines.netns.driver import NetnsDriver
 from control.machines.wishes import Power, Wish
 from edge.model import EdgeConfig
 from tests.netns.lab import ROOT
-from tests.netns.machines import Plant, card, output, pings, run, shell, wish
+from tests.netns.machines import DEVICES, Plant, card, output, pings, run, shell, wish
 from tests.support import acme
 from tests.waiting import wait_for
 
@@ -444,6 +444,26 @@ def test_a_network_that_the_edge_gets_later_has_its_interface(tmp_path: Path) ->
         with edge.turn():
             forwarder.rebind(acme())
         wait_for("it is up again", lambda: forwarder.ports["LAN"].up)
+
+
+def test_a_network_that_is_renamed_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Plant(tmp_path / "data") as plant:
+        monkeypatch.setitem(DEVICES, "OFFICE", DEVICES["LAN"])
+        edge = plant.forward()
+        forwarder = plant.forwarder
+        assert forwarder is not None
+        base = acme()
+        (lan,) = base.routing.networks
+        renamed = replace(base, routing=replace(base.routing, networks=(replace(lan, name="OFFICE"),)))
+        before = forwarder.ports["LAN"]
+        with edge.turn():
+            edge.apply(renamed)
+            forwarder.rebind(renamed)
+            assert edge.config.ports[1:] == ("OFFICE",)
+            assert forwarder.neighbours.is_up(1), "frames pass at once"
+        after = forwarder.ports["OFFICE"]
+        assert (after.device, after.up, after.mac) == (before.device, True, before.mac)
+        assert "LAN" not in forwarder.ports
 
 
 def test_another_process_of_the_number_is_not_taken_for_the_machine(plant: Plant) -> None:

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from control.kinds import BY_NAME, KINDS, Kind
+from control.names import SYSTEM_PROFILES
 from edge.cli.control.fields import Fields, references
 from edge.cli.control.nouns import NOUNS, REFERENCES
+from edge.firewall.system_profiles import system_profile_names
 
 if TYPE_CHECKING:
     from control.api.shapes import Shape
     from edge.cli.control.common import Connection
 
-SYSTEM_PROFILES = "systemProfiles"
 BY_FORM = {kind.form: kind for kind in KINDS}
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -95,8 +96,8 @@ class Finder:
             return found[0]
         if found:
             raise click.UsageError(f"{text!r} may be one of {', '.join(found)}: give the whole name")
-        if "application_port_profile" in kinds:
-            return f"{SYSTEM_PROFILES}/{text}"
+        if "application_port_profile" in kinds and text in system_profile_names():
+            return f"{SYSTEM_PROFILES}{text}"
         from edge.api.client import CallError
         from edge.errors import Problem
 

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 _KIND = BY_NAME["firewall_rule"]
 _METHOD = "FirewallService/ReplaceFirewallRules"
+_LIST = "FirewallService/ListFirewallRules"
 
 
 @click.command(
     "replace", cls=ControlCommand, epilog="Example:  t1edge control firewall replace --edge T1-ACME -f rules.yaml"
 )
 @file_option("A list of rules, YAML or JSON.")
-@click.option("--etag", default="", help="Only if the list is still in this state.")
+@click.option("--etag", default="", help="Only if the list is still in this state (default: as the command finds it).")
 @write_options(_KIND, _METHOD)
 def replace(file: str, etag: str, as_json: bool, **options: Any) -> None:
     """Put the list of rules in FILE in place of all rules of the edge, in its order.
@@ -33,6 +34,8 @@ def replace(file: str, etag: str, as_json: bool, **options: Any) -> None:
 
     def request(finder: Finder) -> dict[str, Any]:
         edge = finder.parent(_KIND)
+        found = etag or finder.connection.client.call(_LIST, {"parent": edge, "pageSize": 1})["etag"]
+        # Of before the listing: a rule that somebody makes from now on is not deleted for not being in FILE.
         there = finder.listed(_KIND, edge)
         known = {item["displayName"]: item["name"] for item in reversed(there)}
         for rule in rules:
@@ -40,7 +43,7 @@ def replace(file: str, etag: str, as_json: bool, **options: Any) -> None:
             name = known.pop(str(rule.get("displayName")), "")
             if name:
                 rule["name"] = name
-        return {"parent": edge, "firewallRules": rules, "etag": etag}
+        return {"parent": edge, "firewallRules": rules, "etag": found}
 
     run_write(_KIND, options, _METHOD, request, as_json=as_json)
 

@@ -29,7 +29,8 @@ class Action:
 class Noun:
     """``kind`` is a kind's name in :mod:`control.kinds`; ``columns`` are JSON names of fields, which lists show.
 
-    ``verbs``: name of a command that only this noun has -> what it does, or the module whose ``COMMANDS`` has it.
+    ``verbs``: name of a command that only this noun has, or has otherwise than others -> what it does, or the module
+    whose ``COMMANDS`` has it.
     """
 
     kind: str
@@ -65,11 +66,11 @@ NOUNS: Mapping[str, Noun] = MappingProxyType(
         ),
         "templates": Noun(
             "template", "Templates of machines, in each region.", ("displayName", "catalog", "osFamily", "baseDiskGb"),
-            "debian-10 --region USMIA01P --catalog VM-Catalog --os-family LINUX",
+            "debian-13 --region USMIA01P --catalog VM-Catalog --os-family LINUX --base-disk-gb 20",
         ),
         "sizes": Noun(
             "sizing_policy", "Sizes that machines can have.", ("displayName", "vcpu", "memoryGb"),
-            "gp.small-01 --vcpu 2 --memory-gb 4",
+            "gp.medium-05 --vcpu 8 --memory-gb 24",
         ),
         "vdcs": Noun(
             "vdc", "Virtual data centers, which are ordered.", ("name", "region", "plan", "quota"), "",
@@ -89,7 +90,7 @@ NOUNS: Mapping[str, Noun] = MappingProxyType(
             "network", "Networks of data centers, isolated or behind an edge.",
             ("displayName", "networkType", "edge", "gatewayCidrs", "staticPools"),
             "LAN --owner USMIA01P-US1134362P1349404 --network-type NAT_ROUTED --edge T1-ACME "
-            "--gateway-cidr 10.20.0.1/24",
+            "--gateway-cidr 10.20.0.1/24 --static-pool 10.20.0.128-10.20.0.254",
         ),
         "edges": Noun(
             "edge_gateway", "Edge gateways, which are ordered.",
@@ -106,13 +107,15 @@ NOUNS: Mapping[str, Noun] = MappingProxyType(
                 ),
                 "release-ip": Action(
                     "OrderService/ReleasePublicIpAddress", "Give back a public address that nothing uses.",
-                    target="edge", example="T1-ACME --address 203.0.113.11",
+                    target="edge", example="T1-ACME --address 203.0.113.12",
                 ),
                 "addresses": "edge.cli.control.edges",
                 "show": "edge.cli.control.edges",
                 "document": "edge.cli.control.edges",
                 "trace": "edge.cli.control.edges",
                 "enroll": "edge.cli.control.edges",
+                "former-hosts": "edge.cli.control.edges",
+                "forget-host": "edge.cli.control.edges",
                 "host": "edge.cli.control.edges",
             },
         ),
@@ -140,11 +143,12 @@ NOUNS: Mapping[str, Noun] = MappingProxyType(
         ),
         "groups": Noun(
             "security_group", "Security groups of an edge.", ("displayName", "members", "vmCriteria"),
-            "lan --edge T1-ACME --member LAN",
+            "lan --edge T1-ACME --member LAN", {"machines": "edge.cli.control.groups"},
         ),
         "profiles": Noun(
             "application_port_profile", "Application port profiles of an edge.", ("displayName", "applicationPorts"),
             "web-8080 --edge T1-ACME --application-port protocol=TCP,destinationPorts=8080",
+            {"list": "edge.cli.control.profiles", "get": "edge.cli.control.profiles"},
         ),
         "routes": Noun(
             "static_route", "Static routes of an edge.", ("displayName", "networkCidr", "nextHops"),

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from control.api.shapes import request_shape
 from control.kinds import Kind
 from control.kinds.kind import CREATE, DELETE, UPDATE
+from control.names import SYSTEM_PROFILES
 from edge.cli.control.fields import Fields, from_model, references, to_model
-from edge.cli.control.finder import SYSTEM_PROFILES, camel
+from edge.cli.control.finder import camel
 from edge.cli.control.generic import object_shape
 from edge.cli.control.nouns import REFERENCES
 from edge.cli.control.tenant.document import Tenant, Wanted
@@ -23,6 +24,7 @@ from edge.cli.control.tenant.sections import CHOSEN, ORDERED, UNNEEDED, kinds_in
 from edge.cli.control.tenant.there import Item, There, form
 from edge.diff import Change, ChangeKind, FieldChange, moved
 from edge.document.problems import Path, quoted
+from edge.firewall.system_profiles import system_profile_names
 
 SECRET = "(secret)"  # noqa: S105 - what is shown instead of one
 _NO_ID = re.compile(r"[^A-Za-z0-9._-]+")
@@ -229,8 +231,8 @@ class _Comparison:
         except LookupError as several:
             self._wrong(pair.wanted, text, "AMBIGUOUS_REFERENCE", f"{quoted(text)} may be one of {several}")
             return text
-        if found is None and "application_port_profile" in kinds:
-            return f"{SYSTEM_PROFILES}/{text}"
+        if found is None and "application_port_profile" in kinds and text in system_profile_names():
+            return f"{SYSTEM_PROFILES}{text}"
         if found is None:
             found = self._there.shared(kinds, text, pair.parent)
         if found is None:
