@@ -77,9 +77,10 @@ METHODS = MappingProxyType(
             f"MachineService/{name}": Rule(Permission.MACHINES_WRITE, writes=True)
             for name in (
                 *("PowerOnMachine", "PowerOffMachine", "ResetMachine", "SuspendMachine"),
-                *("CreateSnapshot", "RevertSnapshot", "RemoveSnapshot", "TakePassword", "RegeneratePassword"),
+                *("CreateSnapshot", "RevertSnapshot", "RemoveSnapshot", "RegeneratePassword"),
             )
         },
+        "MachineService/TakePassword": Rule(Permission.MACHINES_WRITE, writes=True, session=True),
         "MachineService/Exec": Rule(Permission.MACHINES_WRITE, stream=True),
         "MachineService/Console": Rule(Permission.MACHINES_WRITE, stream=True),
     }

@@ -56,7 +56,7 @@ class Places:
     async def open(self, wanted: Wanted, document: str | None) -> EdgeAccess | None:
         """See Edges."""
         if not wanted.address:
-            return await self._embedded.open(wanted.uid, document)
+            return await self._embedded.open(wanted.uid, document, wanted.realized_etag)
         try:
             return self._dial(*wanted.place)
         except EdgeError as error:

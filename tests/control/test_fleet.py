@@ -112,6 +112,8 @@ def test_an_edge_that_moves_to_a_host_runs_there(tmp_path: Path) -> None:
         back = cloud.call("EdgeHostService/SetEdgeHost", {"edgeHost": {"edge": EDGE}}, cloud.admin)
         assert ended(cloud, back["task"])["status"] == "TASK_STATUS_SUCCESS"
         assert verdict(world) == "ALLOW"
+        running = wait_for("it runs here", lambda: world.gateway(EDGE)).running
+        assert running.number == 1, "it did not begin with what it ran here before it moved"
         wrong = {"edgeHost": {"edge": EDGE, "address": "nowhere"}}
         assert "edge_host.address" in cloud.refused("EdgeHostService/SetEdgeHost", wrong, cloud.admin).fields
 

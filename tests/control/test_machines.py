@@ -340,6 +340,16 @@ def test_the_first_password_is_told_once(quick: Office) -> None:
         assert first.encode() not in file.read_bytes()
 
 
+def test_the_first_password_is_told_in_a_session_only(quick: Office) -> None:
+    name = quick.create("web")["machine"]["name"]
+    request = {"parent": f"{ORG}/users/maria", "apiToken": {"displayName": "ci"}}
+    token = quick.world.call("ApiTokenService/CreateApiToken", request, quick.token)["secret"]
+    refused = refusal(quick.world.call, "MachineService/TakePassword", {"name": name}, token)
+    assert refused.reason == "PERMISSION_DENIED"
+    assert "session" in refused.text
+    assert quick.do("TakePassword", name)["password"]
+
+
 def test_a_list_tells_of_each_machine_what_the_machine_itself_does(quick: Office) -> None:
     names = [quick.create(f"vm{count}", nics=[nic()] * count)["machine"]["name"] for count in range(3)]
     quick.do("PowerOnMachine", names[1])

@@ -390,3 +390,21 @@ def test_a_leader_that_was_followed_by_another_one_ends(how: str) -> None:
         assert book.outcomes == []
 
     run(test)
+
+
+def test_an_edge_does_not_begin_with_what_it_ran_before_another_one_led(tmp_path: Path) -> None:
+    async def test() -> None:
+        book = PaperBook()
+        book.want(EDGE, document(EDGE))
+        async with tending(book, places(tmp_path, book)):
+            await until("the edge runs", book.agree)
+        edges = EmbeddedEdges(tmp_path / "edges.sqlite3")
+        wanted = book.edges(waiting=False)[0]
+        again = await edges.open(wanted.uid, None, wanted.realized_etag)
+        assert again is not None
+        await again.close()
+        assert await edges.open(wanted.uid, None, "another") is None
+        assert await edges.left() == set()
+        await edges.close()
+
+    run(test)
