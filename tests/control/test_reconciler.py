@@ -175,7 +175,7 @@ def test_after_a_restart_nothing_is_pushed_that_is_there(tmp_path: Path) -> None
         book.want(paths[0], document(paths[0], ["a"]))
         told = len(book.outcomes)
         async with tending(book, places(tmp_path, book)) as (found, counts):
-            await until("all agree", lambda: book.agree() and all(map(found.access, paths)))
+            await until("all are compared and agree", lambda: book.agree() and found.agreed == len(paths))
             assert counts.pushes == {("PATCH", "OK"): 1}
         assert [outcome.path for outcome in book.outcomes[told:]] == paths[:1]
 

@@ -11,7 +11,7 @@ import pytest
 
 from control.api.remote_edge import RemoteEdge
 from control.fleet import reconciler
-from control.fleet.access import EdgeRefusedError, EdgeUnreachableError
+from control.fleet.access import Current, EdgeRefusedError, EdgeUnreachableError
 from edge.api.client import CallError, Conditions
 from edge.errors import EtagMismatchError, StaleEpochError
 from edge.gateway.draft import etag_of
@@ -74,8 +74,22 @@ def test_every_call_and_every_refusal(tmp_path: Path, file: Path) -> None:
     run(test)
 
 
-def test_an_edge_that_dies_in_mid_push_is_brought_there_when_it_is_back(tmp_path: Path, file: Path) -> None:
+def test_an_edge_that_dies_in_mid_push_is_brought_there_when_it_is_back(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    current = RemoteEdge.current
+
+    async def looked(edge: RemoteEdge, epoch: int) -> Current:
+        nonlocal looks
+        found = await current(edge, epoch)
+        looks += 1
+        return found
+
+    monkeypatch.setattr(RemoteEdge, "current", looked)
+
     async def test() -> None:
+        nonlocal looks
         book = PaperBook()
         with Service(tmp_path, file, "--data", str(tmp_path / "data")) as service:
             book.want(EDGE, document(EDGE), address=service.address)
@@ -98,7 +112,9 @@ def test_an_edge_that_dies_in_mid_push_is_brought_there_when_it_is_back(tmp_path
                     again.kill()
                     with Service(tmp_path, file, "--data", str(tmp_path / "data")) as third:
                         assert names(third) == ["open"]
-                        await asyncio.sleep(0.1)
+                        looks = 0
+                        # When a look begins, all is done that came of the one before.
+                        await until("it was looked at", lambda: looks >= 2 or found.wake([EDGE]))
                         assert counts.pushes == pushes
 
     run(test)
