@@ -113,6 +113,10 @@ class Fleet(Protocol):
     def wake(self, edges: Collection[str]) -> None:
         """What these should have has been changed, and that is on the disk.  Called from any thread; returns soon."""
 
+    def running(self, path: str) -> tuple[str, bytes | None] | None:
+        """What an edge runs, None if that is not known: the etag, and the packed document if that is.  From any thread;
+        returns at once."""
+
 
 class Keeper(Protocol):
     """Whoever does jobs that are no edge's."""
@@ -127,6 +131,9 @@ class Unattended:
 
     def wake(self, *_: Collection[str]) -> None:
         """Leave them as they are."""
+
+    def running(self, _: str) -> None:
+        """Who knows."""
 
 
 def unchecked(_: WriteUnit) -> None:
@@ -297,7 +304,9 @@ class Dispatcher:
             known = unit.answered(request_id) if request_id and not trial else None
             if known is not None:
                 return self._again(known, content, answer_place(caller.actor.uid, request_id))
-            call = WriteCall(caller, unit, one_time, trial, self._vault, self._store.read, HANDLERS)
+            call = WriteCall(
+                caller, unit, one_time, trial, self._vault, self._store.read, self._fleet.running, HANDLERS
+            )
             answer = HANDLERS[name].run(request, call).SerializeToString()
             edges = unit.touched()
             if edges:
