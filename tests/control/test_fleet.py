@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -95,16 +97,24 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path: Path) -> None:
         assert verdict(world) == "ALLOW"
 
 
-def test_an_edge_that_moves_to_a_host_runs_there(tmp_path: Path) -> None:
-    file = tmp_path / "edge.yaml"
+@contextmanager
+def elsewhere(folder: Path) -> Iterator[tuple[Manned, Cloud, Service]]:
+    """With an edge that was moved to a process of its own."""
+    file = folder / "edge.yaml"
     file.write_text(SAMPLE)
-    with manned(tmp_path / "data") as world, Service(tmp_path, file, "--data", str(tmp_path / "edge")) as service:
+    with manned(folder / "data") as world, Service(folder, file, "--data", str(folder / "edge")) as service:
         cloud = Cloud(world)
         cloud.vdc()
         world.settled()
         host = {"edge": EDGE, "address": service.address}
         moved = cloud.call("EdgeHostService/SetEdgeHost", {"edgeHost": host}, cloud.admin)
         assert ended(cloud, moved["task"])["status"] == "TASK_STATUS_SUCCESS"
+        yield world, cloud, service
+
+
+def test_an_edge_that_moves_to_a_host_runs_there(tmp_path: Path) -> None:
+    with elsewhere(tmp_path) as (world, cloud, service):
+        host = {"edge": EDGE, "address": service.address}
         assert cloud.call("EdgeHostService/GetEdgeHost", {"edge": EDGE}, cloud.admin)["edgeHost"] == host
         ended(cloud, allow(cloud))
         with service.client() as client:
@@ -190,14 +200,7 @@ def test_a_preview_tells_what_the_edge_really_runs(tmp_path: Path, monkeypatch: 
 
 
 def test_a_preview_of_an_edge_elsewhere(tmp_path: Path) -> None:
-    file = tmp_path / "edge.yaml"
-    file.write_text(SAMPLE)
-    with manned(tmp_path / "data") as world, Service(tmp_path, file, "--data", str(tmp_path / "edge")) as service:
-        cloud = Cloud(world)
-        cloud.vdc()
-        world.settled()
-        host = {"edge": EDGE, "address": service.address}
-        ended(cloud, cloud.call("EdgeHostService/SetEdgeHost", {"edgeHost": host}, cloud.admin)["task"])
+    with elsewhere(tmp_path) as (world, cloud, service):
         assert preview(cloud)["kind"] == "RUNNING_KIND_STORED"
         service.kill()
         wait_for("that is seen", lambda: state_of(cloud)["reason"] == "UNREACHABLE")
