@@ -119,6 +119,10 @@ class Fleet(Protocol):
     def wake(self, edges: Collection[str]) -> None:
         """What these should have has been changed, and that is on the disk.  Called from any thread; returns soon."""
 
+    def running(self, path: str) -> tuple[str, bytes | None] | None:
+        """What an edge runs, None if that is not known: the etag, and the packed document if that is.  From any thread;
+        returns at once."""
+
 
 class Keeper(Protocol):
     """Whoever does jobs that are no edge's."""
@@ -133,6 +137,9 @@ class Unattended:
 
     def wake(self, *_: Collection[str]) -> None:
         """Leave them as they are."""
+
+    def running(self, _: str) -> None:
+        """Who knows."""
 
 
 def unchecked(_: WriteUnit) -> None:
@@ -319,7 +326,7 @@ class Dispatcher:
             known = unit.answered(request_id) if request_id and not trial else None
             if known is not None:
                 return self._again(known, content, answer_place(caller.actor.uid, request_id))
-            call = WriteCall(caller, unit, one_time, trial, self._vault, before, HANDLERS)
+            call = WriteCall(caller, unit, one_time, trial, self._vault, before, self._fleet.running, HANDLERS)
             answer = HANDLERS[name].run(request, call).SerializeToString()
             edges = unit.touched()
             if edges:
