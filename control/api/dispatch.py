@@ -232,6 +232,17 @@ class Dispatcher:
         self._watcher.called(name, code, time.monotonic() - began)
         return Attempt(answer, status)
 
+    def look(self, name: str, request: Any, authorization: str) -> Attempt:
+        """One of many reads of a call that goes on: it is counted by :meth:`called` when it has ended."""
+        try:
+            return Attempt(self._run(name, request, authorization))
+        except Exception as error:  # noqa: BLE001 - every exception ends the call with a status
+            return Attempt(status=_failure(error)[1])
+
+    def called(self, name: str, code: str, seconds: float) -> None:
+        """A call has ended that the dispatcher did not see the end of."""
+        self._watcher.called(name, code, seconds)
+
     def organization_of(self, authorization: str) -> str | None:
         """Whose caller it is, None if that is nobody, or cannot be told now."""
         try:
@@ -267,11 +278,10 @@ class Dispatcher:
         return same and known is not None and known.uid == stream.uid
 
     def end(self, stream: Stream, outcome: str, **details: object) -> None:
-        """It has ended, ``outcome`` is OK or a reason."""
+        """That it has ended is in the trail; ``outcome`` is OK or a reason.  Raises StoreError."""
         with self._store.write(stream.caller.actor) as unit:
             org = names.organization(stream.path)
             unit.record(org, stream.name, stream.path, outcome=outcome, details=_details(ended=True, **details))
-        self._watcher.called(stream.name, "OK" if outcome == "OK" else outcome, time.monotonic() - stream.began)
 
     def _still_busy(self, edges: Collection[str]) -> bool:
         with self._store.read() as state:
