@@ -62,7 +62,6 @@ Ports = Annotated[_Short, _read_by(Values.ports)]
 
 NoAddresses = Annotated[_Short, _or_nothing(_read_by(Values.range))]
 NoAddressOrCidr = Annotated[_Short, _or_nothing(_read_by(Values.address_or_cidr))]
-NoHost = Annotated[_Short, _or_nothing(_read_by(Values.host))]
 NoPorts = Annotated[_Short, _or_nothing(_read_by(_or_any))]
 """The same, or '' where nothing is asked for."""
 

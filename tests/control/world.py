@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import re
-from base64 import b32decode
+from base64 import b32decode, b64decode
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ from google.rpc import code_pb2, error_details_pb2
 
 from control.access.passwords import Passwords
 from control.access.totp import code_at
+from control.access.vault import Vault, secret_place
 from control.api.contract import SERVICES
 from control.api.dispatch import Dispatcher
 from control.checking import check_edges
 from control.machines.keeper import Keeper
 from control.machines.simulated import SimulatedDriver
 from control.serving import FIRST_LOGIN, ControlSettings, opened
-from control.store import Store
+from control.store import Record, Store
 from control.store.unit import PROVIDER
 from control.surroundings import SECOND_NS, Surroundings
 
@@ -169,6 +170,12 @@ class Machines:
         if self._world.attended:
             for subject in subjects:
                 self._world.keeper.do_all(subject.removeprefix("machine:"))
+
+
+def unsealed(vault: Vault, record: Record, name: str) -> str:
+    """A secret of an object, '' if it has none."""
+    sealed = record.sealed.get(name)
+    return vault.open(b64decode(sealed), secret_place(record.path, name)).decode() if sealed else ""
 
 
 def user(username: str, role: str = "ROLE_STAFF") -> dict[str, str]:

@@ -43,6 +43,7 @@ from tests.control.world import PASSWORD, seed_of
 from tests.netns.cloud import curl, go_outside
 from tests.netns.control_process import ControlProcess, machines_of
 from tests.netns.lab import ROOT, Space
+from tests.netns.machines import remove_all
 from tests.waiting import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.needs("netns", "nft", "overlay", "programs")
@@ -95,7 +96,7 @@ def data(tmp_path: Path) -> Iterator[Path]:
     data = tmp_path / "data"
     yield data
     driver = NetnsDriver(data)
-    driver.remove_all()
+    remove_all(driver)
     driver.close()
     assert not Path("/run/netns", driver.name).exists()
     assert str(data) not in Path("/proc/self/mountinfo").read_text()
