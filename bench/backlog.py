@@ -5,7 +5,8 @@ An edge is filled with --sessions UDP sessions; then the clock goes on until the
 of 256 packets of other sessions come until none is left in the table.  Prints one JSON document: microseconds of the
 longest burst (and of a median one) while the table is filled, and while it is emptied: of sessions that were made in a
 row in one instant, and of such that have had another packet since, in random order.  And how long a change of one
-firewall rule, and one of the routes, keeps packets from passing while that many sessions are open.
+firewall rule, one of the routes, and one that ends all sessions take while that many are open, and how long packets
+wait for the longest step of it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import statistics
 import sys
 import time
 from array import array
+from itertools import pairwise
 from typing import Any
 
 from edge.bench.documents import established_document
@@ -25,7 +27,9 @@ from edge.bench.frames import udp_frame
 from edge.bench.machine import tick_rate
 from edge.bench.measurement import SEED
 from edge.document import from_data
-from edge.runtime import Edge
+from edge.model import EdgeConfig
+from edge.runtime import Edge, Prepared
+from native.program import Program
 
 SECOND = 1_000_000_000
 IDLE_S = 30
@@ -44,13 +48,27 @@ def microseconds(runs: list[list[int]]) -> dict[str, float]:
     }
 
 
+class Watched(Edge):
+    """Knows when packets could have passed in the last change."""
+
+    def __init__(self, config: EdgeConfig, *, seed: int) -> None:
+        self.moments: list[float] = []
+        super().__init__(config, seed=seed)
+
+    def _swap(self, prepared: Prepared, port_map: list[int | None], flush: bool, sources: bool) -> Program | None:
+        def between() -> None:
+            self.moments.append(time.perf_counter())
+
+        return self._engine.swap(prepared.program, port_map, flush, sources, between)
+
+
 class Filled:
     """An edge with many sessions, and what making them took."""
 
     def __init__(self, sessions: int) -> None:
         self.document: dict[str, Any] = established_document()
         self.document["options"] = {"limits": "report", "maxSessions": sessions + BURST}
-        self.edge = Edge(from_data(self.document).config, seed=SEED)
+        self.edge = Watched(from_data(self.document).config, seed=SEED)
         self.frames = [
             udp_frame(INSIDE + 256 + number // 32_768, 10_000 + number % 32_768, REMOTE + number % 256, 53)
             for number in range(sessions)
@@ -73,20 +91,25 @@ class Filled:
             clocks += self.edge.time_bursts(others, ports, order, trials=1, bursts=1, step_ns=step_ns)
         return clocks
 
-    def changed(self, part: str) -> float:
-        """Milliseconds that packets wait for another configuration: one rule more, or one network."""
+    def changed(self, part: str) -> dict[str, float]:
+        """Milliseconds of another configuration: one rule more, or one network, or one that ends all sessions."""
         if part == "rule":
             self.document["firewallRules"]["userDefinedRules"].append(
                 {"name": "more", "actionValue": "DROP", "sourceFirewallIpAddresses": ["192.0.2.1"]}
             )
+        elif part == "flush":
+            self.document["options"]["sessionsOnChange"] = "FLUSH"
         else:
             more = {**self.document["orgVdcNetworks"][0], "name": "MORE"}
             more["subnets"] = [{"gateway": "10.30.0.1", "prefixLength": 16}]
             self.document["orgVdcNetworks"].append(more)
         prepared = self.edge.prepare(from_data(self.document).config)
         began = time.perf_counter()
+        self.edge.moments = [began]
         self.edge.commit(prepared)
-        return round((time.perf_counter() - began) * 1000, 2)
+        self.edge.moments.append(time.perf_counter())
+        steps = [later - sooner for sooner, later in pairwise(self.edge.moments)]
+        return {"all": round(sum(steps) * 1000, 2), "longest_step": round(max(steps) * 1000, 3), "steps": len(steps)}
 
 
 def run(sessions: int, *, shuffled: bool) -> tuple[Filled, list[int]]:
@@ -107,7 +130,7 @@ def main() -> int:
     given = parser.parse_args()
     found: dict[str, object] = {"sessions": given.sessions}
     filled = Filled(given.sessions)
-    found["change_ms"] = {part: filled.changed(part) for part in ("rule", "network")}
+    found["change_ms"] = {part: filled.changed(part) for part in ("rule", "network", "flush")}
     del filled
     for shuffled in (False, True):
         made, emptied = [], []

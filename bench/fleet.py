@@ -57,6 +57,9 @@ RATE = 20
 SECONDS = 5.0
 """How long a rate is measured."""
 
+LOOKING_S = 0.5
+"""How often is looked whether all agree: to answer takes the control plane a while, too."""
+
 KINDS = ("PATCH", "WHOLE")
 PAGE = 50
 """Machines of the first tenant, at least."""
@@ -153,7 +156,7 @@ class Plane:
         """Wait until so many edges run what they should; the seconds since the start."""
         while self.value("t1edge_control_edges_agreed") < edges:
             assert self.process.poll() is None, "the control plane has ended"
-            time.sleep(0.2)
+            time.sleep(LOOKING_S)
         return time.perf_counter() - self.began
 
     def pushes(self) -> float:

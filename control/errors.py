@@ -65,6 +65,15 @@ class LimitReachedError(ControlError):
     reason = "LIMIT_REACHED"
 
 
+class OrganizationLimitError(ControlError):
+    """As many as an organization may have."""
+
+    reason = "ORGANIZATION_LIMIT"
+
+    def __init__(self, org: str, words: str, count: int, most: int) -> None:
+        super().__init__(f"{org} has {count:,} of the kind {words}, and may have {most:,}")
+
+
 class LastAdministratorError(ControlError):
     """A change after which nobody could administer the cloud."""
 
@@ -146,8 +155,18 @@ class TooManyStreamsError(ControlError):
 
     reason = "TOO_MANY_STREAMS"
 
-    def __init__(self, most: int) -> None:
-        super().__init__(f"{most} streams are open: no more are served at once")
+    def __init__(self, most: int, org: str = "") -> None:
+        whose = f" of {org}" if org else ""
+        super().__init__(f"{most} streams{whose} are open: no more are served at once")
+
+
+class TooManyTrialsError(ControlError):
+    """As many calls with validate_only of an organization are under way as may wait for one another."""
+
+    reason = "TOO_MANY_TRIALS"
+
+    def __init__(self, org: str, count: int) -> None:
+        super().__init__(f"{count} calls of {org} with validate_only are under way: no more wait for one another")
 
 
 class AuditError(ControlError):
@@ -160,6 +179,8 @@ class MachineError(ControlError):
     """Something that the host of a machine refuses; the text is for whoever runs the control plane."""
 
     reason = "MACHINE_FAILED"
+    told = "the host of the machine refused it; the log of the control plane says why"
+    """What its owner is told."""
 
 
 class PowerStateError(ControlError):

@@ -98,6 +98,22 @@ def facts(machine: Record, got: Mapping[int, str]) -> MachineFacts:
     return MachineFacts(machine.path, body["display_name"], tuple(body["tags"]), addresses)
 
 
+def group_machines(reader: Reader, group: Record) -> list[MachineFacts]:
+    """The machines of a security group, with those of their addresses that it stands for."""
+    value = group.value(SecurityGroup)
+    if value.vm_criteria:
+        owner = reader.get(names.parent(group.path)).body["owner"]
+        return [each for each in _machines(reader, owner) if value.has(each.display_name, each.tags)]
+    on_them = book.on_networks(reader, value.members)
+    inside = reader.inside_each({names.parent(path) for path in on_them}, ["machine"])
+    found = []
+    for record in (each for records in inside.values() for each in records if each.path in on_them):
+        got = on_them[record.path]
+        if any(record.body["nics"][number]["connected"] for number in got):
+            found.append(facts(record, {number: address for number, address in got.items() if address}))
+    return found
+
+
 def groups_of(reader: Reader, vdc: str) -> list[str]:
     """The groups that have a data center.  An organization has few of them, a data center many that need it."""
     found = reader.all("vdc_group", names.organization(vdc))

@@ -17,11 +17,14 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from control.access.methods import METHODS, OPEN
 from control.machines.book import Action
 from control.machines.wishes import Power
 
 EDGE_STATUSES = ("PENDING", "REALIZED", "ERROR")
 JOB_RESULTS = ("DONE", "FAILED")
+BUGS = ("INTERNAL", "UNKNOWN")
+"""How calls end because of one."""
 REASONS = frozenset(
     {
         *("UNREACHABLE", "INTERNAL", "OTHER_EDGE", "INVALID_ARGUMENT", "INVALID_DOCUMENT", "OBJECT_UNKNOWN"),
@@ -78,6 +81,9 @@ class ControlMetrics:
             "t1edge_control_request_seconds", "How long calls took.", ["method"],
             registry=self._registry, buckets=_BUCKETS,
         )  # fmt: skip
+        for method in METHODS.keys() | OPEN:
+            for code in BUGS:
+                self._calls.labels(method, code)  # what appears with its first value does not grow, to Prometheus
         build = GaugeMetricFamily("t1edge_control_build_info", "The version that runs.", labels=["version"])
         build.add_metric([version], 1)
         self._registry.register(_Constant(build))

@@ -26,8 +26,8 @@ from edge.errors import ArgumentError
 MAX_QUANTITY: Final = 64
 """Public addresses of one order."""
 
-_SUBSCRIPTION: Final = "last_subscription"
 _FIRST_SUBSCRIPTION: Final = 1_000_000
+_SUBSCRIPTIONS: Final = 9_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,6 @@ def order_vdc(changes: Changes, org: str, fields: dict[str, Any]) -> tuple[Recor
     unit = changes.unit
     made = not fields.get("subscription")
     value = checked(Vdc, {**fields, "subscription": _subscription(unit)} if made else fields, "vdc")
-    while made and unit.find(f"{org}/vdcs/{value.id_in(names.last(org))}") is not None:
-        value = value.model_copy(update={"subscription": _subscription(unit)})
     first = all(other.body["region"] != value.region for other in unit.all("vdc", org))
     vdc = changes.create(VDC, org, value, id=value.id_in(names.last(org)))
     if not first:
@@ -149,10 +147,12 @@ def _numbered(name: str) -> Iterator[str]:
 
 
 def _subscription(unit: WriteUnit) -> str:
-    """The next number of an order."""
-    number = int(unit.fact(_SUBSCRIPTION) or _FIRST_SUBSCRIPTION) + 1
-    unit.set_facts({_SUBSCRIPTION: str(number)})
-    return str(number)
+    """The number of an order, of seven digits that nobody has: what follows another's would tell what others order."""
+    while True:
+        drawn = int.from_bytes(unit.surroundings.random(8), "big")
+        number = str(_FIRST_SUBSCRIPTION + drawn % _SUBSCRIPTIONS)
+        if not unit.is_said("vdc", "subscription", number):
+            return number
 
 
 def _asked(field: str) -> str:

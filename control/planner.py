@@ -267,9 +267,14 @@ def not_emulated(
 ) -> tuple[str, ...]:
     """What is asked for and has no place in documents yet, because edges do not emulate it."""
     found = [f"{edge.name} dns"] if edge.value.dns.enabled else []
-    found += [f"{item.name} dhcp" for item in _sorted(networks) if item.value.dhcp.enabled]
+    found += [text for item in _sorted(networks) for text in not_emulated_of(item)]
     found += [item.name for item in _sorted(tunnels) if item.value.enabled]
     return (*found, *(item.name for item in _sorted(services) if item.value.enabled))
+
+
+def not_emulated_of(network: Item[Network]) -> list[str]:
+    """The same of one network, whether an edge routes for it or not."""
+    return [f"{network.name} dhcp"] if network.value.dhcp.enabled else []
 
 
 def _sorted(items: Sequence[Item[V_co]]) -> list[Item[V_co]]:

@@ -60,6 +60,8 @@ SWITCH_S: Final = 0.0005
 write wait until they have it back."""
 SETTLING_S: Final = 1.0
 """How often is looked whether more edges run than before."""
+ADOPTED_S: Final = 0.02
+"""How often is looked, at the start, whether machines are as they should be."""
 _CATALOG = "catalog"
 
 
@@ -116,7 +118,7 @@ def opened(
             if fresh:  # another replica has made its own meanwhile, and this one has encrypted nothing
                 keys.unlink()
             raise
-        _recover(store, passwords, settings.data / FIRST_LOGIN)
+        _recover(store, vault, passwords, settings.data / FIRST_LOGIN)
         _offer(store, vault)
         yield Opened(store, vault, passwords)
 
@@ -132,7 +134,7 @@ def _first_start(store: Store, vault: Vault, passwords: Passwords, file: Path) -
         if unit.find(names.SYSTEM) is not None:
             return  # another replica was quicker
         unit.create("org", names.SYSTEM, SYSTEM_ORG)
-        begin_anew(unit, unit.create("user", path, _administrator()), one_time)
+        begin_anew(unit, vault, unit.create("user", path, _administrator()), one_time)
         unit.set_facts({PROOF: vault.proof()})
         _fill_catalog(unit, vault)
         unit.record(names.SYSTEM, "start", path)
@@ -159,7 +161,7 @@ def _fill_catalog(unit: WriteUnit, vault: Vault) -> None:
     unit.set_facts({_CATALOG: "1"})
 
 
-def _recover(store: Store, passwords: Passwords, file: Path) -> None:
+def _recover(store: Store, vault: Vault, passwords: Passwords, file: Path) -> None:
     """A first login again where no system administrator can log in: who can read the directory is let in.
 
     Raises KeyFileError.
@@ -173,7 +175,7 @@ def _recover(store: Store, passwords: Passwords, file: Path) -> None:
         if not _locked_out(unit):
             return  # another replica was quicker
         user = unit.find(path) or unit.create("user", path, _administrator())
-        begin_anew(unit, user, one_time)
+        begin_anew(unit, vault, user, one_time)
         unit.record(names.SYSTEM, "recover", path)
         _write_first_login(file, one_time[0])
 
@@ -208,26 +210,18 @@ class Machines:
     links: LinkProvider | None
 
 
-def run_machines(settings: ControlSettings, store: Store, watcher: Watcher | None = None) -> Machines | None:
-    """Start it; None where others do.  Raises MachineError, StoreError."""
+def made_machines(settings: ControlSettings, store: Store, watcher: Watcher | None = None) -> Machines | None:
+    """It begins with the leadership; None where others do it.  Raises MachineError."""
     if settings.machines == "none":
         return None
     if settings.machines == "simulated":
         simulated = SimulatedDriver()
-        keeper = Keeper(store, simulated, watcher=watcher)
-        keeper.start()
-        return Machines(simulated, keeper, None)
+        return Machines(simulated, Keeper(store, simulated, watcher=watcher), None)
     from control.machines.netns.driver import NetnsDriver
 
     driver = NetnsDriver(settings.data, hidden=_secrets(settings))
     cables = Cables(store, driver, settings.data, settings.uplinks)
-    keeper = Keeper(store, driver, cables.lay, watcher)
-    try:
-        keeper.start()
-    except BaseException:
-        driver.close()
-        raise
-    return Machines(driver, keeper, cables)
+    return Machines(driver, Keeper(store, driver, cables.lay, watcher), cables)
 
 
 def _secrets(settings: ControlSettings) -> list[Path]:
@@ -236,7 +230,8 @@ def _secrets(settings: ControlSettings) -> list[Path]:
 
 
 async def serve(settings: ControlSettings) -> None:
-    """Serve until SIGTERM or SIGINT.  Raises EdgeErrors for whatever keeps it from starting."""
+    """Serve until SIGTERM or SIGINT.  Raises EdgeErrors for whatever keeps it from starting, and what ended a part of
+    it: a service that takes changes no edge gets is worse than none."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)  # how it works is nobody's business at each start
     address = _checked(settings)
@@ -248,6 +243,7 @@ async def serve(settings: ControlSettings) -> None:
     async with AsyncExitStack() as stack:
         from control.api.dispatch import Dispatcher
         from control.api.door import DOOR, DoorCredentials
+        from control.api.later import Later
         from control.api.remote_edge import dialled
         from control.api.server import ControlServer
         from control.fleet.fleet import Fleet
@@ -268,7 +264,7 @@ async def serve(settings: ControlSettings) -> None:
             exposition = MetricsServer(metrics.page, settings.metrics)
             stack.callback(exposition.stop)
             _log.info("metrics on http://%s/metrics", exposition.start())
-        run = await asyncio.to_thread(run_machines, settings, store, metrics)
+        run = await asyncio.to_thread(made_machines, settings, store, metrics)
         if run is not None:
             stack.push_async_callback(asyncio.to_thread, run.keeper.stop)
             _log.info("machines: %s", settings.machines)
@@ -281,11 +277,14 @@ async def serve(settings: ControlSettings) -> None:
             partial(dialled, own=_own(found, server=False)),
             plans=plans,
             links=run.links if run else None,
+            machines=run.keeper if run else None,
         )
         metrics.watch(fleet.agreed)
+        later = Later()
+        stack.push_async_callback(asyncio.to_thread, later.close)
         dispatcher = Dispatcher(
             store, found.vault, found.passwords, metrics,
-            check=plans.check, fleet=fleet, keeper=run.keeper if run else None,
+            check=plans.check, fleet=fleet, keeper=run.keeper if run else None, later=later,
         )  # fmt: skip
         server = ControlServer(dispatcher, address, settings.tls, run.driver if run else None)
         stack.push_async_callback(server.stop)
@@ -297,9 +296,11 @@ async def serve(settings: ControlSettings) -> None:
             door = ControlServer(dispatcher, parse_address(settings.enroll), DoorCredentials(own), only=DOOR)
             stack.push_async_callback(door.stop)
             _log.info("edges enrol on %s", await door.start())
-        await stack.enter_async_context(_beside(fleet.run()))
-        await stack.enter_async_context(_beside(settled(fleet)))
-        await stack.enter_async_context(_beside(_watch_database(store, server, metrics)))
+        for work in (fleet.run(), settled(fleet), _watch_database(store, server, metrics)):
+            await stack.enter_async_context(_beside(work, stopping.set))
+        if run is not None and not store.shared:
+            while not (run.keeper.adopted.is_set() or stopping.is_set()):
+                await asyncio.sleep(ADOPTED_S)
         _log.info("the control plane serves %s", "control.v1")
         await stopping.wait()
         _log.info("stopping")
@@ -329,14 +330,18 @@ def planned(state: Reader, edge: str) -> Mapping[str, Any]:
 
 
 async def settled(fleet: Fleet) -> None:
-    """Until all edges run: they stay, so that the garbage collector need not visit them again and again, which takes a
-    second for a thousand of them."""
-    before, now = -1, 0
-    while not 0 < now == before:
-        await asyncio.sleep(SETTLING_S)
-        before, now = now, fleet.agreed()
-        if now > before:
-            gc.freeze()
+    """Until all edges run: the garbage collector rests while they are made, and need not visit them afterwards.  They
+    stay, and to look at a thousand of them takes it a second, again and again."""
+    before, now = 0, 0
+    try:
+        while not 0 < now == before:
+            await asyncio.sleep(SETTLING_S)
+            before, now = now, fleet.agreed()
+            if now > before:
+                gc.disable()
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 def _counted(store: Store, count: Callable[[Reader], dict[str, int]]) -> dict[str, int] | None:
@@ -349,13 +354,23 @@ def _counted(store: Store, count: Callable[[Reader], dict[str, int]]) -> dict[st
 
 
 @asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def _beside(work: Coroutine[Any, Any, None], failed: Callable[[], None]) -> AsyncIterator[None]:
+    """``work`` is done meanwhile.  If it fails, that is logged, ``failed`` called, and raised at the end."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.critical("a bug of the control plane ended a part of it: it stops", exc_info=error)
+            failed()
+
     task = asyncio.create_task(work)
+    task.add_done_callback(ended)
     try:
         yield
     finally:
         task.cancel()
         await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
 
 
 async def _watch_database(store: Store, server: ControlServer, metrics: ControlMetrics) -> None:

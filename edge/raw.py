@@ -26,12 +26,16 @@ from edge.state import (
     SessionStarted,
     state_text,
 )
-from edge.verdicts import Endpoints, Reason, Stage, Step, StepResult, Verdict
+from edge.verdicts import Endpoints, Fragmentation, Outcome, Output, Reason, Stage, Step, StepResult, Verdict
 from native import control
 
 RawEndpoints = tuple[int, int, int, int, int]
 RawMatch = tuple[int, int, int, int, int, int, int, int]
 RawNext = tuple[int, int, int]
+RawOutput = tuple[int, bytes, bool, tuple[bytes, ...], tuple[int, int, int] | None]
+RawStep = tuple[
+    int, int, int | None, int | None, RawEndpoints | None, RawEndpoints | None, bool, int | None, int | None
+]
 RawSession = tuple[
     int,
     int,
@@ -52,6 +56,8 @@ RawSession = tuple[
     tuple[int, int],
     tuple[RawNext | None, RawNext | None],
 ]
+
+VERDICTS, REASONS = tuple(Verdict), tuple(Reason)  # by number
 
 DROPPED_AT = {
     Reason.FW_RULE: Stage.FIREWALL,
@@ -151,6 +157,45 @@ def endpoints(raw: RawEndpoints) -> Endpoints:
     """Addresses and ports."""
     family, src, sport, dst, dport = raw
     return Endpoints(make_address(family, src), sport, make_address(family, dst), dport)
+
+
+def outcome(
+    raw: tuple[int, int, list[RawStep], RawOutput | None], running: Running, slot_ids: Sequence[str]
+) -> Outcome:
+    """All that a packet did."""
+    verdict, reason, steps, left = raw
+    outputs = () if left is None else (output(left, running),)
+    told = tuple(step(item, running, slot_ids) for item in steps)
+    return Outcome(Verdict(verdict), Reason(reason), told, outputs)
+
+
+def output(raw: RawOutput, running: Running) -> Output:
+    """What left."""
+    port, frame, hairpin, fragments, came = raw
+    fragmentation = None if came is None else Fragmentation(*came)
+    return Output(running.ports[port], frame, bool(hairpin), fragments, fragmentation)
+
+
+def step(raw: RawStep, running: Running, slot_ids: Sequence[str]) -> Step:
+    """A step, with the ids of those rules that the configuration still has."""
+    stage, result, slot, port, after, saw, logged, *nat_slots = raw
+    rule_id, *nat_ids = (known_id(item, running, slot_ids) for item in (slot, *nat_slots))
+    return Step(
+        stage=Stage(stage),
+        result=StepResult(result),
+        rule_id=rule_id,
+        port=None if port is None else running.ports[port],
+        after=None if after is None else endpoints(after),
+        saw=None if saw is None else endpoints(saw),
+        logged=logged,
+        nat_rule_ids=tuple(dict.fromkeys(nat_id for nat_id in nat_ids if nat_id is not None)),
+    )
+
+
+def known_id(slot: int | None, running: Running, slot_ids: Sequence[str]) -> str | None:
+    """Id of the rule with a slot; None for none, and for one that the configuration no longer has."""
+    rule_id = None if slot is None else slot_ids[slot]
+    return rule_id if running.knows(rule_id) else None
 
 
 def wanted(match: SessionMatch, running: Running, slots: Mapping[str, int]) -> RawMatch | None:

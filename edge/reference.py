@@ -24,7 +24,7 @@ from edge.reference_limits import limits_of
 from edge.reference_listing import listed, matches
 from edge.reference_mapping import allocate, draws_port, mapped, mapping_key
 from edge.reference_related import quoted_session, related
-from edge.reference_rules import rules, too_big
+from edge.reference_rules import calls_back, rules, too_big
 from edge.reference_sessions import ORIGINAL, REPLY, Session
 from edge.reference_shift import challenge, understood
 from edge.reference_trip import Looks, Policy, SplitMix64, State, Trip
@@ -144,7 +144,7 @@ def still_admitted(session: Session, trip: Trip) -> bool:
         and source_still_fits(session, again)
     )
     if admitted:
-        session.admission, session.alg = admission(again), control_of(again)
+        session.admission, session.alg, session.calls_back = admission(again), control_of(again), False
         if not session.alg:
             trip.state.sessions.expectations.end(session)
     return admitted
@@ -238,6 +238,7 @@ def new_session(trip: Trip) -> Ruling:
         created_ns=trip.state.clock_ns,
         admission=admission(trip),
         alg=control_of(trip),
+        calls_back=calls_back(trip),
         packets=[1, 0],
         bytes=[trip.size, 0],
     )
@@ -483,7 +484,10 @@ def ports_under(session: Session, old: Policy, new: Policy) -> tuple[Port, Port]
     if entered is None or out is None or (entered.kind, out.kind) != tuple(port.kind for port in session.ports):
         return None
     original, translated = session.original, session.translated
-    route = new.route(original._replace(dst=translated.dst, dport=translated.dport), entered)
+    if session.calls_back:
+        route = new.routing.route(translated.dst, entered, primary_is_local=False)
+    else:
+        route = new.route(original._replace(dst=translated.dst, dport=translated.dport), entered)
     if route.result is StepResult.LOCAL or route.port != out:
         return None
     pairs = ((translated.src, original.src), (original.dst, translated.dst))

@@ -126,9 +126,14 @@ def route_of(trip: Trip) -> Route:
     for a call to one, a machine behind the same edge had called by that address, and is called back by it."""
     if trip.packet.kind is Kind.ICMP_ERROR:
         return trip.policy.routing.route(trip.flow.dst, trip.entered, primary_is_local=True)
-    if trip.expected is not None and trip.expected.new_destination is None:
+    if calls_back(trip):
         return trip.policy.routing.route(trip.flow.dst, trip.entered, primary_is_local=False)
     return trip.policy.route(trip.flow, trip.entered)
+
+
+def calls_back(trip: Trip) -> bool:
+    """Does an ALG wait for this at the address that it bears?"""
+    return trip.expected is not None and trip.expected.new_destination is None
 
 
 def east_west(trip: Trip) -> Ruling | None:

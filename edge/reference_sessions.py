@@ -78,7 +78,8 @@ class Session:
     ``original`` entered by ``ports[0]``; ``translated`` is what left by ``ports[1]``.  ``pool_address`` is the SNAT
     address that it holds, ``mapping`` the endpoint-independent mapping that it is of.  ``windows`` is None where
     sequence numbers are not checked: without TCP, and where the beginning was not seen.  ``alg`` is the helper that
-    reads its payload, '' for none; ``shifts`` is what that has made of each side's sequence numbers.
+    reads its payload, '' for none; ``shifts`` is what that has made of each side's sequence numbers.  ``calls_back``:
+    one had announced it to the address that it bears, so that an uplink's own leads out of a distributed network.
     """
 
     kind: Kind
@@ -95,6 +96,7 @@ class Session:
     windows: Windows | None = None
     mapping: MappingKey | None = None
     alg: str = ""
+    calls_back: bool = False
     shifts: tuple[Shift, Shift] = field(default_factory=lambda: (Shift(), Shift()))
     states: list[int] = field(default_factory=lambda: [0, 0])
     packets: list[int] = field(default_factory=lambda: [0, 0])

@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from edge.bindings import Bindings
@@ -20,18 +20,20 @@ from edge.errors import FrameTooLongError, NoPortError, ResourceError, UnknownPo
 from edge.merging import Merge
 from edge.model import DEFAULT_SEED, EdgeConfig, SessionsOnChange
 from edge.raw import (
-    RawEndpoints,
+    REASONS,
+    VERDICTS,
     RawEvent,
     RawMatch,
     Running,
     SessionRun,
-    endpoints,
+    outcome,
+    output,
     runtime_events,
     session_info,
     wanted,
 )
 from edge.state import RuleCounters, RuntimeEvent, SessionInfo, SessionMatch, SessionsPage, Stats
-from edge.verdicts import Fragmentation, Outcome, Output, Processed, Reason, Stage, Step, StepResult, Verdict
+from edge.verdicts import Fragmentation, Outcome, Output, Processed
 from native import control
 from native.capture import CaptureReader
 from native.engine import Engine
@@ -53,13 +55,6 @@ TURNS_A_PAGE = 16
 EVENTS_KEPT = 65_536
 EVENTS_A_TURN = 8192
 CALLS_A_TAKE = EVENTS_KEPT // EVENTS_A_TURN
-
-VERDICTS, REASONS = tuple(Verdict), tuple(Reason)  # by number
-
-RawOutput = tuple[int, bytes, bool, tuple[bytes, ...], tuple[int, int, int] | None]
-RawStep = tuple[
-    int, int, int | None, int | None, RawEndpoints | None, RawEndpoints | None, bool, int | None, int | None
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +86,16 @@ class Edge:
     :meth:`replay` runs in one, calls from another raise RuntimeError.
 
     ``seed`` starts everything random; None takes the configuration's, else a fixed one.  ``revision`` is the number of
-    the first configuration.  Raises ResourceError when there is no memory for it.
+    the first configuration, ``tables`` its own, if somebody has compiled them already.  Raises ResourceError when there
+    is no memory for it.
     """
 
-    def __init__(self, config: EdgeConfig, *, seed: int | None = None, revision: int = 1) -> None:
+    def __init__(
+        self, config: EdgeConfig, *, seed: int | None = None, revision: int = 1, tables: Tables | None = None
+    ) -> None:
         engine = Engine(chosen_seed(config, seed))
         self._begin(engine, engine, Bindings(), None, {})
-        self.commit(self.prepare(config, revision=revision))
+        self.commit(self.prepare(config, tables=tables, revision=revision))
 
     def _begin(
         self,
@@ -291,9 +289,15 @@ class Edge:
                 self._merge = None
             self._program, self._compiled = prepared.program, prepared.compiled
             self._running = new
-            control.set_port_counters(self._engine, [self._port_counters.get(name, (0, 0, 0, 0)) for name in new.ports])
+            # Packets have passed while sessions followed.
+            begun = zip(new.ports, control.port_counters(self._engine), strict=True)
+            control.set_port_counters(
+                self._engine, [added(self._port_counters.get(name), item) for name, item in begun]
+            )
             if old is not None:
-                self._collect_events(EVENTS_KEPT, old)  # in which ports have the numbers of the old configuration
+                # Only where ports keep their numbers do packets pass, and new sessions begin, while sessions follow.
+                stays = port_map == list(range(len(port_map)))
+                self._collect_events(EVENTS_KEPT, new if stays else old)
 
     def _swap(self, prepared: Prepared, port_map: list[int | None], flush: bool, sources: bool) -> Program | None:
         return self._engine.swap(prepared.program, port_map, flush, sources)
@@ -375,7 +379,7 @@ class Edge:
                 map_replies=map_replies,
                 fragmentation=came,
             )
-            return self._outcome(raw)
+            return outcome(raw, self._now, self._bindings.slot_ids)
 
     def process_batch(self, frames: Sequence[tuple[str, bytes]], now_ns: int, *, outputs: bool) -> list[Processed]:
         """Send frames in, each by its port, in this order and at one time.
@@ -393,7 +397,7 @@ class Edge:
             except ValueError as error:
                 raise FrameTooLongError(str(error)) from error
             return [
-                Processed(VERDICTS[verdict], REASONS[reason], () if raw is None else (self._output(raw),))
+                Processed(VERDICTS[verdict], REASONS[reason], () if raw is None else (output(raw, self._now),))
                 for verdict, reason, raw in done
             ]
 
@@ -577,40 +581,17 @@ class Edge:
         self._lost += lost
         return left
 
-    def _outcome(self, raw: tuple[int, int, list[Any], RawOutput | None]) -> Outcome:
-        verdict, reason, steps, output = raw
-        outputs = () if output is None else (self._output(output),)
-        return Outcome(Verdict(verdict), Reason(reason), tuple(self._step(step) for step in steps), outputs)
-
-    def _output(self, raw: RawOutput) -> Output:
-        port, frame, hairpin, fragments, came = raw
-        fragmentation = None if came is None else Fragmentation(*came)
-        return Output(self._now.ports[port], frame, bool(hairpin), fragments, fragmentation)
-
-    def _known_id(self, slot: int | None) -> str | None:
-        """Id of the rule with a slot; None for none, and for one that the configuration no longer has."""
-        rule_id = None if slot is None else self._bindings.slot_ids[slot]
-        return rule_id if self._now.knows(rule_id) else None
-
-    def _step(self, raw: RawStep) -> Step:
-        stage, result, slot, port, after, saw, logged, dnat, snat = raw
-        rule_id = self._known_id(slot)
-        nat_ids = (self._known_id(dnat), self._known_id(snat))
-        return Step(
-            stage=Stage(stage),
-            result=StepResult(result),
-            rule_id=rule_id,
-            port=None if port is None else self._now.ports[port],
-            after=None if after is None else endpoints(after),
-            saw=None if saw is None else endpoints(saw),
-            logged=logged,
-            nat_rule_ids=tuple(dict.fromkeys(nat_id for nat_id in nat_ids if nat_id is not None)),
-        )
-
 
 def chosen_seed(config: EdgeConfig, seed: int | None) -> int:
     """What everything random starts from: the seed that was given, the configuration's, or a fixed one."""
     return next((value for value in (seed, config.options.seed) if value is not None), DEFAULT_SEED)
+
+
+def added(before: PortCount | None, more: PortCount) -> PortCount:
+    """What a port has had, and more."""
+    return (
+        more if before is None else (before[0] + more[0], before[1] + more[1], before[2] + more[2], before[3] + more[3])
+    )
 
 
 def no_memory(error: MemoryError) -> ResourceError:

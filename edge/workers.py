@@ -83,6 +83,7 @@ class Workers(Edge):
         *,
         seed: int | None = None,
         revision: int = 1,
+        tables: Tables | None = None,
         one_sequence: bool = False,
     ) -> None:
         chosen = chosen_seed(config, seed)
@@ -98,7 +99,7 @@ class Workers(Edge):
         self._touched: Touched = ([], [])
         self._set_team(team)
         self._begin(team.engines[0], team, Bindings(), None, {})
-        self.commit(self.prepare(config, revision=revision))
+        self.commit(self.prepare(config, tables=tables, revision=revision))
 
     def _set_team(self, team: Team) -> None:
         self._team = team

@@ -6,11 +6,11 @@ from native.account cimport count_rule, count_source, discount_source, fold_sess
 from native.alg cimport judge_control, open_control
 from native.allocate cimport allocate_port, is_free
 from native.classify cimport NO_RULE
-from native.decide cimport Decision, decide, has_source, is_owned
+from native.decide cimport Decision, decide, has_source, has_target
 from native.engine cimport State
 from native.events cimport E_STARTED, tell_session
 from native.kinds cimport (
-    NAT_SNAT, PORT_UPLINK, TM_ICMP_ERROR_REPLY, TM_ICMP_FIRST, TM_OTHER, TM_TCP_CLOSED, TM_TCP_CLOSING,
+    NAT_SNAT, TM_ICMP_ERROR_REPLY, TM_ICMP_FIRST, TM_OTHER, TM_TCP_CLOSED, TM_TCP_CLOSING,
     TM_TCP_ESTABLISHED, TM_TCP_FIN_WAIT, TM_TCP_FIRST, TM_TCP_OPENING, TM_UDP_FIRST, TM_UDP_MULTIPLE, TM_UDP_SINGLE,
 )
 from native.limits cimport count_created, count_holder, not_half_open, note_exhausted, note_sessions
@@ -22,15 +22,17 @@ from native.packet cimport (
 )
 from native.pool cimport next_address
 from native.program cimport ProgramData
+from native.rebind cimport foresee_hairpin, note_followed
 from native.record cimport NO_SLOT
 from native.rewrite cimport plan_rewrite
 from native.session cimport (
-    NONE, ORIGINAL, REPLY, RW_HAIRPIN, RW_MAPPED, TCP_CLOSING, TCP_ESTABLISHED, TCP_FIN_WAIT_2, TCP_SYN_SENT,
-    TCP_TIME_WAIT, UDP_MULTIPLE, UDP_SINGLE, Flow, Session, is_half_open, key_reversed,
+    NONE, ORIGINAL, REPLY, RW_CALLS_BACK, RW_MAPPED, TCP_CLOSING, TCP_ESTABLISHED, TCP_FIN_WAIT_2, TCP_SYN_SENT,
+    TCP_TIME_WAIT, UDP_MULTIPLE, UDP_SINGLE, Session, is_half_open, key_reversed,
     due_add, table_add, table_remove,
 )
 from native.stats cimport R_NAT_COLLISION, R_NAT_PORTS_EXHAUSTED, V_ALLOW
 from native.window cimport open_windows
+from native.wire cimport unlikely
 
 
 cdef inline int timer_of(const Session *session, bint first) noexcept nogil:
@@ -112,12 +114,15 @@ cdef inline uint8_t allocate(
 
 
 cdef inline void adopt(const ProgramData *program, Session *session, const Decision *decision) noexcept nogil:
-    # Makes the deciding rules the session's own.
+    # Makes the deciding rules the session's own, and that an ALG stands for it where one does.
     session.fw_slot = NO_SLOT if decision.fw_rule == NO_RULE else program.firewall_rules[decision.fw_rule].slot
     session.dnat_slot = slot_of(program, decision.dnat)
     session.snat_slot = slot_of(program, decision.snat)
     session.admitted_slot = session.fw_slot if decision.bypass == NO_RULE else slot_of(program, decision.bypass)
     session.revision = program.revision
+    session.flow[ORIGINAL].rewrite &= ~RW_CALLS_BACK
+    if unlikely(decision.expected != NULL) and not has_target(decision):
+        session.flow[ORIGINAL].rewrite |= RW_CALLS_BACK
 
 
 cdef inline bint account_for(
@@ -134,16 +139,6 @@ cdef inline bint account_for(
             return False
         session.flow[ORIGINAL].rewrite |= RW_MAPPED
     return True
-
-
-cdef inline void foresee_hairpin(const ProgramData *program, Session *session, int direction) noexcept nogil:
-    # Will packets that leave in this direction come back?  See native.hairpin.
-    cdef Flow *flow = &session.flow[direction]
-    cdef const Key *answers = &session.flow[1 - direction].key
-    flow.rewrite &= ~RW_HAIRPIN
-    if program.ports[flow.out_port].kind == PORT_UPLINK and is_owned(
-            program, key_family(answers), answers.src_hi, answers.src_lo):
-        flow.rewrite |= RW_HAIRPIN
 
 
 cdef inline void open_session(
@@ -169,6 +164,8 @@ cdef inline void open_session(
     session.flow[1].out_port = in_port
     foresee_hairpin(program, session, ORIGINAL)
     foresee_hairpin(program, session, REPLY)
+    if unlikely(state.change != NULL):
+        note_followed(state.change, number)
     session.kind = packet.kind
     session.created = state.now
     session.usage_slot = usage_slot

@@ -2,16 +2,16 @@
 
 from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 
-from native.account cimport end_session, is_behind
+from native.account cimport is_behind
 from native.engine cimport State
-from native.events cimport END_EXPIRED
+from native.living cimport living
 from native.mapping cimport external_key, find_mapping
 from native.packet cimport K_UDP, Key, Packet, key_dport, key_side, key_sport, set_ports
 from native.port_blocks cimport (
     BLOCK_PORTS, BLOCK_WORDS, NO_PORT, PortBlock, find_block, first_bit, met_taken,
 )
 from native.program cimport ProgramData, is_blocked, open_ports
-from native.session cimport NONE, hash_key, is_over, key_reversed, lookup, same_key
+from native.session cimport NONE, hash_key, key_reversed, lookup, same_key
 from native.wire cimport unlikely
 
 cdef enum:
@@ -48,15 +48,12 @@ cdef inline bint is_of_one(const Key *original, const Key *reply) noexcept nogil
 
 
 cdef inline bint is_free(State *state, const Key *original, const Key *reply) noexcept nogil:
-    # Likewise; a session whose time is over makes way.
+    # Likewise; a session that is over makes way.
     cdef uint32_t found
     if is_of_one(original, reply):
         return False
     found = lookup(&state.table, reply, hash_key(&state.table, reply))
-    if found != NONE and is_over(&state.table, found, state.now):
-        end_session(state, found >> 1, END_EXPIRED)
-        return True
-    return found == NONE
+    return living(state, found) == NONE
 
 
 cdef inline uint64_t candidates(
@@ -164,7 +161,7 @@ cdef inline bint allocate_again(
     State *state, const ProgramData *program, const Packet *packet, Key *key, uint8_t side, uint32_t start, Key *reply,
     uint32_t *asked
 ) noexcept nogil:
-    # Where every port is taken: one of a session whose time is over, of the first ones from `start` on.
+    # Where every port is taken: one of a session that is over, of the first ones from `start` on.
     cdef uint32_t found
     cdef uint32_t port
     cdef uint32_t i
@@ -178,8 +175,7 @@ cdef inline bint allocate_again(
         set_ports(key, <uint16_t>port, key_dport(key))
         key_reversed(key, side, reply)
         found = lookup(&state.table, reply, hash_key(&state.table, reply))
-        if found != NONE and is_over(&state.table, found, state.now):
-            end_session(state, found >> 1, END_EXPIRED)
+        if found != NONE and living(state, found) == NONE:
             if is_mappable(state, program, packet, reply) and not is_of_one(&packet.key, reply):
                 return True
     return False
@@ -194,5 +190,5 @@ cdef inline bint allocate_port(
     cdef uint32_t start = first + <uint32_t>(next_random(state) % program.snat_count)
     return (allocate_between(state, program, packet, key, side, start, first + program.snat_count, reply)
             or allocate_between(state, program, packet, key, side, first, start, reply)
-            or (unlikely(is_behind(state))
+            or (unlikely(is_behind(state) or state.change != NULL)
                 and allocate_again(state, program, packet, key, side, start - first, reply, asked)))

@@ -29,6 +29,15 @@ ctypedef struct PortCounter:
     uint64_t sent_packets
     uint64_t sent_bytes
 
+ctypedef struct Change:
+    # Of the program, while sessions may still be of the one before; see native.rebind.
+    const ProgramData *old
+    const ProgramData *new
+    const uint16_t *port_map    # by old port, NO_PORT where it is gone
+    bint flush                  # every session ends
+    uint32_t end                # sessions from this number on are the present program's,
+    uint64_t *followed          # and those that have a bit here
+
 ctypedef struct State:
     Table table
     Mappings mappings       # with memory once a program with endpoint_independent has run
@@ -36,6 +45,7 @@ ctypedef struct State:
     AddressTable sources    # live sessions by original source, with entries while a program limits them
     Expectations expectations
     uint64_t now
+    const Change *change    # NULL: every session is the present program's
     uint64_t random
     uint64_t next_error     # when the ICMP errors sent so far will have had their time, each its interval
     uint64_t next_challenge     # likewise for answers to doubtful TCP segments
@@ -114,16 +124,13 @@ cdef class Engine:
     cdef int _take(self) except -1
     cdef int _enter(self) except -1
     cdef int _enter_alone(self) except -1
-    cdef Program _swap(self, Program program, list port_map, bint flush, bint sources)
+    cdef Program _swap(self, Program program, list port_map, bint flush, bint sources, between)
     cdef uint16_t[:] _begin_swap(self, Program program, list port_map)
     cdef bint _stands_alike(self, Program program, list port_map)
-    cdef void _rebind(self, Program program, const uint16_t *numbers, bint flush, bint alike) noexcept nogil
+    cdef void _rebind(self, const Change *change, bint look) noexcept nogil
     cdef void _settle(self, Program program, bint sources)
     cdef int _no_worker(self) except -1
-    cdef int _came_in(self, Packet *packet, tuple fragmentation) except -1
     cdef uint32_t _batch_burst(self, list frames, Py_ssize_t first, bint outputs, list done) except 0
-    cdef tuple _output(self, const Result *result)
-    cdef tuple _pieces(self, const Result *result)
     cdef int _port(self, port) except -1
     cdef int _fits(self, Py_ssize_t size) except -1
     cdef int _load(self, const unsigned char[::1] frame, uint64_t now_ns) except -1

@@ -1,4 +1,5 @@
 from array import array
+from collections.abc import Callable
 from typing import Self, TypeAlias
 
 from typing_extensions import disjoint_base
@@ -33,7 +34,12 @@ class Engine:
         ports: int = 0,
     ) -> None: ...
     def swap(
-        self, program: Program, port_map: list[int | None], flush: bool, sources: bool = False
+        self,
+        program: Program,
+        port_map: list[int | None],
+        flush: bool,
+        sources: bool = False,
+        between: Callable[[], object] | None = None,
     ) -> Program | None: ...
     def process(
         self,

@@ -12,30 +12,31 @@ from native.account cimport clear_up_together, expire, watch_fragments
 from native.addresses cimport addresses_free
 from native.ahead cimport ask_ahead
 from native.answer cimport ANSWER_ROOM, FRAME_MAX
-from native.cut cimport is_cuttable, next_piece
-from native.engine cimport BURST, Result, State, Work
+from native.engine cimport BURST, Change, PortCounter, Result, State, Work
 from native.entry cimport port_of_source, set_and_parse
 from native.events cimport EVENT_ENTRIES, Event, watch_nothing
 from native.expect cimport expectations_free, expectations_init
 from native.forward cimport empty_outbox, flush_all, forward_round, put_out
-from native.fragment cimport Pieces, fragments_free, fragments_init, set_limits, set_pieces
+from native.fragment cimport fragments_free, fragments_init, set_limits, set_pieces
 from native.handing cimport take_over
 from native.limits cimport limits_of, watch_limits
 from native.link cimport MAX_FRAME
 from native.mapped cimport turn_into_reply
 from native.measure cimport time_trials
 from native.memory cimport release, reserve
+from native.outputs cimport note_pieces, output_tuple
 from native.packet cimport PARSED, Key, Packet, parse, set_side
 from native.pipeline cimport pipeline
 from native.neighbour cimport NeighbourTable
 from native.port cimport Ports, load_flag
 from native.port_blocks cimport port_blocks_free
 from native.program cimport Program, ProgramData, side_of
-from native.rebind cimport rebind_sessions, renumber_fragments
+from native.rebind cimport bring_all_over, renumber_fragments
 from native.record cimport NO_PORT, Recorder
 from native.room cimport make_room
 from native.session cimport WAVE, prefetch_bucket, prefetch_session, set_hash, table_free, table_init
 from native.rest cimport between_rounds
+from native.stepping cimport bring_over_in_steps, may_take_steps
 from native.stream cimport C_FRAME
 from native.traffic cimport count_received, count_sent
 from native.turn cimport (
@@ -127,12 +128,17 @@ cdef class Engine:
         self._no_worker()
         make_room(&self.state, slots, usage, sessions, sessions, fragments, mappings, sources, ports)
 
-    def swap(self, Program program not None, list port_map, bint flush, bint sources=False) -> Program | None:
+    def swap(self, Program program not None, list port_map, bint flush, bint sources=False,
+             between=None) -> Program | None:
         """Run ``program`` from the next packet on; the one that ran until now, which takes a while to let go of.
 
         ``port_map[old port]`` is the port's number in the new program, None where it is gone or of another kind;
         ``flush`` ends every session, otherwise those end that lost a port, their route or an external address.
-        Datagrams that wait for pieces go with their port only.  ``sources``: count sessions by source in any case.
+        Datagrams that wait for pieces go with their port only.  Counters of ports begin anew.  ``sources``: count
+        sessions by source in any case.
+
+        Where sessions have to be looked at and each port keeps its number, a worker that forwards goes on after every
+        few of them; ``between`` is called then, too.  Otherwise events of those that end have the old numbers.
         """
         self._no_worker()
         if program.data.port_count > self.state.port_count:
@@ -140,23 +146,29 @@ cdef class Engine:
         if self.program is not None:
             self._enter()
             try:
-                return self._swap(program, port_map, flush, sources)
+                return self._swap(program, port_map, flush, sources, between)
             finally:
                 turn_give(self.turn)
-        return self._swap(program, port_map, flush, sources)
+        return self._swap(program, port_map, flush, sources, between)
 
-    cdef Program _swap(self, Program program, list port_map, bint flush, bint sources):
+    cdef Program _swap(self, Program program, list port_map, bint flush, bint sources, between):
         cdef Program old = self.program
         cdef uint16_t[:] numbers
-        cdef bint alike
+        cdef Change change
+        cdef bint look
+        cdef bint in_steps = False
         if old is not None:
             numbers = self._begin_swap(program, port_map)
-            alike = self._stands_alike(program, port_map)
+            look = flush or not self._stands_alike(program, port_map)
+            in_steps = look and may_take_steps(&self.state, port_map)
+            change = Change(&old.data, &program.data, &numbers[0], flush, 0, NULL)
             with nogil:
-                self._rebind(program, &numbers[0], flush, alike)
+                self._rebind(&change, look and not in_steps)
         self._settle(program, sources)
         if old is not None and self.links is not None:
             self.links.swap(old, program, port_map, self.state.now)
+        if in_steps:
+            bring_over_in_steps(&self.state, self.turn, &change, between)
         watch_limits(&self.state, &program.data)
         return old
 
@@ -173,18 +185,20 @@ cdef class Engine:
         return (program.routing_parts is self.program.routing_parts and program.nat_parts is self.program.nat_parts
                 and port_map == list(range(len(port_map))))
 
-    cdef void _rebind(self, Program program, const uint16_t *numbers, bint flush, bint alike) noexcept nogil:
-        # Sessions and datagrams become the new program's, or end; nobody hears of limits meanwhile.
+    cdef void _rebind(self, const Change *change, bint look) noexcept nogil:
+        # Sessions, if there is a reason to look at them, and datagrams become the new program's, or end; nobody hears
+        # of limits meanwhile.
         watch_nothing(limits_of(&self.state))
-        if flush or not alike:
-            rebind_sessions(&self.state, &self.program.data, &program.data, numbers, flush)
-        renumber_fragments(&self.state.fragments, numbers)
+        if look:
+            bring_all_over(&self.state, change)
+        renumber_fragments(&self.state.fragments, change.port_map)
 
     cdef void _settle(self, Program program, bint sources):
         # It runs from now on.
         if not (sources or program.data.max_sessions_per_source):
             addresses_free(&self.state.sources)
         self.program = program
+        memset(self.state.port_counters, 0, program.data.port_count * sizeof(PortCounter))
         set_limits(&self.state.fragments, program.data.max_fragments, program.data.fragment_timeout)
         watch_fragments(&self.state)
 
@@ -211,12 +225,12 @@ cdef class Engine:
         recorder.kind = 0
         set_and_parse(&self.state, program, packet, self.arena, <uint32_t>frame.shape[0], port, unsegmented)
         if fragmentation is not None and packet.error == PARSED:
-            self._came_in(packet, fragmentation)
+            note_pieces(&self.state.fragments, packet, fragmentation)
         count_received(&self.state, port, packet, <uint32_t>frame.shape[0])
         pipeline(&self.state, program, packet, port, map_replies, self.answers, &result, &recorder if record else NULL)
         count_sent(&self.state, &result, self._room(&result))
         steps = [step_tuple(&recorder.steps[i]) for i in range(recorder.count)]
-        return result.verdict, result.reason, steps, self._output(&result)
+        return result.verdict, result.reason, steps, output_tuple(&result, self._room(&result))
 
     def process_batch(self, list frames, uint64_t now_ns, bint outputs) -> list:
         """Frames, as (port, bytes), at one time and without the recorder; what the provider's router would send back
@@ -257,7 +271,8 @@ cdef class Engine:
         ask_ahead(&self.state, program, self.packets, count)
         for i in range(count):
             self._pass_through(&self.packets[i], self.lengths[i], self.in_ports[i], False, &result)
-            done.append((result.verdict, result.reason, self._output(&result) if outputs else None))
+            output = output_tuple(&result, self._room(&result)) if outputs else None
+            done.append((result.verdict, result.reason, output))
         return count
 
     def asked_ahead(self, list frames) -> list:
@@ -280,46 +295,9 @@ cdef class Engine:
         ask_ahead(&self.state, program, self.packets, count)
         return [self.packets[i].asked for i in range(count)]
 
-    cdef tuple _output(self, const Result *result):
-        # (out port, frame, hairpin, frames of its pieces, fragmentation or None); None where nothing leaves.
-        if result.out_port == NO_PORT:
-            return None
-        frame = PyBytes_FromStringAndSize(<char *>result.frame, result.length)
-        came = None
-        if result.sized and result.pieces.size:
-            came = (result.pieces.size, result.pieces.identification, result.pieces.at)
-        return result.out_port, frame, result.hairpin, self._pieces(result), came
-
-    cdef int _came_in(self, Packet *packet, tuple fragmentation) except -1:
-        # Notes how a parsed packet came in pieces.
-        cdef bint possible
-        cdef Pieces pieces
-        try:
-            pieces.size, pieces.identification, pieces.at = fragmentation
-            possible = is_cuttable(packet, &pieces)
-        except OverflowError:
-            possible = False
-        if not possible:
-            raise ValueError(f"this frame cannot have come in pieces of {fragmentation}")
-        set_pieces(&self.state.fragments, packet, &pieces)
-        return 0
-
     cdef uint8_t *_room(self, const Result *result) noexcept nogil:
         # Where a piece may be written: the half where no answer is.
         return self.answers + ANSWER_ROOM if result.frame == self.answers else self.answers
-
-    cdef tuple _pieces(self, const Result *result):
-        # The frames that an output leaves in; none where it leaves whole.
-        cdef uint8_t *room = self._room(result)
-        cdef uint32_t done = 0
-        cdef uint32_t length
-        found = []
-        while result.sized and result.limit:
-            length = next_piece(result, &done, room)
-            if length == 0:
-                break
-            found.append(PyBytes_FromStringAndSize(<char *>room, length))
-        return tuple(found)
 
     cdef int _idle(self) except -1:
         # An engine belongs to one thread at a time: replay() runs without the GIL, and nothing may move under it.

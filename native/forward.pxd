@@ -23,6 +23,7 @@ from native.packet cimport PARSED, Packet, parse
 from native.pipeline cimport may_send, pipeline
 from native.port cimport FRAME_HEAD, Arrival, IoPort, port_of
 from native.program cimport ProgramData, side_of
+from native.rebind cimport has_followed
 from native.record cimport NO_PORT
 from native.ring cimport (
     HANDED_FRAME, HANDED_LARGE, HANDED_WHOLE, Handed, HandedWith, Ring, may_take_in, publish_all, ring_done, ring_of,
@@ -289,6 +290,8 @@ cdef inline bint passes_whole(Work *work, const Packet *packet, const Vnet *vnet
     if found == NONE or is_over(&work.state.table, found, work.state.now):
         return False
     session = &work.state.table.sessions[found >> 1]
+    if unlikely(work.state.change != NULL) and not has_followed(work.state.change, found >> 1):
+        return False        # it may not outlive that
     return (not session.flow[found & 1].rewrite & (RW_ALG | RW_HAIRPIN)
             and (not work.program.recheck or session.revision == work.program.revision))
 

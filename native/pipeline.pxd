@@ -14,12 +14,13 @@ from native.decide cimport (
     route_to,
 )
 from native.engine cimport Result, State
-from native.events cimport END_CONFIG, END_EXPIRED, END_REUSED
+from native.events cimport END_CONFIG, END_REUSED
 from native.expect cimport drop_expectation
 from native.hairpin cimport Journey, begin_journey, end_journey, enter_again, mark_hairpin
 from native.icmp cimport forward_error, parse_quote, related_flow, take_back_quote
 from native.kinds cimport PORT_UPLINK, TM_TCP_ESTABLISHED
 from native.limits cimport challenge_clock, error_clock, give_place, not_half_open, note_sessions, take_place
+from native.living cimport living
 from native.mapped cimport turn_into_reply
 from native.packet cimport (
     ACK, FIN, K_ICMP_ERROR, K_ICMP_QUERY, K_OTHER, K_TCP, K_UDP, PARSED, RST, SYN, Key, Packet, came_in_pieces,
@@ -31,7 +32,7 @@ from native.record cimport NO_PORT, NO_SLOT, Recorder, StepRecord, note, note_af
 from native.rewrite cimport forward, plan_rewrite
 from native.session cimport (
     NONE, RW_ALG, RW_HAIRPIN, RW_SRC, RW_TUPLE, TCP_FIN_WAIT_2, UDP_MULTIPLE, UDP_NO_TRAFFIC, UDP_SINGLE, Flow, Session,
-    flow_of, is_half_open, is_over, keep_alive, key_reversed, stays_established, track,
+    flow_of, is_half_open, keep_alive, key_reversed, stays_established, track,
 )
 from native.shared cimport shared_load, swap_if
 from native.shift cimport take_back, told_by
@@ -391,14 +392,6 @@ cdef inline bint is_reused(const Session *session, const Packet *packet) noexcep
     # A new connection on the ports of one that both ends have closed.
     return (session.kind == K_TCP and session.state[0] >= TCP_FIN_WAIT_2 and session.state[1] >= TCP_FIN_WAIT_2
             and packet.tcp_flags & (SYN | ACK | RST | FIN) == SYN)
-
-
-cdef inline uint32_t living(State *state, uint32_t found) noexcept nogil:
-    # The flow that a packet has found; NONE if there is none, or the time of its session is over, which ends it.
-    if likely(found == NONE or not is_over(&state.table, found, state.now)):
-        return found
-    end_session(state, found >> 1, END_EXPIRED)
-    return NONE
 
 
 cdef inline uint16_t awaiting_alive(State *state, const Packet *packet) noexcept nogil:

@@ -50,6 +50,7 @@ cdef enum Rewrite:
     RW_HAIRPIN = 16         # it leaves by an uplink to an address of the edge itself
     RW_MAPPED = 32          # of the original direction: the session holds an endpoint-independent mapping
     RW_ALG = 64             # a control session of an application layer gateway, see native.expect
+    RW_CALLS_BACK = 128     # of the original direction: one had announced it to the address that it bears
 
 ctypedef struct Flow:
     # 64 bytes: a key and, for IPv4, everything that is written into a packet that bears it.  (IPv6 addresses are read

@@ -6,12 +6,13 @@ from libc.string cimport memcpy
 
 from native.account cimport clear_up_together, expire
 from native.ahead cimport WORTHWHILE, ask_together
-from native.engine cimport BURST, Engine, Result, State
+from native.engine cimport BURST, Change, Engine, Result, State
 from native.fragment cimport set_pieces
 from native.handing cimport hand_over, look_at, owner_here, take_wave
 from native.limits cimport watch_limits
 from native.memory cimport release, reserve
 from native.moving cimport have_one_owner, pass_fragments, pass_sessions
+from native.outputs cimport note_pieces, output_tuple
 from native.owner cimport owner_of
 from native.packet cimport PARSED, Packet, parse
 from native.pipeline cimport pipeline
@@ -184,12 +185,14 @@ cdef class Team:
              Steerer wide not None, bint sources=False):
         """Run ``program`` at every worker from the next packet on, as :meth:`native.engine.Engine.swap` does, and
         divide packets as ``narrow`` says if every session is one worker's by that, else as ``wide`` does: what a worker
-        has that is another's then goes there.  The program that ran until now, and whether it was ``narrow``.
+        has that is another's then goes there; no worker goes on before that.  The program that ran until now, and
+        whether it was ``narrow``.
         """
         cdef Program old = self.first.program
         cdef Engine engine
         cdef uint16_t[:] numbers
-        cdef bint alike
+        cdef Change change
+        cdef bint look
         if program.data.port_count > self.first.state.port_count:
             raise ValueError("there is no room for the counters of the program's ports")
         if max(narrow.workers, wide.workers) > self.workers:
@@ -200,12 +203,13 @@ cdef class Team:
             self._one_time()
             if old is not None:
                 numbers = self.first._begin_swap(program, port_map)
-                alike = self.first._stands_alike(program, port_map)
+                look = flush or not self.first._stands_alike(program, port_map)
+                change = Change(&old.data, &program.data, &numbers[0], flush, 0, NULL)
                 with nogil:
                     self._renumber_rings(&numbers[0])
                 for engine in self.engines:
                     with nogil:
-                        engine._rebind(program, &numbers[0], flush, alike)
+                        engine._rebind(&change, look)
                 self.steerer = narrow if self._fits(narrow) else wide
             else:
                 self.steerer = narrow
@@ -307,7 +311,7 @@ cdef class Team:
         parse(packet, engine.arena, <uint32_t>len(frame), side_of(program, port), unsegmented)
         set_hash(&engine.state.table, packet)
         if fragmentation is not None and packet.error == PARSED:
-            engine._came_in(packet, fragmentation)
+            note_pieces(&engine.state.fragments, packet, fragmentation)
         count_received(&engine.state, port, packet, <uint32_t>len(frame))
         pipeline(&engine.state, program, packet, port, map_replies, engine.answers, &result, &recorder)
         if result.passed_on:
@@ -320,7 +324,7 @@ cdef class Team:
         count_sent(&engine.state, &result, engine._room(&result))
         self.random = engine.state.random
         steps = [step_tuple(&recorder.steps[i]) for i in range(recorder.count)]
-        return result.verdict, result.reason, steps, engine._output(&result)
+        return result.verdict, result.reason, steps, output_tuple(&result, engine._room(&result))
 
     def process_batch(self, list frames not None, uint64_t now_ns, bint outputs) -> list:
         """Frames by their workers, as :meth:`native.engine.Engine.process_batch` does it."""

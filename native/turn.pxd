@@ -18,6 +18,8 @@ cdef extern from *:
         uint32_t working, inside;   /* workers; those of them that are in a burst */
         uint32_t held;              /* workers that wait */
         uint64_t gate;              /* while there are any: those with tickets from here on come after them */
+        uint32_t lent;              /* rounds that workers may go on for while somebody holds the turn */
+        int gate_stays;             /* one of them has gone on for such a round: when it is back it waits as it did */
         pthread_t holder;
         uint32_t depth;
     } t1_turn;
@@ -49,6 +51,7 @@ cdef extern from *:
         uint64_t ticket = turn->next++;
         while (turn->taken || turn->serving != ticket || turn->inside || (turn->held && ticket >= turn->gate))
             pthread_cond_wait(&turn->changed, &turn->lock);
+        if (ticket >= turn->gate) turn->gate_stays = 0;
         turn->taken = 1;
         turn->holder = pthread_self();
         turn->depth = 1;
@@ -60,17 +63,31 @@ cdef extern from *:
     }
     /* The same for a worker: it waits for those who have asked before, not for another worker. */
     static inline void t1_turn_come(t1_turn *turn) {
-        if (turn->serving != turn->next) {
-            if (turn->held == 0) turn->gate = turn->next;
+        if (turn->serving == turn->next) {
+            turn->gate_stays = 0;
+        } else {
+            if (turn->held == 0 && !turn->gate_stays) turn->gate = turn->next;
             turn->held++;
-            while (turn->serving != turn->gate) pthread_cond_wait(&turn->changed, &turn->lock);
+            while (turn->serving != turn->gate && !turn->lent) pthread_cond_wait(&turn->changed, &turn->lock);
             turn->held--;
+            turn->gate_stays = turn->serving != turn->gate;
+            if (turn->gate_stays) turn->lent--;
         }
         turn->inside++;
     }
     static inline void t1_turn_go(t1_turn *turn) {
         turn->inside--;
         if (turn->inside == 0) pthread_cond_broadcast(&turn->changed);
+    }
+    /* The holder lets the workers that wait go on for a round each, and nobody else. */
+    static inline void t1_turn_lend(t1_turn *turn) {
+        pthread_mutex_lock(&turn->lock);
+        if (turn->held) {
+            turn->lent = turn->held;
+            pthread_cond_broadcast(&turn->changed);
+            while (turn->lent || turn->inside) pthread_cond_wait(&turn->changed, &turn->lock);
+        }
+        pthread_mutex_unlock(&turn->lock);
     }
     static inline void t1_turn_take(t1_turn *turn) {
         pthread_mutex_lock(&turn->lock);
@@ -135,6 +152,8 @@ cdef extern from *:
     # Waits; the thread that holds it takes it once more at once.  -1 where it is given back by another.
     void turn_take "t1_turn_take"(Turn *turn) noexcept nogil
     int turn_give "t1_turn_give"(Turn *turn) noexcept nogil
+    # Who holds it lets the workers that wait go on for a round each, and nobody else in.
+    void turn_lend "t1_turn_lend"(Turn *turn) noexcept nogil
     # A worker is inside from turn_begin_work() to turn_end_work(), except in turn_let_in() and, where it sleeps, from
     # turn_leave() to turn_enter().
     void turn_begin_work "t1_turn_begin_work"(Turn *turn) noexcept nogil

@@ -8,7 +8,7 @@ from dataclasses import replace
 from edge.addresses import PortRange
 from edge.firewall.config import ApplicationPortProfile, FirewallRule, Service
 from edge.firewall.system_profiles import system_profile
-from edge.model import EdgeConfig, Options
+from edge.model import STRICT_RFC_TIMERS, EdgeConfig, Options, Profile, Timers
 from edge.packets.payload import show_payload
 from edge.reference import ReferenceEdge
 from edge.runtime import Edge
@@ -136,3 +136,18 @@ def said(control: Control, line: str, ending: bytes = b"\r\n") -> list[TraceResu
 
 def port_line(number: int) -> str:
     return f"> PORT 10,20,0,50,{number >> 8},{number & 255}"
+
+
+def hairpin_edge(outside: str, profile: Profile = Profile.NSX) -> EdgeConfig:
+    """A published server, and clients behind the same edge that leave as ``outside``."""
+    way_out = nat("internet", "SNAT", outside, "10.20.0.0/24")
+    timers = STRICT_RFC_TIMERS if profile is Profile.STRICT_RFC else Timers()
+    return ftp_edge(PUBLISHED, way_out, options=ports("1024-65535", profile=profile, timers=timers))
+
+
+def hairpin_control(make: Make, config: EdgeConfig, outside: str) -> Control:
+    """One of them has called the server by its public address, and waits for its call at port 51210."""
+    control = Control(make(config), f"tcp {CLIENT}:40000 > 203.0.113.11:21 S")
+    named = outside.replace(".", ",")
+    assert payload_of(said(control, "> PORT 10,20,0,50,200,10")) == f"PORT {named},200,10\r\n".encode()
+    return control

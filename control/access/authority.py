@@ -7,7 +7,6 @@ clients, so an edge that was taken over has no power over others.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,19 +17,14 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from control.access.host import CONTROL, DOMAIN, general_name, named, private_pem
 from control.access.vault import Vault
 from control.store import Store, WriteUnit
 from control.store.unit import PROVIDER
 from control.surroundings import SECOND_NS
 from edge.errors import ArgumentError
-
-DOMAIN: Final = "t1edge.internal"
-"""Names in it are no host's."""
-
-CONTROL: Final = f"control.{DOMAIN}"
-"""Whom an edge's host finds where it enrols."""
 
 EDGE_DAYS: Final = 365
 _AUTHORITY_DAYS: Final = 3_650
@@ -65,9 +59,9 @@ class Authority:
         serial = serial or x509.random_serial_number()
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
         return (
-            _begun(_named("t1edge"), self.certificate.subject, public_key, now_ns, days, serial)
+            _begun(named("t1edge"), self.certificate.subject, public_key, now_ns, days, serial)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([_general(host) for host in hosts]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([general_name(host) for host in hosts]), critical=False)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
             .add_extension(authority, critical=False)
             .sign(self.key, hashes.SHA256())
@@ -117,7 +111,7 @@ def requested(text: str, host: str) -> ec.EllipticCurvePublicKey:
         raise _wrong("its signature is not its key's")
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise _wrong("expected a key on the curve P-256")
-    if names - {_general(host)}:
+    if names - {general_name(host)}:
         raise _wrong(f"it is another host's: the token is for {host}")
     return key
 
@@ -167,26 +161,8 @@ class OwnCertificate:
         )
 
 
-def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """A key as PEM."""
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
-def signing_request(key: ec.EllipticCurvePrivateKey, host: str) -> str:
-    """What a host asks for a certificate with; ``host`` '': it does not say which it is.  Raises ArgumentError."""
-    request = x509.CertificateSigningRequestBuilder(_named("t1edge"))
-    if host:
-        try:
-            request = request.add_extension(x509.SubjectAlternativeName([_general(host)]), critical=False)
-        except ValueError:
-            raise ArgumentError("the host is wrong", [("host", "expected a name or an address")]) from None
-    return request.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
-
-
 def _new(now_ns: int) -> Authority:
-    key, name = ec.generate_private_key(ec.SECP256R1()), _named("t1edge edges")
+    key, name = ec.generate_private_key(ec.SECP256R1()), named("t1edge edges")
     signs = x509.KeyUsage(
         digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
         key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
@@ -215,18 +191,6 @@ def _begun(
     return x509.CertificateBuilder(
         issuer, subject, key, serial, now - _TOLERANCE, now + timedelta(days=days)
     )  # fmt: skip
-
-
-def _named(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def _general(host: str) -> x509.GeneralName:
-    """Raises ValueError."""
-    try:
-        return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        return x509.DNSName(host.lower())
 
 
 def _names_of(request: x509.CertificateSigningRequest) -> set[x509.GeneralName]:

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives import serialization
 
 from control import names
 from control.access import tokens
-from control.access.authority import DOMAIN, EDGE_DAYS, authority_in, identity_of, requested
+from control.access.authority import EDGE_DAYS, authority_in, identity_of, requested
+from control.access.host import DOMAIN
 from control.access.login import count_attempt
 from control.access.vault import Vault
 from control.errors import InvalidCredentialsError
@@ -80,7 +81,9 @@ class Enrolments:
         unit.done("Enroll Edge Host", edge.path)
         unit.settle()
         details = {"address": host.token_address, "serial": f"{serial:x}"}
-        unit.record(edge.org, _METHOD, edge.path, details=json.dumps(details, sort_keys=True))
+        # Where the provider's hosts are is its own business.
+        unit.record(edge.org, _METHOD, edge.path)
+        unit.record(names.SYSTEM, _METHOD, edge.path, details=json.dumps(details, sort_keys=True))
         pem = made.public_bytes(serialization.Encoding.PEM).decode()
         return Enrolled(edge.path, pem, authority.pem.decode(), expires_ns)
 
@@ -98,19 +101,6 @@ def new_enrolment(unit: WriteUnit, vault: Vault, edge: str, address: str) -> tup
     unit.set_edge_host(replace(known, token_hash=hashed, token_until_ns=until_ns, token_address=address))
     der = authority_in(unit, vault).certificate.public_bytes(serialization.Encoding.DER)
     return f"{secret}.{base64.urlsafe_b64encode(der).decode('ascii').rstrip('=')}", until_ns
-
-
-def parted(token: str) -> tuple[str, bytes]:
-    """What is to be sent of a token, and the authority to trust, as PEM.  Raises ArgumentError."""
-    secret, _, rest = token.strip().partition(".")
-    try:
-        der = base64.b64decode(rest + "=" * (-len(rest) % 4), altchars=b"-_", validate=True)
-        authority = x509.load_der_x509_certificate(der)
-    except ValueError:
-        authority = None
-    if authority is None or not tokens.is_token(secret, tokens.HOST):
-        raise ArgumentError("the token is none", [("token", "expected it whole, as it was shown")])
-    return secret, authority.public_bytes(serialization.Encoding.PEM)
 
 
 def _check_address(text: str) -> None:

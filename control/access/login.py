@@ -7,7 +7,6 @@ that failed there is a delay, which doubles each time.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, replace
 from typing import NoReturn
@@ -64,7 +63,7 @@ class Logins:
         """Raises InvalidCredentialsError, NewPasswordRequiredError, TooManyAttemptsError, or ArgumentError for a new
         password that is none."""
         path = f"{org}/users/{username}"
-        key = _attempts_key(path)
+        key = _attempts_key(self._vault, path)
         user, credentials = self._begin_attempt(path, key)
         fits = self._passwords.fits(credentials.password_hash if credentials else None, password)
         if not fits or user is None or credentials is None:
@@ -86,7 +85,7 @@ class Logins:
         row, user = found
         if not row.created_ns - CLOCK_TOLERANCE_NS <= now_ns < row.expires_ns:
             raise _refused()
-        key = _attempts_key(user.path)
+        key = _attempts_key(self._vault, user.path)
         _, credentials = self._begin_attempt(user.path, key)
         if credentials is None:
             self._fail(user.path, _CONFIRM)
@@ -184,18 +183,18 @@ def count_attempt(unit: WriteUnit, key: str) -> None:
     unit.set_attempts(key, failures + 1)
 
 
-def begin_anew(unit: WriteUnit, user: Record, one_time: tuple[str, str]) -> str:
+def begin_anew(unit: WriteUnit, vault: Vault, user: Record, one_time: tuple[str, str]) -> str:
     """A one-time password, given with its hash, no second factor, no session, no API token; the password."""
     password, hashed = one_time
     unit.set_credentials(Credentials(user.uid, hashed, unit.now_ns + ONE_TIME_NS))
     unit.end_sessions(user.uid, tokens=True)
-    unit.set_attempts(_attempts_key(user.path), 0)
+    unit.set_attempts(_attempts_key(vault, user.path), 0)
     return password
 
 
-def _attempts_key(path: str) -> str:
-    """Also of names that nobody has: those are not kept as they were given."""
-    return hashlib.sha256(path.encode()).hexdigest()
+def _attempts_key(vault: Vault, path: str) -> str:
+    """Also of names that nobody has, which may be passwords: who has a copy of the store cannot try what they were."""
+    return vault.digest(b"attempts\0" + path.encode())
 
 
 def _claimed(path: str) -> Actor:

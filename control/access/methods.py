@@ -49,6 +49,8 @@ METHODS = MappingProxyType(
         "EdgeHostService/GetEdgeHost": Rule(Permission.PROVIDER_WRITE),
         "EdgeHostService/SetEdgeHost": Rule(Permission.PROVIDER_WRITE, writes=True),
         "EdgeHostService/CreateEnrollmentToken": Rule(Permission.PROVIDER_WRITE, writes=True, session=True),
+        "EdgeHostService/ListFormerHosts": Rule(Permission.PROVIDER_WRITE),
+        "EdgeHostService/ForgetFormerHost": Rule(Permission.PROVIDER_WRITE, writes=True),
         "EventService/ListEvents": Rule(Permission.RESOURCES_READ),
         "EventService/WatchEvents": Rule(Permission.RESOURCES_READ),
         "FirewallService/MoveFirewallRule": Rule(Permission.NETWORKS_WRITE, writes=True),
@@ -60,6 +62,9 @@ METHODS = MappingProxyType(
         "OrderService/ReleasePublicIpAddress": Rule(Permission.SERVICES_ORDER, writes=True),
         "EdgeGatewayService/GetEdgeDocument": Rule(Permission.RESOURCES_READ),
         "EdgeGatewayService/ListIpAllocations": Rule(Permission.RESOURCES_READ),
+        "GroupService/ListSecurityGroupMachines": Rule(Permission.RESOURCES_READ),
+        "ProfileService/GetSystemProfile": Rule(Permission.CATALOG_READ),
+        "ProfileService/ListSystemProfiles": Rule(Permission.CATALOG_READ),
         "SessionService/Logout": Rule(None, writes=True),
         **{
             kind.method(verb): Rule(kind.permission(verb), writes=verb in WRITES)
@@ -70,9 +75,10 @@ METHODS = MappingProxyType(
             f"MachineService/{name}": Rule(Permission.MACHINES_WRITE, writes=True)
             for name in (
                 *("PowerOnMachine", "PowerOffMachine", "ResetMachine", "SuspendMachine"),
-                *("CreateSnapshot", "RevertSnapshot", "RemoveSnapshot", "TakePassword", "RegeneratePassword"),
+                *("CreateSnapshot", "RevertSnapshot", "RemoveSnapshot", "RegeneratePassword"),
             )
         },
+        "MachineService/TakePassword": Rule(Permission.MACHINES_WRITE, writes=True, session=True),
         "MachineService/Exec": Rule(Permission.MACHINES_WRITE),
         "MachineService/Console": Rule(Permission.MACHINES_WRITE),
     }

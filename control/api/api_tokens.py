@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from control import limits
 from control.access import tokens
 from control.api import convert
 from control.api.context import ReadCall, WriteCall
@@ -20,6 +21,7 @@ def create_api_token(request: pb.CreateApiTokenRequest, call: WriteCall) -> pb.C
     call.unit.forget_ended_tokens(actor.uid)
     if call.unit.count_tokens(actor.uid) >= MAX_TOKENS:
         raise LimitReachedError(f"a user may have {MAX_TOKENS} API tokens")
+    limits.check_count(call.caller.org, "API token", call.unit.count_tokens_in(call.caller.org), limits.API_TOKENS)
     surroundings = call.unit.surroundings
     path = f"{actor.path}/apiTokens/{surroundings.id()}"
     record = TokenRecord(path, actor.uid, value.display_name, call.unit.now_ns, value.expires_ns)

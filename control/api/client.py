@@ -9,13 +9,16 @@ from typing import Any, Self
 
 import grpc
 from google.protobuf import json_format, message_factory
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from control import chain
+from control.access.host import CONTROL
 from control.api.contract import SERVICES
-from edge.api.client import open_channel, translated
+from edge.api.client import OPTIONS, open_channel, target_of, translated
 from edge.api.tls import TlsFiles
 from edge.errors import ArgumentError
+from edge.listening import parse_address
 
 _METHODS = {f"{service.name}/{method.name}": method for service in SERVICES for method in service.methods}
 
@@ -49,17 +52,11 @@ class ControlClient:
 
     def call(self, name: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """Call ``Service/Method``; every field without presence is in the answer."""
-        method = _METHODS[name]
+        request_class, stub = self._stub("unary_unary", name)
         try:
-            message = json_format.ParseDict(dict(request), message_factory.GetMessageClass(method.input_type)())
+            message = json_format.ParseDict(dict(request), request_class())
         except json_format.ParseError as error:
             raise ArgumentError(f"the request cannot be meant: {error}") from None
-        answer = message_factory.GetMessageClass(method.output_type)
-        stub = self._channel.unary_unary(
-            f"/{method.containing_service.full_name}/{method.name}",
-            request_serializer=lambda given: given.SerializeToString(),
-            response_deserializer=answer.FromString,
-        )
         try:
             found = stub(message, timeout=self._timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
@@ -68,14 +65,8 @@ class ControlClient:
 
     def watch(self, name: str, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The answers of a stream, until the service stops (UnreachableError) or the caller does."""
-        method = _METHODS[name]
-        message = json_format.ParseDict(dict(request), message_factory.GetMessageClass(method.input_type)())
-        answer = message_factory.GetMessageClass(method.output_type)
-        stub = self._channel.unary_stream(
-            f"/{method.containing_service.full_name}/{method.name}",
-            request_serializer=lambda given: given.SerializeToString(),
-            response_deserializer=answer.FromString,
-        )
+        request_class, stub = self._stub("unary_stream", name)
+        message = json_format.ParseDict(dict(request), request_class())
         try:
             for found in stub(message, metadata=self._metadata):
                 yield json_format.MessageToDict(found, always_print_fields_with_no_presence=True)
@@ -84,18 +75,12 @@ class ControlClient:
 
     def converse(self, name: str, requests: Iterator[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         """The answers of a method to which requests go all the while; the call ends with them, or with the iterator."""
-        method = _METHODS[name]
-        request, answer = map(message_factory.GetMessageClass, (method.input_type, method.output_type))
-        stub = self._channel.stream_stream(
-            f"/{method.containing_service.full_name}/{method.name}",
-            request_serializer=lambda given: given.SerializeToString(),
-            response_deserializer=answer.FromString,
-        )
+        request_class, stub = self._stub("stream_stream", name)
         begun, left = threading.Event(), threading.Event()
 
         def sent() -> Iterator[Any]:
             for given in requests:
-                yield json_format.ParseDict(dict(given), request())
+                yield json_format.ParseDict(dict(given), request_class())
             begun.wait()
             left.set()
             call.cancel()  # a service may go on when nothing more is to come
@@ -111,6 +96,17 @@ class ControlClient:
         finally:
             call.cancel()
 
+    def _stub(self, kind: str, name: str) -> tuple[type[Message], Any]:
+        """The class of a method's requests, and what calls it; ``kind``: how much goes and comes, as channels say."""
+        method = _METHODS[name]
+        request, answer = map(message_factory.GetMessageClass, (method.input_type, method.output_type))
+        stub = getattr(self._channel, kind)(
+            f"/{method.containing_service.full_name}/{method.name}",
+            request_serializer=lambda given: given.SerializeToString(),
+            response_deserializer=answer.FromString,
+        )
+        return request, stub
+
     def pages(self, name: str, request: Mapping[str, Any], field: str) -> Iterator[dict[str, Any]]:
         """The items of a List method, from page to page."""
         token = ""
@@ -120,6 +116,15 @@ class ControlClient:
             token = found["nextPageToken"]
             if not token:
                 return
+
+
+def door_client(address: str, authority: bytes, timeout_s: float) -> ControlClient:
+    """A client of the control plane that ``authority``, PEM, is of, and of no other.  Raises AddressError."""
+    parse_address(address)
+    options = (*OPTIONS, ("grpc.ssl_target_name_override", CONTROL))
+    trusted = grpc.ssl_channel_credentials(authority)
+    channel = grpc.secure_channel(target_of(address), trusted, options=options)
+    return ControlClient(address, timeout_s=timeout_s, channel=channel)
 
 
 def audit_line(record: Mapping[str, Any]) -> str:

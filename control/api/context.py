@@ -16,6 +16,9 @@ from control.api.method import Method
 from control.kinds.changes import Changes
 from control.store import Reader, WriteUnit
 
+Stored = Callable[[], AbstractContextManager[Reader]]
+"""Begins to read the store."""
+
 
 @dataclass(slots=True)
 class ReadCall:
@@ -36,7 +39,7 @@ class WriteCall:
     trial: bool
     """Nothing of it will hold: secrets are not to be handed out."""
     vault: Vault
-    stored: Callable[[], AbstractContextManager[Reader]]
+    stored: Stored
     """The state before the call."""
     methods: Mapping[str, Method]
     """All methods, for requests within a request."""
@@ -46,6 +49,11 @@ class WriteCall:
 
     def __post_init__(self) -> None:
         self.changes = Changes(self.unit, self.vault)
+
+    @property
+    def state(self) -> Reader:
+        """What can be asked, as of a call that changes nothing."""
+        return self.unit
 
     def note(self, path: str, *, place: str = "", **details: object) -> None:
         """The object of the call, and for the audit trail what else there is to know: never a secret.  The record is

@@ -6,10 +6,11 @@ answer, kept for a repetition → committed → answered.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, Protocol
 
@@ -27,15 +28,18 @@ from control.api import (
     errors,
     events,
     firewall,
+    groups,
     kinds,
     machines,
     orders,
     orgs,
+    profiles,
     sessions,
     trail,
     users,
 )
-from control.api.context import OpenCall, ReadCall, WriteCall
+from control.api.context import OpenCall, ReadCall, Stored, WriteCall
+from control.api.later import Work, at_once
 from control.api.method import Method
 from control.api.places import placed, told_of, within
 from control.api.refusals import Refusals
@@ -49,7 +53,7 @@ from control.errors import (
 )
 from control.store import Store, WriteUnit
 from control.surroundings import SECOND_NS
-from edge.errors import ArgumentError
+from edge.errors import ArgumentError, StoreError
 
 _ORG = "orgs/*"
 _USER = "orgs/*/users/*"
@@ -84,6 +88,8 @@ HANDLERS: Mapping[str, Method] = {
     "EdgeHostService/GetEdgeHost": Method(edge_hosts.get_edge_host, ("edge", "orgs/*/edges/*")),
     "EdgeHostService/SetEdgeHost": Method(edge_hosts.set_edge_host, ("edge_host.edge", "orgs/*/edges/*")),
     "EdgeHostService/CreateEnrollmentToken": Method(edge_hosts.create_enrollment_token, ("edge", "orgs/*/edges/*")),
+    "EdgeHostService/ListFormerHosts": Method(edge_hosts.list_former_hosts),
+    "EdgeHostService/ForgetFormerHost": Method(edge_hosts.forget_former_host, ("edge", "orgs/*/edges/*")),
     "EdgeHostService/Enroll": Method(edge_hosts.enroll),
     "EventService/ListEvents": Method(events.list_events, ("parent", _ORG)),
     "EventService/WatchEvents": Method(events.watch_events, ("parent", _ORG)),
@@ -93,6 +99,8 @@ HANDLERS: Mapping[str, Method] = {
     **kinds.HANDLERS,
     **machines.HANDLERS,
     **firewall.HANDLERS,
+    **groups.HANDLERS,
+    **profiles.HANDLERS,
     **change_sets.HANDLERS,
     **orders.HANDLERS,
 }
@@ -163,7 +171,8 @@ class Stream:
 class Dispatcher:
     """Runs calls; any number of threads at a time.
 
-    ``check`` looks at a unit's edges as they would be, and raises for what they would not take.
+    ``check`` looks at a unit's edges as they would be, and raises for what they would not take; ``later`` does what a
+    call leaves behind, or has no room for it.
     """
 
     def __init__(
@@ -176,6 +185,7 @@ class Dispatcher:
         check: Callable[[WriteUnit], None] = unchecked,
         fleet: Fleet | None = None,
         keeper: Keeper | None = None,
+        later: Callable[[Work], bool] = at_once,
     ) -> None:
         self._store = store
         self._vault = vault
@@ -186,6 +196,7 @@ class Dispatcher:
         self._keeper = keeper or Unattended()
         self._open = OpenCall(Logins(store, vault, passwords), Enrolments(store, vault))
         self._refusals = Refusals()
+        self._later = later
 
     def call(self, name: str, request: Any, authorization: str) -> tuple[bytes, Any]:
         """The answer as bytes, or b"" and the status of the failure, a ``google.rpc.Status``."""
@@ -213,6 +224,14 @@ class Dispatcher:
             code, status = _failure(error)
         self._watcher.called(name, code, time.monotonic() - began)
         return Attempt(answer, status)
+
+    def organization_of(self, authorization: str) -> str | None:
+        """Whose caller it is, None if that is nobody, or cannot be told now."""
+        try:
+            with self._store.read() as state:
+                return caller_of(state, _bearer(authorization)).org
+        except (UnauthenticatedError, StoreError):
+            return None
 
     def begin(self, name: str, request: Any, authorization: str) -> Stream:
         """A call of more than one message: checked as every call, and in the trail.  Raises EdgeError."""
@@ -270,7 +289,8 @@ class Dispatcher:
     def _refuse(self, name: str, caller: Caller, refusal: ControlError) -> NoReturn:
         """Tell the trail, unless it has been told within the last minute.  Raises ``refusal``."""
         who = caller.actor
-        if self._refusals.begin(who.uid, name, self._store.surroundings.now_ns()):
+
+        def record() -> None:
             try:
                 with self._store.write(who) as unit:
                     # What was asked for is not repeated: it may be another organization's, or nonsense.
@@ -278,6 +298,10 @@ class Dispatcher:
             except BaseException:
                 self._refusals.forget(who.uid, name)
                 raise
+
+        # Who only reads does not wait to write.
+        if self._refusals.begin(who.uid, name, self._store.surroundings.now_ns()) and not self._later(record):
+            self._refusals.forget(who.uid, name)
         raise refusal
 
     def _write(self, name: str, request: Any, caller: Caller, token: str) -> bytes:
@@ -289,13 +313,13 @@ class Dispatcher:
         content = name.encode() + b"\0" + request.SerializeToString(deterministic=True)
         # Hashing takes long: not while others wait to write.
         one_time = self._passwords.new_one_time() if HANDLERS[name].one_time else ("", "")
-        with self._store.write(caller.actor, keep=not trial) as unit:
+        with self._unit(name, request, caller, trial=trial) as (unit, before):
             if caller_of(unit, token) != caller:
                 raise UnauthenticatedError("the caller has changed meanwhile: log in")
             known = unit.answered(request_id) if request_id and not trial else None
             if known is not None:
                 return self._again(known, content, answer_place(caller.actor.uid, request_id))
-            call = WriteCall(caller, unit, one_time, trial, self._vault, self._store.read, HANDLERS)
+            call = WriteCall(caller, unit, one_time, trial, self._vault, before, HANDLERS)
             answer = HANDLERS[name].run(request, call).SerializeToString()
             edges = unit.touched()
             if edges:
@@ -312,6 +336,18 @@ class Dispatcher:
         if (unit.awaited or edges) and not trial:
             self._keeper.wake(unit.awaited, edges)
         return answer
+
+    @contextlib.contextmanager
+    def _unit(self, name: str, request: Any, caller: Caller, *, trial: bool) -> Iterator[tuple[WriteUnit, Stored]]:
+        """Where a call is done, and how the state before it is read."""
+        org = names.organization(target_of(HANDLERS[name], request) or names.SYSTEM)
+        if trial and org != names.SYSTEM:
+            with self._store.attempt(caller.actor, org) as (unit, before):
+                yield unit, lambda: contextlib.nullcontext(before)
+            return
+        # What the provider offers is every organization's: a trial of that is rare, and small.
+        with self._store.write(caller.actor, keep=not trial) as unit:
+            yield unit, self._store.read
 
     def _again(self, known: tuple[str, bytes], content: bytes, place: str) -> bytes:
         if not self._vault.is_digest(known[0], content):

@@ -6,10 +6,7 @@ from typing import Any, Final
 
 import grpc
 
-from control.access.authority import CONTROL, OwnCertificate
-from control.api.client import ControlClient
-from edge.api.client import OPTIONS, target_of
-from edge.listening import parse_address
+from control.access.authority import OwnCertificate
 
 DOOR: Final = frozenset({"EdgeHostService/Enroll"})
 """What can be called there."""
@@ -36,12 +33,3 @@ class DoorCredentials:
             return None
         self._shown = self._own.get()
         return self._configuration()
-
-
-def door_client(address: str, authority: bytes, timeout_s: float) -> ControlClient:
-    """A client of the control plane that ``authority``, PEM, is of, and of no other.  Raises AddressError."""
-    parse_address(address)
-    options = (*OPTIONS, ("grpc.ssl_target_name_override", CONTROL))
-    trusted = grpc.ssl_channel_credentials(authority)
-    channel = grpc.secure_channel(target_of(address), trusted, options=options)
-    return ControlClient(address, timeout_s=timeout_s, channel=channel)

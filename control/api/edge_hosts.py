@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
+from control import names
 from control.access.enrolment import new_enrolment
 from control.api import convert
 from control.api.context import OpenCall, ReadCall, WriteCall
+from control.errors import NoSuchObjectError
 from control.store import Reader
 from control.store.records import EdgeHost
 from control.v1 import edge_host_pb2 as pb
@@ -27,7 +31,7 @@ def set_edge_host(request: pb.SetEdgeHostRequest, call: WriteCall) -> pb.SetEdge
     else:
         unit.remove_edge_host(edge)
     unit.touch(edge)
-    call.note(edge, address=given.address)
+    _note(call, "SetEdgeHost", edge, given.address)
     task = unit.done("Move Edge Gateway", edge)
     return pb.SetEdgeHostResponse(edge_host=_message(unit, edge), task=convert.task_message(task))
 
@@ -38,7 +42,7 @@ def create_enrollment_token(
     """A token for the host that an edge is to run on."""
     edge = call.unit.get(request.edge).path
     token, until_ns = new_enrolment(call.unit, call.vault, edge, request.address)
-    call.note(edge, address=request.address)
+    _note(call, "CreateEnrollmentToken", edge, request.address)
     return pb.CreateEnrollmentTokenResponse(
         token="" if call.trial else token, expire_time=convert.timestamp(until_ns)
     )  # fmt: skip
@@ -51,6 +55,34 @@ def enroll(request: pb.EnrollRequest, call: OpenCall) -> pb.EnrollResponse:
         edge=found.edge, certificate=found.certificate, certificate_authority=found.authorities,
         expire_time=convert.timestamp(found.expires_ns),
     )  # fmt: skip
+
+
+def _note(call: WriteCall, method: str, edge: str, address: str) -> None:
+    """In the trail of the edge's organization that it was done, in the provider's also with which host."""
+    call.note(edge)
+    details = json.dumps({"address": address})
+    call.unit.record(names.SYSTEM, f"EdgeHostService/{method}", edge, details=details)
+
+
+def list_former_hosts(_: pb.ListFormerHostsRequest, call: ReadCall) -> pb.ListFormerHostsResponse:
+    """What is to be cleared."""
+    found = [
+        pb.FormerHost(
+            edge=host.edge, address=host.address, leave_time=convert.timestamp(host.since_ns), reason=host.reason,
+            message=host.message,
+        )
+        for host in call.state.former_hosts()
+    ]  # fmt: skip
+    return pb.ListFormerHostsResponse(former_hosts=found)
+
+
+def forget_former_host(request: pb.ForgetFormerHostRequest, call: WriteCall) -> pb.ForgetFormerHostResponse:
+    """Give it up."""
+    if not call.unit.forget_former_host(request.edge, request.address):
+        raise NoSuchObjectError(f"former host {request.address!r} of {request.edge}")
+    # The organization may be gone, too: the trail of those who look after hosts is always there.
+    call.note(request.edge, place=names.SYSTEM, address=request.address)
+    return pb.ForgetFormerHostResponse()
 
 
 def _check_address(text: str) -> None:

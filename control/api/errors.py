@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from google.rpc import code_pb2, status_pb2
 
-from control.errors import ObjectInUseError, TooManyAttemptsError
+from control.errors import MachineError, ObjectInUseError, TooManyAttemptsError
 from edge.api.rich import Precondition, Violation, rich_status
 from edge.errors import ArgumentError, EdgeError
 
@@ -33,6 +33,7 @@ CODES = MappingProxyType(
         "OBJECT_EXISTS": code_pb2.ALREADY_EXISTS,
         "OBJECT_IN_USE": code_pb2.FAILED_PRECONDITION,
         "OBJECT_UNKNOWN": code_pb2.NOT_FOUND,
+        "ORGANIZATION_LIMIT": code_pb2.RESOURCE_EXHAUSTED,
         "PASSWORD_TAKEN": code_pb2.FAILED_PRECONDITION,
         "PERMISSION_DENIED": code_pb2.PERMISSION_DENIED,
         "QUOTA_EXCEEDED": code_pb2.FAILED_PRECONDITION,
@@ -40,6 +41,7 @@ CODES = MappingProxyType(
         "STORAGE_FAILED": code_pb2.RESOURCE_EXHAUSTED,
         "TOO_MANY_ATTEMPTS": code_pb2.RESOURCE_EXHAUSTED,
         "TOO_MANY_STREAMS": code_pb2.RESOURCE_EXHAUSTED,
+        "TOO_MANY_TRIALS": code_pb2.RESOURCE_EXHAUSTED,
         "UNAUTHENTICATED": code_pb2.UNAUTHENTICATED,
         "WRONG_KEY_FILE": code_pb2.FAILED_PRECONDITION,
     }
@@ -58,6 +60,9 @@ def status_of(error: Exception) -> status_pb2.Status:
         # Paths and hosts are not the callers'.
         _log.error("%s", text)
         text = "the store cannot be used; the log of the control plane says why"
+    elif isinstance(error, MachineError):
+        _log.error("%s", text)
+        text = error.told
     violations, preconditions, retry_after_s = [], [], None
     if isinstance(error, ArgumentError):
         violations = [Violation(field, text, error.reason) for field, text in error.violations]

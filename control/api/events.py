@@ -6,13 +6,11 @@ import base64
 import binascii
 import hashlib
 import json
-from dataclasses import replace
 
-from control.api import convert
+from control.api import convert, shown
 from control.api.context import ReadCall
 from control.errors import BadResumeTokenError
-from control.store import listing
-from control.store.records import EventRecord
+from control.store import EventRecord, listing
 from control.v1 import event_pb2 as pb
 
 BATCH = 500
@@ -43,11 +41,7 @@ def _token(org: str, number: int) -> str:
 
 
 def _event(record: EventRecord, call: ReadCall) -> pb.Event:
-    details = json.loads(record.details)
-    if "actor" in details:
-        details["actor"] = call.caller.shown(details["actor"])
-    said = json.dumps(details, sort_keys=True, ensure_ascii=False)
-    return convert.event_message(replace(record, details=said))
+    return convert.event_message(shown.event(call.caller, record))
 
 
 def _number(org: str, token: str) -> int:

@@ -51,7 +51,7 @@ def replace_firewall_rules(request: pb.ReplaceFirewallRulesRequest, call: WriteC
         task=convert.task_message(call.unit.done("Replace Firewall Rules", request.parent)),
     )
     for record in records:
-        kinds.fill(_KIND, answer.firewall_rules.add(), record, call.unit)
+        kinds.fill(_KIND, answer.firewall_rules.add(), record, call)
     return answer
 
 
@@ -123,7 +123,7 @@ def _check_etag(known: str, now: str, what: str) -> None:
 
 def _message(record: Record, call: WriteCall) -> pb.FirewallRule:
     found = pb.FirewallRule()
-    kinds.fill(_KIND, found, record, call.unit)
+    kinds.fill(_KIND, found, record, call)
     return found
 
 

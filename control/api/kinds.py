@@ -11,14 +11,14 @@ from google.protobuf.message import Message
 
 from control import names
 from control.access.roles import Permission
-from control.api import convert, messages
+from control.api import convert, messages, shown
 from control.api.context import ReadCall, WriteCall
 from control.api.contract import ANSWERS
 from control.api.method import Method
 from control.kinds import KINDS, Kind
 from control.kinds.kind import CREATE, DELETE, GET, LIST, UPDATE, WRITES
 from control.objects.values import checked
-from control.store import Reader, Record
+from control.store import Record
 from edge.errors import ArgumentError
 
 
@@ -45,7 +45,7 @@ def created(kind: Kind, request: Any, call: WriteCall, position: int = 0) -> Rec
 def get(kind: Kind, request: Any, call: ReadCall) -> Message:
     """One object."""
     answer = ANSWERS[kind.method(GET)]()
-    fill(kind, getattr(answer, kind.name), call.state.get(request.name), call.state)
+    fill(kind, getattr(answer, kind.name), call.state.get(request.name), call)
     return answer  # type: ignore[no-any-return]
 
 
@@ -57,7 +57,7 @@ def list_(kind: Kind, request: Any, call: ReadCall) -> Message:
     answer = ANSWERS[kind.method(LIST)](next_page_token=token)
     found = getattr(answer, kind.list_field)
     for record, output in zip(records, kind.output(call.state, records), strict=True):
-        _fill(kind, found.add(), record, output)
+        _fill(kind, found.add(), record, shown.output(call.caller, output))
     return answer  # type: ignore[no-any-return]
 
 
@@ -114,9 +114,10 @@ def told(kind: Kind, record: Record) -> dict[str, Any]:
     return {name: value for name, value in said.items() if name not in kind.secrets}
 
 
-def fill(kind: Kind, message: Any, record: Record, state: Reader) -> None:
-    """An object as a message."""
-    _fill(kind, message, record, *kind.output(state, [record]))
+def fill(kind: Kind, message: Any, record: Record, call: ReadCall | WriteCall) -> None:
+    """An object as a message for the caller."""
+    [output] = kind.output(call.state, [record])
+    _fill(kind, message, record, shown.output(call.caller, output))
 
 
 def _fill(kind: Kind, message: Any, record: Record, output: Mapping[str, Any]) -> None:
@@ -128,7 +129,7 @@ def _fill(kind: Kind, message: Any, record: Record, output: Mapping[str, Any]) -
 
 def _answer(kind: Kind, verb: str, record: Record, call: WriteCall) -> Message:
     answer = ANSWERS[kind.method(verb)]()
-    fill(kind, getattr(answer, kind.name), record, call.unit)
+    fill(kind, getattr(answer, kind.name), record, call)
     answer.task.CopyFrom(convert.task_message(call.unit.done(f"{verb} {kind.words}", record.path)))
     return answer  # type: ignore[no-any-return]
 

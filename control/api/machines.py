@@ -34,7 +34,7 @@ def create_machine(request: pb.CreateMachineRequest, call: WriteCall) -> pb.Crea
     """As of every kind, and on if that is wanted."""
     record = _created(request, call)
     answer = pb.CreateMachineResponse()
-    kinds.fill(MACHINE, answer.machine, record, call.unit)
+    kinds.fill(MACHINE, answer.machine, record, call)
     answer.task.CopyFrom(convert.task_message(call.unit.done("Create Machine", record.path)))
     return answer
 
@@ -69,7 +69,7 @@ def _order(record: Record, call: WriteCall, action: Action, wanted: Power | None
 
 def _answer(method: str, words: str, record: Record, call: WriteCall) -> Message:
     answer = ANSWERS[f"MachineService/{method}"]()
-    kinds.fill(MACHINE, answer.machine, record, call.unit)
+    kinds.fill(MACHINE, answer.machine, record, call)
     answer.task.CopyFrom(convert.task_message(call.unit.done(words, record.path)))
     return answer  # type: ignore[no-any-return]
 
@@ -93,7 +93,6 @@ def create_snapshot(request: pb.CreateSnapshotRequest, call: WriteCall) -> Messa
             raise NotEmulatedError(f"{field}: snapshots are of files alone, as they are at that moment")
     record, _ = _known(request, call)
     _order(record, call, Action.SNAPSHOT, None)
-    book.change(call.unit, record.path, snapshot_ns=call.unit.now_ns)
     call.note(record.path)
     return _answer("CreateSnapshot", "Create Snapshot", record, call)
 
@@ -109,13 +108,12 @@ def remove_snapshot(request: pb.RemoveSnapshotRequest, call: WriteCall) -> Messa
     """Kept no longer."""
     record = _with_snapshot(request, call)
     _order(record, call, Action.DROP_SNAPSHOT, None)
-    book.change(call.unit, record.path, snapshot_ns=None)
     return _answer("RemoveSnapshot", "Remove Snapshot", record, call)
 
 
 def _with_snapshot(request: Any, call: WriteCall) -> Record:
     record, found = _known(request, call)
-    if found.snapshot_ns is None:
+    if not book.will_have_snapshot(call.unit, found):
         raise SnapshotError(f"{record.path} has no snapshot")
     call.note(record.path)
     return record

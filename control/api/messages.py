@@ -8,7 +8,7 @@ tell so are left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from typing import Any
 
@@ -39,9 +39,10 @@ def read(given: Message, place: str, wanted: Collection[str] | None = None) -> d
 
 def fill(message: Message, fields: Mapping[str, Any]) -> None:
     """Set fields; None leaves one as it is."""
+    setters = _setters(message.DESCRIPTOR)
     for name, value in fields.items():
         if value is not None:
-            _fill_field(message, message.DESCRIPTOR.fields_by_name[name], value)
+            setters[name](message, value)
 
 
 def _read_field(field: Any, value: Any, place: str) -> Any:
@@ -68,37 +69,63 @@ def _read_one(field: Any, value: Any, place: str) -> Any:
             return read(value, place)
 
 
-def _fill_field(message: Message, field: Any, value: Any) -> None:
-    target = getattr(message, field.name)
-    if _is_map(field):
-        target.update(value)
-    elif field.is_repeated:
+@cache
+def _setters(kind: Any) -> dict[str, Callable[[Any, Any], None]]:
+    """What sets each field of a message: every answer has many of the same."""
+    return {field.name: _setter(field) for field in kind.fields}
+
+
+def _setter(field: Any) -> Callable[[Any, Any], None]:
+    name = field.name
+
+    def of_map(message: Any, value: Any) -> None:
+        getattr(message, name).update(value)
+
+    def of_messages(message: Any, value: Any) -> None:
+        target = getattr(message, name)
         for each in value:
-            if field.message_type is None:
-                target.append(_scalar(field, each))
-            else:
-                _fill_message(target.add(), each)
-    elif field.message_type is not None:
+            fill_one(target.add(), each)
+
+    def of_scalars(message: Any, value: Any) -> None:
+        getattr(message, name).extend(value if field.enum_type is None else map(word, value))
+
+    def of_message(message: Any, value: Any) -> None:
+        target = getattr(message, name)
         target.SetInParent()
-        _fill_message(target, value)
-    else:
-        setattr(message, field.name, _scalar(field, value))
+        fill_one(target, value)
+
+    def of_word(message: Any, value: Any) -> None:
+        setattr(message, name, word(value))
+
+    def of_scalar(message: Any, value: Any) -> None:
+        setattr(message, name, value)
+
+    if _is_map(field):
+        return of_map
+    if field.message_type is not None:
+        fill_one = _filler(field.message_type)
+        return of_messages if field.is_repeated else of_message
+    if field.enum_type is not None:
+        word = _prefix(field.enum_type).__add__
+        return of_scalars if field.is_repeated else of_word
+    return of_scalars if field.is_repeated else of_scalar
 
 
-def _fill_message(message: Any, value: Any) -> None:
-    match message.DESCRIPTOR.full_name:
+def _filler(kind: Any) -> Callable[[Any, Any], None]:
+    """What makes a message of this kind of a value."""
+    match kind.full_name:
         case "google.protobuf.Timestamp":
-            message.seconds, message.nanos = divmod(value, SECOND_NS)
+            return _fill_time
         case "google.protobuf.Duration":
-            message.FromNanoseconds(round(value * SECOND_NS))
+            return lambda message, value: message.FromNanoseconds(round(value * SECOND_NS))
         case "google.protobuf.Struct":
-            json_format.ParseDict(value, message)
+            return lambda message, value: json_format.ParseDict(value, message)
         case _:
-            fill(message, value)
+            return fill
 
 
-def _scalar(field: Any, value: Any) -> Any:
-    return value if field.enum_type is None else _prefix(field.enum_type) + value
+def _fill_time(message: Any, value: int) -> None:
+    message.seconds, message.nanos = divmod(value, SECOND_NS)
 
 
 def _word(kind: Any, number: int, place: str) -> str | None:

@@ -24,7 +24,7 @@ def order_vdc(request: pb.OrderVdcRequest, call: WriteCall) -> pb.OrderVdcRespon
     fields = messages.read(request.vdc, "vdc", Vdc.model_fields)
     vdc, made = orders.order_vdc(call.changes, request.parent, fields)
     answer = pb.OrderVdcResponse()
-    fill(VDC, answer.vdc, vdc, call.unit)
+    fill(VDC, answer.vdc, vdc, call)
     call.note(vdc.path, fields=told(VDC, vdc), **(_tell(answer, made, call) if made else {}))
     answer.task.CopyFrom(convert.task_message(call.unit.done("Order Virtual Data Center", vdc.path)))
     return answer
@@ -49,7 +49,7 @@ def add_public_ip_address(request: pb.AddPublicIpAddressRequest, call: WriteCall
     """More addresses for an edge."""
     edge, added = orders.add_public_addresses(call.changes, call.unit.get(request.edge), request.quantity)
     answer = pb.AddPublicIpAddressResponse(addresses=added)
-    fill(EDGE_GATEWAY, answer.edge_gateway, edge, call.unit)
+    fill(EDGE_GATEWAY, answer.edge_gateway, edge, call)
     call.note(edge.path, addresses=added)
     answer.task.CopyFrom(convert.task_message(call.unit.done("Add Public IP Address", edge.path)))
     return answer
@@ -61,7 +61,7 @@ def release_public_ip_address(
     """One address less."""
     edge = orders.release_public_address(call.changes, call.unit.get(request.edge), request.address)
     answer = pb.ReleasePublicIpAddressResponse()
-    fill(EDGE_GATEWAY, answer.edge_gateway, edge, call.unit)
+    fill(EDGE_GATEWAY, answer.edge_gateway, edge, call)
     call.note(edge.path, addresses=[request.address])
     answer.task.CopyFrom(convert.task_message(call.unit.done("Release Public IP Address", edge.path)))
     return answer
@@ -81,8 +81,8 @@ def list_ip_allocations(
 
 def _tell(answer: Any, made: orders.NewEdge, call: WriteCall) -> dict[str, Any]:
     """The edge and the network of an order: in the answer, and their names for the audit record."""
-    fill(EDGE_GATEWAY, answer.edge_gateway, made.edge, call.unit)
-    fill(NETWORK, answer.network, made.network, call.unit)
+    fill(EDGE_GATEWAY, answer.edge_gateway, made.edge, call)
+    fill(NETWORK, answer.network, made.network, call)
     return {"edge": made.edge.path, "network": made.network.path}
 
 

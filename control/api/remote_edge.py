@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import grpc
 import grpc.aio
 
 from control.access.authority import OwnCertificate, Shown
-from control.fleet.access import Current, EdgeRefusedError, EdgeUnreachableError
+from control.fleet.access import Current, EdgeRefusedError, EdgeUnreachableError, Seen
 from edge.api.client import OPTIONS, CallError, UnreachableError, target_of, translated
 from edge.errors import EtagMismatchError, StaleEpochError
 from edge.listening import check_local, parse_address
@@ -83,6 +84,11 @@ class RemoteEdge:
         """See EdgeAccess."""
         found = await self._call("Manage", pb.ManageRequest(leader_epoch=epoch))
         return Current(found.revision.etag, found.revision.number, found.edge_gateway_id, found.former_epoch)
+
+    async def look(self) -> Seen:
+        """See HostAccess."""
+        found = await self._call("GetConfig", pb.GetConfigRequest())
+        return Seen(found.revision.etag, str(json.loads(found.document)["edgeGateway"]["id"]))
 
     async def apply(self, text: str, etag: str, epoch: int) -> str:
         """See EdgeAccess."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -13,12 +15,15 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
+from control import limits
 from control.access.methods import METHODS, OPEN
 from control.api.contract import ANSWERS, REQUESTS, SERVICES, STREAMS
 from control.api.dispatch import ASK_AGAIN_S, HANDLERS, Attempt
-from control.api.errors import status_of
+from control.api.errors import code_name, status_of
 from control.api.streams import CONSOLE, EXEC, Streams
-from control.errors import TooManyStreamsError
+from control.api.turns import Turns
+from control.api.unread import Unread
+from control.errors import TooManyStreamsError, TooManyTrialsError
 from edge.api.host import Host
 from edge.errors import ArgumentError
 
@@ -42,9 +47,14 @@ SIGN_OF_LIFE_S = 15.0
 """How long a stream is silent at most."""
 
 # Logins take long, and writes wait for the disk and one another: neither keeps reads waiting.
-_READERS = 3
+_READERS = 2
 _WRITERS = 2
 _LOGINS = 2
+# Trials may take long: neither do they keep writes waiting.
+_TRIALS = 2
+
+_ENDING = frozenset({"NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED"})
+"""What a caller is told who may not go on."""
 
 
 class ControlServer:
@@ -64,10 +74,12 @@ class ControlServer:
         self._only = only
         self._programs = Streams(dispatcher, machines)
         self._stopping = asyncio.Event()
-        self._streams = 0
+        self._streams: Counter[str] = Counter()
         self._reads = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
         self._writes = ThreadPoolExecutor(_WRITERS, thread_name_prefix="write")
         self._logins = ThreadPoolExecutor(_LOGINS, thread_name_prefix="login")
+        self._trials = ThreadPoolExecutor(_TRIALS, thread_name_prefix="trial")
+        self._turns = Turns()
         self._host = Host(
             address, tls, [service.full_name for service in SERVICES], self._register, max_request=MAX_REQUEST
         )
@@ -86,7 +98,7 @@ class ControlServer:
         await self._host.retire()
         await self._host.stop()
         await self._programs.close()
-        for pool in (self._reads, self._writes, self._logins):
+        for pool in (self._reads, self._writes, self._logins, self._trials):
             await asyncio.to_thread(pool.shutdown)
 
     def _register(self, server: grpc.aio.Server) -> None:
@@ -105,15 +117,8 @@ class ControlServer:
             return grpc.unary_stream_rpc_method_handler(self._stream(name, REQUESTS[name]))
         return grpc.unary_unary_rpc_method_handler(self._behaviour(name, REQUESTS[name]))
 
-    def _call(self, name: str, message: Any, data: bytes, authorization: str, before: Attempt | None) -> Attempt:
-        try:
-            request = message.FromString(data)
-        except DecodeError:
-            return Attempt(status=status_of(ArgumentError("the request is no message of the method's type")))
-        return self._dispatcher.attempt(name, request, authorization, before)
-
     def _pool(self, name: str) -> ThreadPoolExecutor:
-        """Whose threads a method has."""
+        """Whose threads a method has, but for its trials."""
         if name in OPEN:
             return self._logins
         return self._writes if METHODS[name].writes else self._reads
@@ -125,47 +130,98 @@ class ControlServer:
         async def behaviour(data: bytes, context: Any) -> AsyncIterator[bytes]:
             authorization = _authorization(context)
             loop = asyncio.get_running_loop()
-            if self._streams >= MAX_STREAMS:
-                await context.abort_with_status(rpc_status.to_status(status_of(TooManyStreamsError(MAX_STREAMS))))
-            self._streams += 1
-            try:
+            request = await _read(message, data, context)
+            org = await loop.run_in_executor(pool, self._dispatcher.organization_of, authorization) or ""
+            async with self._place(org, context) as unread:
                 due = loop.time()
                 while not self._stopping.is_set():
-                    done = await loop.run_in_executor(pool, self._call, name, message, data, authorization, None)
+                    done = await loop.run_in_executor(pool, self._dispatcher.attempt, name, request, authorization)
                     if done.status is not None:
                         await context.abort_with_status(rpc_status.to_status(done.status))
                     answer = ANSWERS[name].FromString(done.answer)
                     if answer.events or answer.missed or loop.time() >= due:
+                        unread.begin(partial(self._may_go_on, pool, name, request, authorization))
                         yield done.answer
+                        unread.end()
                         due = loop.time() + SIGN_OF_LIFE_S
-                    request = message.FromString(data)
                     request.resume_token = answer.resume_token
-                    data = request.SerializeToString()
                     if len(answer.events) == 0:
                         with contextlib.suppress(TimeoutError):
                             async with asyncio.timeout(EVENTS_S):
                                 await self._stopping.wait()
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the control plane stops")
-            finally:
-                self._streams -= 1
 
         return behaviour
+
+    @contextlib.asynccontextmanager
+    async def _place(self, org: str, context: Any) -> AsyncIterator[Unread]:
+        """One of those for streams, until the end of the block; the call ends where there is none."""
+        refusal = None
+        if self._streams.total() >= MAX_STREAMS:
+            refusal = TooManyStreamsError(MAX_STREAMS)
+        elif self._streams[org] >= limits.EVENT_STREAMS:
+            refusal = TooManyStreamsError(limits.EVENT_STREAMS, org)
+        if refusal is not None:
+            await context.abort_with_status(rpc_status.to_status(status_of(refusal)))
+        self._streams[org] += 1
+        unread = Unread()
+        try:
+            yield unread
+        finally:
+            unread.end()
+            self._streams[org] -= 1
+            self._streams += Counter()  # without those that have none
+
+    async def _may_go_on(self, pool: ThreadPoolExecutor, name: str, request: Any, authorization: str) -> bool:
+        """Would the call still be served?  What cannot be told now does not end it."""
+        loop = asyncio.get_running_loop()
+        done = await loop.run_in_executor(pool, self._dispatcher.attempt, name, request, authorization)
+        return done.status is None or code_name(done.status) not in _ENDING
 
     def _behaviour(self, name: str, message: Any) -> Callable[[bytes, Any], Awaitable[bytes]]:
         pool = self._pool(name)
 
         async def behaviour(data: bytes, context: Any) -> bytes:
             authorization = _authorization(context)
-            loop = asyncio.get_running_loop()
-            done = await loop.run_in_executor(pool, self._call, name, message, data, authorization, None)
-            while done.waits:  # not in a thread: others have use for it
-                await asyncio.sleep(ASK_AGAIN_S)
-                done = await loop.run_in_executor(pool, self._call, name, message, data, authorization, done)
+            request = await _read(message, data, context)
+            if getattr(request, "validate_only", False):
+                done = await self._tried(name, request, authorization)
+            else:
+                done = await self._done(pool, name, request, authorization)
             if done.status is not None:
                 await context.abort_with_status(rpc_status.to_status(done.status))
             return done.answer
 
         return behaviour
+
+    async def _done(self, pool: ThreadPoolExecutor, name: str, request: Any, authorization: str) -> Attempt:
+        loop = asyncio.get_running_loop()
+        done = await loop.run_in_executor(pool, self._dispatcher.attempt, name, request, authorization)
+        while done.waits:  # not in a thread: others have use for it
+            await asyncio.sleep(ASK_AGAIN_S)
+            done = await loop.run_in_executor(pool, self._dispatcher.attempt, name, request, authorization, done)
+        return done
+
+    async def _tried(self, name: str, request: Any, authorization: str) -> Attempt:
+        """A trial, in its organization's turn; whoever is nobody is soon told so."""
+        loop = asyncio.get_running_loop()
+        org = await loop.run_in_executor(self._reads, self._dispatcher.organization_of, authorization)
+        if org is None:
+            return await self._done(self._trials, name, request, authorization)
+        try:
+            async with self._turns.take(org):
+                return await self._done(self._trials, name, request, authorization)
+        except TooManyTrialsError as error:
+            return Attempt(status=status_of(error))
+
+
+async def _read(message: Any, data: bytes, context: Any) -> Any:
+    """A request; what is no message of its type ends the call."""
+    try:
+        return message.FromString(data)
+    except DecodeError:
+        status = status_of(ArgumentError("the request is no message of the method's type"))
+        await context.abort_with_status(rpc_status.to_status(status))
 
 
 def _authorization(context: Any) -> str:

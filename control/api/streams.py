@@ -34,6 +34,8 @@ MAX_STREAMS_OF_ORG: Final = 25
 """Of the people of one organization."""
 LOOK_S: Final = 1.0
 """How often is looked whether a caller may go on."""
+UNREAD_S: Final = 2.0
+"""How long is waited for one who may not to read that."""
 _CHUNK: Final = 32_768
 _AHEAD: Final = 16
 """Chunks that wait for a slow reader; then the program waits."""
@@ -126,7 +128,7 @@ class Streams:
                     raise LimitReachedError(f"{MAX_STREAMS_OF_ORG} programs and consoles of {org} are open")
                 program = await loop.run_in_executor(self._threads, start, request, stream.uid)
                 run = _Run(program)
-                run.watch(self._guard(stream))
+                run.watch(self._guard(stream, asyncio.current_task()))
                 try:
                     yield run
                 finally:
@@ -149,11 +151,14 @@ class Streams:
         self._ending.add(done)
         done.add_done_callback(self._ending.discard)
 
-    async def _guard(self, stream: Stream) -> None:
+    async def _guard(self, stream: Stream, call: asyncio.Task[Any] | None) -> None:
         """Raises UnauthenticatedError when the caller may not go on."""
         loop = asyncio.get_running_loop()
         while await loop.run_in_executor(self._threads, self._dispatcher.holds, stream):
             await asyncio.sleep(LOOK_S)
+        if call is not None:
+            # Whoever reads is told why; the call of who does not ends all the same.
+            loop.call_later(UNREAD_S, call.cancel)
         raise UnauthenticatedError("the session has ended, or the machine is there no more")
 
 

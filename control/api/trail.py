@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from control.api import convert
+from control.access.roles import Permission
+from control.api import convert, shown
 from control.api.context import ReadCall
 from control.store import listing
 from control.store.records import TaskRecord
@@ -18,13 +17,14 @@ def get_task(request: task_pb2.GetTaskRequest, call: ReadCall) -> task_pb2.GetTa
 
 def list_tasks(request: task_pb2.ListTasksRequest, call: ReadCall) -> task_pb2.ListTasksResponse:
     """The tasks of an organization."""
-    query = convert.query(request, listing.TASK_LIST, f"{request.parent}/tasks")
-    records, token = call.state.tasks(request.parent, query)
+    shape = listing.TASK_LIST if call.caller.may(Permission.EVERY_ORG) else listing.TASKS_OF_TENANTS
+    query = convert.query(request, shape, f"{request.parent}/tasks")
+    records, token = call.state.tasks(request.parent, query, shape)
     return task_pb2.ListTasksResponse(tasks=[_task(record, call) for record in records], next_page_token=token)
 
 
 def _task(record: TaskRecord, call: ReadCall) -> task_pb2.Task:
-    return convert.task_message(replace(record, initiator=call.caller.shown(record.initiator)))
+    return convert.task_message(shown.task(call.caller, record))
 
 
 def list_audit_records(

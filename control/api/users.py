@@ -9,6 +9,7 @@ from control.access.login import begin_anew
 from control.api import convert
 from control.api.context import ReadCall, WriteCall
 from control.errors import LastAdministratorError
+from control.limits import check_another
 from control.objects import Role, User
 from control.objects.values import checked
 from control.store import Record, listing
@@ -22,8 +23,9 @@ def create_user(request: pb.CreateUserRequest, call: WriteCall) -> pb.CreateUser
     """Add a user."""
     value = convert.user(request.user)
     _check_role(value.role, request.parent)
+    check_another(call.unit, "user", request.parent, request.parent)
     record = call.unit.create("user", f"{request.parent}/users/{value.username}", value)
-    password = begin_anew(call.unit, record, call.one_time)
+    password = begin_anew(call.unit, call.vault, record, call.one_time)
     call.note(record.path, fields=value.model_dump(mode="json"))
     return pb.CreateUserResponse(
         user=convert.user_message(record),
@@ -79,7 +81,7 @@ def reset_user_credentials(request: pb.ResetUserCredentialsRequest, call: WriteC
     """A one-time password again."""
     known = call.unit.get(request.name)
     _check_others(call, known)
-    password = begin_anew(call.unit, known, call.one_time)
+    password = begin_anew(call.unit, call.vault, known, call.one_time)
     call.note(known.path)
     task = call.unit.done("Reset User Credentials", known.path)
     return pb.ResetUserCredentialsResponse(

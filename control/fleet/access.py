@@ -35,6 +35,27 @@ class Current:
     former_epoch: int
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a process runs that may be anybody's: its etag, and the id of the edge gateway that it is."""
+
+    etag: str
+    gateway_id: str
+
+
+class HostAccess(Protocol):
+    """A process in which an edge may be that is not to be there.  Raises what EdgeAccess does."""
+
+    async def look(self) -> Seen:
+        """What runs.  Nothing of it is changed, and nobody manages it who did not before."""
+
+    async def apply(self, text: str, etag: str, epoch: int) -> str:
+        """See EdgeAccess."""
+
+    async def close(self) -> None:
+        """Let go of it."""
+
+
 class EdgeAccess(Protocol):
     """One edge.  Belongs to one event loop.
 

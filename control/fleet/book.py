@@ -16,12 +16,20 @@ from control.store.schema import EDGE_HOSTS, EDGE_STATES, OBJECTS
 
 RECONCILER: Final = Actor(names.SYSTEM, "")
 EPOCH: Final = "leader-epoch"
+DRIFTED: Final = "DRIFTED"
+"""The reason of an outcome: the edge ran what nobody wanted, and is about to be changed back."""
 
 
 class LeadershipLostError(ControlError):
     """Another replica leads now."""
 
     reason = "NOT_LEADER"
+
+
+def check_epoch(state: Reader, epoch: int) -> None:
+    """Is this leader the last one?  Raises LeadershipLostError."""
+    if state.fact(EPOCH) != str(epoch):
+        raise LeadershipLostError(f"leader {epoch} has been followed by another one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +134,7 @@ class StoreBook:
     def tell(self, epoch: int, outcomes: Sequence[Outcome]) -> None:
         """See Book."""
         with self._store.write(RECONCILER) as unit:
-            if unit.fact(EPOCH) != str(epoch):
-                raise LeadershipLostError(f"leader {epoch} has been followed by another one")
+            check_epoch(unit, epoch)
             for outcome in outcomes:
                 record = unit.find(outcome.path)
                 if record is None or record.uid != outcome.uid:
@@ -138,6 +145,8 @@ class StoreBook:
                 elif outcome.failed:
                     unit.failed(outcome.path, outcome.revision, outcome.reason, outcome.message)
                 else:
+                    if outcome.reason == DRIFTED:
+                        unit.drifted(outcome.path)
                     unit.unreached(outcome.path, outcome.revision, outcome.reason, outcome.message)
                 after = unit.edge_state(outcome.path)
                 if before and after and (before.status, before.reason) != (after.status, after.reason):

@@ -81,16 +81,20 @@ class EmbeddedEdges:
         self._revisions = Revisions(path)
         self._starting = asyncio.Semaphore(STARTS)
 
-    async def open(self, uid: str, document: str | None) -> EmbeddedEdge | None:
-        """The edge as it ran last, or a new one that runs ``document``; None if it is new and there is no document.
+    async def open(self, uid: str, document: str | None, etag: str = "") -> EmbeddedEdge | None:
+        """The edge as it ran last, or a new one that runs ``document``; None if there is no document and it is new or
+        has run anything but ``etag`` since: elsewhere, or while another replica led.
 
         Raises EdgeRefusedError.
         """
         store = self._revisions.of(uid)
         async with self._starting:
             with _told():
-                if document is None and await asyncio.to_thread(store.last_number) == 0:
-                    return None
+                if document is None:
+                    last = await asyncio.to_thread(store.page, None, 1)
+                    if not last or last[0].etag != etag:
+                        await self.forget(uid)
+                        return None
                 gateway = Gateway(store, idle_period_s=EVENTS_S)
                 try:
                     await gateway.start(document or "")

@@ -6,10 +6,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from control.fleet.access import EdgeAccess, EdgeRefusedError
+from control.fleet.access import EdgeAccess, EdgeRefusedError, HostAccess
 from control.fleet.book import Book, LeadershipLostError, StoreBook, Wanted
+from control.fleet.clearing import Clearing, StoreHosts
 from control.fleet.embedded import EmbeddedEdge, EmbeddedEdges
 from control.fleet.leader import PATIENCE_S, Leadership, leading
 from control.fleet.plans import Plans
@@ -19,7 +20,12 @@ from control.store import Reader, Store
 from edge.errors import EdgeError, StoreError
 from edge.gateway import Gateway
 
-Dial = Callable[[str, str], EdgeAccess]
+
+class RemoteAccess(EdgeAccess, HostAccess, Protocol):
+    """What is elsewhere, whatever it is."""
+
+
+Dial = Callable[[str, str], RemoteAccess]
 """Makes an access to the edge at an address, with the name that its certificate has to bear, '' without TLS.  Raises
 EdgeErrors where that cannot be."""
 
@@ -27,6 +33,16 @@ AGAIN_S = 1.0
 """How long after a leadership has ended, or could not begin, the next one is tried for."""
 
 _log = logging.getLogger(__name__)
+
+
+class Attendant(Protocol):
+    """Whoever looks after what is no edge, while this replica leads."""
+
+    def start(self, epoch: int) -> None:
+        """From now on; returns soon."""
+
+    def pause(self) -> None:
+        """No longer; when it returns, that is so."""
 
 
 class Places:
@@ -40,7 +56,7 @@ class Places:
     async def open(self, wanted: Wanted, document: str | None) -> EdgeAccess | None:
         """See Edges."""
         if not wanted.address:
-            return await self._embedded.open(wanted.uid, document)
+            return await self._embedded.open(wanted.uid, document, wanted.realized_etag)
         try:
             return self._dial(*wanted.place)
         except EdgeError as error:
@@ -75,10 +91,12 @@ class Fleet:
         *,
         plans: Plans | None = None,
         links: LinkProvider | None = None,
+        machines: Attendant | None = None,
         patience_s: float = PATIENCE_S,
     ) -> None:
         """``dial`` reaches an edge at an address; ``revisions`` is the database of what edges in this process ran, and
-        ``links`` says which interfaces these have, None: none; ``patience_s``: see :mod:`control.fleet.leader`."""
+        ``links`` says which interfaces these have, None: none; ``machines`` are looked after, too;
+        ``patience_s``: see :mod:`control.fleet.leader`."""
         self._store = store
         self._revisions = revisions
         self._book = StoreBook(store, plan_edge, plans)
@@ -86,6 +104,7 @@ class Fleet:
         self._watcher = watcher
         self._dial = dial
         self._links = links
+        self._machines = machines
         self._patience_s = patience_s
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reconciler: Reconciler | None = None
@@ -135,8 +154,20 @@ class Fleet:
             self._reconciler = Reconciler(self._book, places, leadership, self._watcher)
             self.epoch = leadership.epoch
             self._watcher.leads(True)
-            await self._reconciler.run()
+            if self._machines is not None:
+                self._machines.start(leadership.epoch)
+            hosts = Clearing(StoreHosts(self._store), self._dial, leadership, self._reconciler.pushes_to)
+            clearing = asyncio.create_task(hosts.run())
+            try:
+                await self._reconciler.run()
+            finally:
+                clearing.cancel()
+                await asyncio.wait([clearing])
         finally:
             self._watcher.leads(False)
             self.epoch, self._reconciler = 0, None
-            await places.close()
+            try:
+                await places.close()
+            finally:
+                if self._machines is not None:
+                    await asyncio.to_thread(self._machines.pause)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -17,12 +18,14 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from control.fleet.access import Current, EdgeAccess, EdgeRefusedError, EdgeUnreachableError
-from control.fleet.book import Book, LeadershipLostError, Outcome, Planned, Wanted, followed
+from control.fleet.book import DRIFTED, Book, LeadershipLostError, Outcome, Planned, Wanted, followed
+from control.fleet.clearing import NOBODY
 from control.fleet.edits import edits_between
 from control.fleet.leader import Leadership
 from edge.errors import EdgeError, EtagMismatchError, StaleEpochError, StoreError
 from edge.gateway.draft import etag_of
 from edge.gateway.stored_text import as_json
+from edge.patch import Edit
 from edge.store.revision import packed, unpacked
 
 POLL_S: Final = 0.25
@@ -82,11 +85,12 @@ class _Tended:
 
     ``known``: what was pushed last, its etag and the packed document; ``stale``: the store says something newer than
     ``wanted``; ``agrees``: it was seen to run what it should, when it was looked at last; ``due``: when that is to be
-    next, on the loop's clock.
+    next, ``told``: when an outcome was last written down, both on the loop's clock.
     """
 
     wanted: Wanted
     due: float = 0.0
+    told: float = -math.inf
     access: EdgeAccess | None = None
     known: tuple[str, bytes] | None = None
     busy: asyncio.Task[None] | None = None
@@ -143,6 +147,10 @@ class Reconciler:
         tended = self._tended.get(path)
         return tended.access if tended else None
 
+    def pushes_to(self, address: str) -> bool:
+        """May something be on its way to an edge there?"""
+        return any(tended.busy and tended.wanted.address == address for tended in self._tended.values())
+
     @property
     def agreed(self) -> int:
         """How many edges run what they should, as far as is known."""
@@ -166,7 +174,8 @@ class Reconciler:
         """Ask the store again and again, and look after whoever is due."""
         loop = asyncio.get_running_loop()
         while True:
-            whole = loop.time() >= self._list_due
+            asked = loop.time()
+            whole = asked >= self._list_due
             try:
                 found = await asyncio.to_thread(self._book.edges, waiting=not whole)
                 await self._leadership.check()
@@ -179,7 +188,7 @@ class Reconciler:
             self._away = False
             if whole:
                 self._list_due = loop.time() + LIST_S
-            self._learn(found, whole=whole)
+            self._learn(found, asked, whole=whole)
             await self._look_after(loop.time() + POLL_S)
 
     async def _look_after(self, until: float) -> None:
@@ -197,7 +206,8 @@ class Reconciler:
                 async with asyncio.timeout_at(min(soonest, until)):
                     await self._woken.wait()
 
-    def _learn(self, found: list[Wanted], *, whole: bool) -> None:
+    def _learn(self, found: list[Wanted], asked: float, *, whole: bool) -> None:
+        """What the store said when it was asked, at that time on the loop's clock."""
         for wanted in found:
             tended = self._tended.get(wanted.path)
             if tended is not None and tended.wanted.uid != wanted.uid:
@@ -208,7 +218,7 @@ class Reconciler:
                 continue
             if wanted.desired > tended.wanted.desired:
                 tended.due, tended.stale, tended.failures = 0.0, True, 0
-            if tended.busy is None:
+            if tended.busy is None and tended.told < asked:  # else it was read before what is known
                 if wanted.place != tended.wanted.place:
                     tended.due, tended.stale, tended.failures = 0.0, True, 0
                     self._close(tended)
@@ -305,6 +315,8 @@ class Reconciler:
         wanted = tended.wanted
         if (wanted.status, wanted.reason) == (status, reason):
             return  # it is written down already
+        # Tenants are told a sentence: what hosts say is for whoever runs them.
+        _log.warning("%s: %s: %s", wanted.path, reason, message)
         told = Outcome(wanted.path, wanted.uid, wanted.desired, reason=reason, message=message[:1_000], failed=refused)
         try:
             await self._tell(tended, told)
@@ -316,17 +328,17 @@ class Reconciler:
         epoch = self._leadership.epoch
         wanted = tended.wanted
         planned: Planned | None = None
-        text = ""
+        opened = False
         if tended.access is None:
             tended.access = await self._edges.open(wanted, None)
             if tended.access is None:
                 planned = await self._planned(tended)
                 if planned is None:
                     return
-                text = as_json(planned.document)
                 await self._leadership.check()
-                tended.access = await self._edges.open(planned.wanted, text)
+                tended.access = await self._edges.open(planned.wanted, as_json(planned.document))
                 assert tended.access is not None, "an edge with a document can be opened"
+                opened = True
         current = await tended.access.current(epoch)
         wanted = tended.wanted
         if not tended.stale and wanted.desired == wanted.realized and current.etag == wanted.realized_etag:
@@ -336,10 +348,12 @@ class Reconciler:
         if tended.agrees and current.etag != wanted.realized_etag:
             _log.warning("%s runs what nobody wanted: it is made what it should be", wanted.path)
             self._watcher.drifted()
+            text = "it ran something that nobody wanted, and is changed back"
+            await self._tell(tended, Outcome(wanted.path, wanted.uid, wanted.realized, reason=DRIFTED, message=text))
         planned = planned or await self._planned(tended)
         if planned is None:
             return
-        etag = await self._made(tended, planned, current)
+        etag = await self._made(tended, planned, current, opened=opened)
         done = Outcome(planned.wanted.path, planned.wanted.uid, planned.wanted.desired, etag)
         await self._tell(tended, done)
         self._watcher.realized(max(self._wall_ns() - planned.wanted.desired_ns, 0) / 1e9)
@@ -360,10 +374,12 @@ class Reconciler:
             return None
         return planned
 
-    async def _made(self, tended: _Tended, planned: Planned, current: Current) -> str:
-        """The edge runs what is planned: the etag of it."""
+    async def _made(self, tended: _Tended, planned: Planned, current: Current, *, opened: bool) -> str:
+        """The edge runs what is planned: the etag of it.  ``opened`` with that document: nobody need compare."""
         _check_identity(planned.document, current)
-        etag = etag_of(planned.document)
+        if opened and current.number == 1:
+            return current.etag  # it has just begun, with this
+        etag = await asyncio.to_thread(etag_of, planned.document)
         if current.etag != etag:
             etag = await self._pushed(tended, planned, current, etag)
         if tended.access is not None and tended.access.document() is None:
@@ -377,7 +393,7 @@ class Reconciler:
         if base is None and tended.known is not None and tended.known[0] == current.etag:
             base = tended.known[1]
         if base is not None:
-            edits = edits_between(_document(base), planned.document)
+            edits = await asyncio.to_thread(_edits, base, planned.document)
         tended.known = None
         if edits:
             try:
@@ -412,10 +428,12 @@ class Reconciler:
 
     async def _tell(self, tended: _Tended, outcome: Outcome) -> None:
         """Have an outcome written down, with those of other edges."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
         self._outcomes.append((outcome, future))
         self._told.set()
         await future
+        tended.told = loop.time()
         tended.wanted = followed(tended.wanted, outcome)
 
     async def _write(self) -> None:
@@ -440,13 +458,12 @@ class Reconciler:
                     future.set_result(None)
 
 
-def _document(data: bytes) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = json.loads(unpacked(data))
-    return found
+def _edits(base: bytes, wanted: Mapping[str, Any]) -> list[Edit] | None:
+    return edits_between(json.loads(unpacked(base)), wanted)
 
 
 def _check_identity(document: Mapping[str, Any], current: Current) -> None:
     """No edge gets another one's document.  Raises EdgeRefusedError."""
     wanted = document["edgeGateway"]["id"]
-    if current.former_epoch and current.gateway_id != wanted:
+    if current.former_epoch and current.gateway_id not in (wanted, NOBODY):
         raise EdgeRefusedError("OTHER_EDGE", f"what answers there is the edge {current.gateway_id}, not {wanted}")

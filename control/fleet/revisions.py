@@ -13,19 +13,16 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from edge.errors import StoreError
-from edge.store import RevisionInfo, StoredRevision
+from edge.store import StoredRevision
+from edge.store.reading import CONFIRMED, PENDING, TAKEN_BACK, WHOLE, RevisionReader
 
 KEPT: Final = 20
 """So many of the newest revisions of an edge."""
 
-_CONFIRMED, _PENDING, _TAKEN_BACK = range(3)
-_INFO: Final = "number, etag, created_ns, comment, confirm_deadline_ns, leader_epoch, restored_from, state"
-_WHOLE: Final = f"{_INFO}, document, allow_unsupported"
 _SCHEMA: Final = """
     CREATE TABLE IF NOT EXISTS revisions (
         edge TEXT NOT NULL,
@@ -139,7 +136,7 @@ class Revisions:
                     future.set_result(None)
 
 
-class EdgeRevisions:
+class EdgeRevisions(RevisionReader):
     """The revisions of one edge, see :class:`edge.store.Store`."""
 
     def __init__(self, all_of_them: Revisions, edge: str) -> None:
@@ -149,31 +146,31 @@ class EdgeRevisions:
     def save(self, revision: StoredRevision) -> Future[None]:
         """See Store."""
         edge, number, epoch = self._edge, revision.number, revision.leader_epoch
-        state = _CONFIRMED if revision.confirm_deadline_ns is None else _PENDING
+        state = CONFIRMED if revision.confirm_deadline_ns is None else PENDING
         row = (
             edge, number, revision.etag, revision.created_ns, revision.comment, revision.confirm_deadline_ns, epoch,
-            revision.restored_from, state, revision.packed, revision.allow_unsupported,
+            revision.restored_from, state, revision.allow_unsupported, revision.packed,
         )  # fmt: skip
 
         def job(db: sqlite3.Connection) -> None:
-            db.execute(f"INSERT INTO revisions (edge, {_WHOLE}) VALUES (?,?,?,?,?,?,?,?,?,?,?)", row)  # noqa: S608
+            db.execute(f"INSERT INTO revisions (edge, {WHOLE}) VALUES (?,?,?,?,?,?,?,?,?,?,?)", row)  # noqa: S608
             _note(db, edge, number, epoch)
             # The newest that were not taken back stay: one of them is what the next start comes back to.
             db.execute(
                 "DELETE FROM revisions WHERE edge = ? AND number <= ? AND number < (SELECT max(number) FROM revisions "
                 "WHERE edge = ? AND state = ?)",
-                (edge, number - KEPT, edge, _CONFIRMED),
+                (edge, number - KEPT, edge, CONFIRMED),
             )
 
         return self._all.do(job)
 
     def confirm(self, number: int) -> Future[None]:
         """See Store."""
-        return self._set_state(number, _CONFIRMED)
+        return self._set_state(number, CONFIRMED)
 
     def take_back(self, number: int) -> Future[None]:
         """See Store."""
-        return self._set_state(number, _TAKEN_BACK)
+        return self._set_state(number, TAKEN_BACK)
 
     def _set_state(self, number: int, state: int) -> Future[None]:
         change = "UPDATE revisions SET state = ?, confirm_deadline_ns = NULL WHERE edge = ? AND number = ?"
@@ -183,25 +180,6 @@ class EdgeRevisions:
     def note_epoch(self, epoch: int) -> Future[None]:
         """See Store."""
         return self._all.do(lambda db: _note(db, self._edge, 0, epoch))
-
-    def latest_confirmed(self) -> StoredRevision | None:
-        """See Store."""
-        return self._one("state = ? ORDER BY number DESC LIMIT 1", _CONFIRMED)
-
-    def confirmed_before(self, number: int) -> StoredRevision | None:
-        """See Store."""
-        return self._one("number < ? AND state = ? ORDER BY number DESC LIMIT 1", number, _CONFIRMED)
-
-    def get(self, number: int) -> StoredRevision | None:
-        """See Store."""
-        return self._one("number = ?", number)
-
-    def page(self, before: int | None, limit: int) -> list[RevisionInfo]:
-        """See Store."""
-        query = f"SELECT {_INFO} FROM revisions WHERE edge = ? AND number < ? ORDER BY number DESC LIMIT ?"  # noqa: S608
-        top = (1 << 63) - 1
-        rows = self._all.rows(query, self._edge, top if before is None else min(before, top), limit)
-        return [_info(row) for row in rows]
 
     def last_number(self) -> int:
         """See Store."""
@@ -218,15 +196,8 @@ class EdgeRevisions:
         rows = self._all.rows(f"SELECT {name} FROM edges WHERE edge = ?", self._edge)  # noqa: S608
         return int(rows[0][0]) if rows else 0
 
-    def _one(self, where: str, *values: int) -> StoredRevision | None:
-        if max(values) >= 1 << 63:
-            return None
-        rows = self._all.rows(f"SELECT {_WHOLE} FROM revisions WHERE edge = ? AND {where}", self._edge, *values)  # noqa: S608
-        if not rows:
-            return None
-        *_, document, allow_unsupported = rows[0]
-        fields = {name: getattr(_info(rows[0]), name) for name in RevisionInfo.__dataclass_fields__}
-        return StoredRevision(**fields, packed=document, allow_unsupported=bool(allow_unsupported))
+    def _select(self, columns: str, where: str, *values: int) -> list[tuple[Any, ...]]:
+        return self._all.rows(f"SELECT {columns} FROM revisions WHERE edge = ? AND {where}", self._edge, *values)  # noqa: S608
 
 
 def _run(db: sqlite3.Connection, query: str, values: tuple[Any, ...]) -> None:
@@ -240,12 +211,3 @@ def _note(db: sqlite3.Connection, edge: str, number: int, epoch: int) -> None:
         "last_number = max(last_number, excluded.last_number), epoch = max(epoch, excluded.epoch)",
         (edge, number, epoch),
     )
-
-
-def _info(row: tuple[Any, ...]) -> RevisionInfo:
-    number, etag, created_ns, comment, deadline, epoch, restored_from, state, *_ = row
-    found = RevisionInfo(
-        number=number, etag=etag, created_ns=created_ns, comment=comment, confirm_deadline_ns=deadline,
-        leader_epoch=epoch, restored_from=restored_from,
-    )  # fmt: skip
-    return replace(found, taken_back=state == _TAKEN_BACK)

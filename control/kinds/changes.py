@@ -9,6 +9,7 @@ from control import names
 from control.access.vault import Vault, secret_place
 from control.errors import NoSuchObjectError
 from control.kinds.kind import Change, Kind
+from control.limits import check_another
 from control.objects.values import Value
 from control.store import Record, WriteUnit
 from edge.errors import ArgumentError
@@ -30,6 +31,7 @@ class Changes:
         place = "/".join([*([parent] if parent else []), kind.form.split("/")[-2]])
         path = f"{place}/{id or self._new_id(place, value)}"
         refs = self._refs(kind, path, value)
+        check_another(self.unit, kind.name, names.organization(path), parent)
         kind.rules(Change(self.unit, kind, path, None, value))
         value, sealed = self._seal(kind, path, value)
         name = _unique_name(kind, value)

@@ -72,6 +72,7 @@ def _states(reader: Reader, records: Sequence[Record]) -> list[Mapping[str, Any]
         if state is not None:  # it is not there before the end of the unit that makes the edge
             told |= {"status": state.status, "reason": state.reason, "message": state.message}
             told |= {"desired_revision": state.desired, "realized_revision": state.realized}
+            told |= {"drift_count": state.drifts} | ({"last_drift_time": state.drifted_ns} if state.drifts else {})
         found.append({"state": told})
     return found
 

@@ -15,6 +15,7 @@ from control.errors import (
     QuotaExceededError,
 )
 from control.gather import following, groups_of
+from control.kinds.cards import same_cards
 from control.kinds.kind import Change, Kind
 from control.machines import book
 from control.machines.book import Action, Card, State
@@ -190,22 +191,32 @@ def _deal(unit: WriteUnit, record: Record, value: Machine, before: Record | None
     """Cards keep their MAC addresses, and what they got of a pool as long as they want that of the same network."""
     had = book.cards(unit, record.path)
     wanted = before.value(Machine).nics if before else ()
-    used: dict[str, set[str]] = {}
+    same = {number: (wanted[old], had[old]) for number, old in same_cards(wanted, had, value.nics).items()}
+    used = {network: _used(unit, record.path, network, value) for network in {nic.network for nic in value.nics} - {""}}
+    kept: dict[int, str] = {}
+    for number, (last, card) in sorted(same.items()):
+        nic = value.nics[number]
+        stays = (last.network, last.ip_mode, nic.ip_mode) == (nic.network, IpMode.POOL, IpMode.POOL)
+        if stays and card.address and card.address not in used[nic.network]:
+            kept[number] = card.address
+            used[nic.network].add(card.address)
+    macs = {number: card.mac for number, (_, card) in same.items()}
     found: list[Card] = []
     for number, nic in enumerate(value.nics):
-        old = had[number] if number < len(had) else None
-        mac = old.mac if old else _new_mac(unit, {card.mac for card in found})
-        address: str | None = nic.address or None
-        if nic.network and nic.network not in used:
-            manual = {other.address for other in value.nics if other.network == nic.network and other.address}
-            used[nic.network] = manual | set(book.used_addresses(unit, nic.network, record.path))
-        if nic.ip_mode is IpMode.POOL:
-            kept = old is not None and old.network == nic.network and wanted[number].ip_mode is IpMode.POOL
-            address = old.address if kept and old and old.address not in used[nic.network] else None
-            address = address or _lowest_free(unit.get(nic.network), used[nic.network])
+        if number not in macs:
+            macs[number] = _new_mac(unit, set(macs.values()))
+        address: str | None = nic.address or kept.get(number)
+        if nic.ip_mode is IpMode.POOL and address is None:
+            address = _lowest_free(unit.get(nic.network), used[nic.network])
             used[nic.network].add(address)
-        found.append(Card(record.path, number, nic.network, mac, address))
+        found.append(Card(record.path, number, nic.network, macs[number], address))
     book.set_cards(unit, record.path, found)
+
+
+def _used(unit: Reader, path: str, network: str, value: Machine) -> set[str]:
+    """What no card of a machine's can get of a network's pools."""
+    by_hand = {nic.address for nic in value.nics if nic.network == network and nic.address}
+    return by_hand | set(book.used_addresses(unit, network, path))
 
 
 def _new_mac(unit: WriteUnit, own: set[str]) -> str:

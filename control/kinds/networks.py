@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
+from typing import Any
 
 from control.access.roles import Permission
 from control.kinds.kind import Change, Kind
@@ -11,6 +12,7 @@ from control.kinds.vdcs import region_of
 from control.machines import book
 from control.objects.addresses import Interface, interface
 from control.objects.network import Network
+from control.planner import Item, not_emulated_of
 from control.store import Reader, Record
 from edge.addresses import AddressRange
 
@@ -59,6 +61,10 @@ def _check_pools(change: Change, before: Network, now: Network) -> None:
             raise change.wrong("static_pools", f"expected pools with {address}: {used[address]} has this address")
 
 
+def _state(_: Reader, record: Record) -> Mapping[str, Any]:
+    return {"state": {"not_emulated": not_emulated_of(Item(record.path, record.value(Network)))}}
+
+
 NETWORK = Kind(
     name="network",
     form="orgs/*/networks/*",
@@ -71,6 +77,7 @@ NETWORK = Kind(
     write=Permission.NETWORKS_WRITE,
     refs=lambda value: [(value.owner, "owner"), *([(value.edge, "edge")] if value.edge else [])],
     rules=_rules,
+    state=_state,
     touches=lambda _, record: [record.body["edge"]] if record.body["edge"] else [],
     fixed=frozenset({"owner", "network_type", "edge", "gateway_cidrs"}),
     filters=("owner", "network_type", "edge"),

@@ -50,7 +50,7 @@ def _group_rules(change: Change) -> None:
         return
     gone = [vdc for vdc in change.before.body["vdcs"] if vdc not in value.vdcs]
     owned = [each.path for each in change.unit.users_of(change.path, "network")]
-    if (found := book.on_networks(change.unit, owned, gone)) is not None:
+    if (found := book.one_on_networks(change.unit, owned, gone)) is not None:
         machine, network = found
         raise change.wrong("vdcs", f"expected {names.parent(machine)}: {machine} has a card on {network}")
 

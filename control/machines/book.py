@@ -142,7 +142,17 @@ def used_addresses(reader: Reader, network: str, but: str = "") -> dict[str, str
     return {row[0]: row[1] for row in reader.db.execute(asked)}
 
 
-def on_networks(reader: Reader, networks: Collection[str], vdcs: Collection[str]) -> tuple[str, str] | None:
+def on_networks(reader: Reader, networks: Collection[str]) -> dict[str, dict[int, str | None]]:
+    """The machines with cards on some networks: by name, the numbers of these cards and their addresses."""
+    found: dict[str, dict[int, str | None]] = {}
+    asked = sa.select(MACHINE_NICS.c.path, MACHINE_NICS.c.number, MACHINE_NICS.c.address)
+    chosen = asked.where(MACHINE_NICS.c.network.in_(networks)).order_by(MACHINE_NICS.c.path, MACHINE_NICS.c.number)
+    for path, number, address in reader.db.execute(chosen):
+        found.setdefault(path, {})[number] = address
+    return found
+
+
+def one_on_networks(reader: Reader, networks: Collection[str], vdcs: Collection[str]) -> tuple[str, str] | None:
     """A machine of these data centers with a card on one of these networks, and the network."""
     asked = (
         sa.select(MACHINE_NICS.c.path, MACHINE_NICS.c.network)
@@ -172,6 +182,15 @@ def next_job(reader: Reader, uid: str) -> Job | None:
     """What is to be done with a machine next."""
     row = reader.db.execute(_JOBS.where(MACHINE_JOBS.c.uid == uid).order_by(MACHINE_JOBS.c.number).limit(1)).first()
     return Job(*row) if row else None
+
+
+def will_have_snapshot(reader: Reader, found: State) -> bool:
+    """Does a machine have one when all its jobs are done?"""
+    asked = _JOBS.where(
+        MACHINE_JOBS.c.uid == found.uid, MACHINE_JOBS.c.action.in_((Action.SNAPSHOT, Action.DROP_SNAPSHOT))
+    )
+    row = reader.db.execute(asked.order_by(MACHINE_JOBS.c.number.desc()).limit(1)).first()
+    return found.snapshot_ns is not None if row is None else row.action == Action.SNAPSHOT
 
 
 def power_counts(reader: Reader) -> dict[str, int]:

@@ -35,6 +35,8 @@ class Cables:
         self._driver = driver
         self._prefix = f"t{hashlib.sha256(bytes(data.resolve())).hexdigest()[:6]}"
         self._outer = dict(outer)
+        self._there: set[str] | None = None
+        self._laid: dict[str, str] = {}
 
     def port(self, config: EdgeConfig, name: str) -> PortSpec:
         """See LinkProvider."""
@@ -46,7 +48,8 @@ class Cables:
         return device_name(self._prefix, edge_id, network_id)
 
     def lay(self) -> None:
-        """Every network and every interface that there should be, and no others.  Raises StoreError, MachineError."""
+        """Every network and every interface that there should be, and no others; what was laid before and is to stay is
+        left alone.  Raises StoreError, MachineError."""
         with self._store.read() as state:
             providers = {record.path: record.uid for record in state.every("provider_network")}
             networks = {record.path: record for record in state.every("network")}
@@ -58,6 +61,12 @@ class Cables:
             if network.body["edge"]:
                 wanted[self.device(object_id(network.body["edge"]), object_id(path))] = network.uid
         wanted |= {device: providers[path] for path, device in self._outer.items() if path in providers}
-        self._driver.retain([*providers.values(), *(record.uid for record in networks.values())], list(wanted))
+        there = {*providers.values(), *(record.uid for record in networks.values())}
+        if self._there is None or self._there - there or self._laid.keys() - wanted.keys():
+            self._driver.retain(list(there), list(wanted))
+        self._there = there
+        self._laid = {device: uid for device, uid in self._laid.items() if wanted.get(device) == uid}
         for device, network_uid in wanted.items():
-            self._driver.attach(network_uid, device)
+            if device not in self._laid:
+                self._driver.attach(network_uid, device)
+                self._laid[device] = network_uid

@@ -65,7 +65,7 @@ class Driver(Protocol):
         """Start a machine, or go on with a suspended one."""
 
     def power_off(self, uid: str) -> None:
-        """Everything in it ends at once."""
+        """Everything in it ends at once.  One that is not there is no error."""
 
     def suspend(self, uid: str) -> None:
         """Stop a running one where it is."""

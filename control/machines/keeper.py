@@ -1,6 +1,7 @@
 """Brings machines to what the store wants of them: does jobs in order, finds out at the start what is there.
 
-The store has every job until it is done.  A job may be done twice after a crash: drivers take everything again.
+The store has every job until it is done.  A job may be done twice after a crash: drivers take everything again.  Of
+several replicas the one that leads does so, and for one that was followed nothing is left to do.
 """
 
 from __future__ import annotations
@@ -8,15 +9,19 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from control.errors import ControlError, MachineError
+from control.fleet.book import LeadershipLostError, check_epoch
 from control.machines import book
 from control.machines.book import Action, Job, State
 from control.machines.driver import Driver
 from control.machines.wishes import Found, Power, Wish
-from control.store import Store
+from control.store import Reader, Store, WriteUnit
 from control.store.unit import PROVIDER
 from edge.errors import StoreError
 
@@ -37,6 +42,16 @@ WATCH_S: Final = 2.0
 """How often is looked whether machines have ended by themselves."""
 _REFUSALS: Final = (ControlError, OSError, ValueError)
 """What a driver says, and what the host says of the driver's files."""
+_AFTERWARDS: Final[Mapping[str, Power]] = MappingProxyType(
+    {
+        Action.POWER_ON: Power.ON,
+        Action.POWER_OFF: Power.OFF,
+        Action.RESET: Power.ON,
+        Action.SUSPEND: Power.SUSPENDED,
+        Action.REVERT: Power.OFF,
+    }
+)
+"""The power of a machine with which this was done; after what is not here it is as before."""
 _PREFIX = book.subject("")
 _STOP: Final = ""
 
@@ -61,32 +76,78 @@ class Keeper:
         self._at: set[str] = set()
         self._stopping = threading.Event()
         self._rewire = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._watching: threading.Thread | None = None
+        self._workers: list[threading.Thread] = []
+        self._epoch = 0
+        self.adopted = threading.Event()
+        """Machines are as they should be, and jobs are done."""
 
     # ------------------------------------------------------------------ life
 
-    def start(self) -> None:
-        """Adopt what is there, remove what nobody wants, and go on with jobs.  Raises StoreError, MachineError."""
-        self.connect()
-        self.adopt()
-        for number in range(WORKERS):
-            self._begin(self._work, f"machines-{number}")
-        self._begin(self._watch, "machines-watch")
+    def start(self, epoch: int = 0) -> None:
+        """Adopt what is there, remove what nobody wants, and go on with jobs, in threads of its own, as long as no
+        later leader than ``epoch`` has begun; 0: there are no others."""
+        self._epoch = epoch
+        self._stopping.clear()
+        self._watching = self._begin(self._look_after, "machines-watch")
 
-    def _begin(self, run: Callable[[], None], name: str) -> None:
+    def _begin(self, run: Callable[[], None], name: str) -> threading.Thread:
         thread = threading.Thread(target=run, name=name, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        return thread
 
-    def stop(self) -> None:
+    def pause(self) -> None:
         """Finish what is under way; machines run on."""
+        if self._watching is None:
+            return
         self._stopping.set()
         self._rewire.set()
-        for _ in range(WORKERS):
+        self._watching.join()
+        for _ in self._workers:
             self._queue.put(_STOP)
-        for thread in self._threads:
+        for thread in self._workers:
             thread.join()
+        self._watching, self._workers = None, []
+        self.adopted.clear()
+        with self._lock:
+            self._queue = queue.SimpleQueue()
+            self._waiting.clear()
+            self._at.clear()
+
+    def stop(self) -> None:
+        """Pause, for ever."""
+        self.pause()
         self._driver.close()
+
+    def _look_after(self) -> None:
+        """All there is to do, in a thread."""
+        try:
+            while not self._stopping.is_set():
+                try:
+                    self.connect()
+                    self.adopt()
+                    break
+                except (StoreError, MachineError, OSError, ValueError) as error:
+                    _log.error("machines cannot be looked after: %s", error)
+                    self._stopping.wait(AGAIN_S)
+            if not self._stopping.is_set():
+                self._workers = [self._begin(self._work, f"machines-{number}") for number in range(WORKERS)]
+                self.adopted.set()
+            self._watch()
+        except LeadershipLostError as error:
+            _log.warning("machines are another replica's now: %s", error)
+
+    @contextmanager
+    def _writing(self) -> Iterator[WriteUnit]:
+        """Raises StoreError, LeadershipLostError."""
+        with self._store.write(PROVIDER) as unit:
+            self._check(unit)
+            yield unit
+
+    def _check(self, state: Reader) -> None:
+        """Raises LeadershipLostError."""
+        if self._epoch:
+            check_epoch(state, self._epoch)
 
     def connect(self) -> None:
         """The networks are as the store has them.  What the host refuses is logged."""
@@ -97,6 +158,8 @@ class Keeper:
 
     def wake(self, subjects: Collection[str], edges: Collection[str]) -> None:
         """There are jobs, and edges whose networks may be others now, as the dispatcher tells."""
+        if self._watching is None:
+            return  # whoever begins finds them
         self._enqueue(subject.removeprefix(_PREFIX) for subject in subjects)
         if edges:
             self._rewire.set()
@@ -122,6 +185,8 @@ class Keeper:
             except StoreError as error:
                 _log.error("machines wait for the store: %s", error)
                 again = True
+            except LeadershipLostError as error:
+                _log.warning("machines are another replica's now: %s", error)
             if again:
                 self._stopping.wait(AGAIN_S)
             with self._lock:
@@ -131,13 +196,14 @@ class Keeper:
                     self._queue.put(uid)
 
     def do_all(self, uid: str) -> None:
-        """Every job of a machine, in this thread.  Raises StoreError."""
+        """Every job of a machine, in this thread.  Raises StoreError, LeadershipLostError."""
         while not self._stopping.is_set() and self._do_next(uid):
             pass
 
     def _do_next(self, uid: str) -> bool:
-        """One job of a machine; False if there is none.  Raises StoreError."""
+        """One job of a machine; False if there is none.  Raises StoreError, LeadershipLostError."""
         with self._store.read() as state:
+            self._check(state)
             job = book.next_job(state, uid)
         if job is None:
             return False
@@ -151,10 +217,9 @@ class Keeper:
             _log.exception("a bug of the control plane ended a job of a machine")
             self._tell_failure(job, MachineError(str(error)))
         else:
-            with self._store.write(PROVIDER) as unit:
+            with self._writing() as unit:
                 book.strike(unit, job)
-                if power is not None:
-                    book.change(unit, job.path, power=power.value, problem="")
+                self._tell_success(unit, job, power)
                 unit.finished(book.subject(job.uid), job.number)
             if self._watcher is not None:
                 self._watcher.job_ended(job.action, done=True)
@@ -170,38 +235,44 @@ class Keeper:
             wish = book.wish(state, job.path)
         if wish is None or wish.uid != uid:
             return None  # it is to be deleted
+        if job.action in (Action.POWER_OFF, Action.RESET):
+            driver.power_off(uid)  # before its cards are asked for, which the host may refuse
         driver.define(wish)
         match job.action:
             case Action.POWER_ON:
                 driver.power_on(uid)
-                return Power.ON
-            case Action.POWER_OFF:
-                driver.power_off(uid)
-                return Power.OFF
             case Action.RESET:
-                driver.power_off(uid)
                 driver.power_on(uid)
-                return Power.ON
             case Action.SUSPEND:
                 driver.suspend(uid)
-                return Power.SUSPENDED
             case Action.REVERT:
                 driver.revert(uid)
-                return Power.OFF
             case Action.SNAPSHOT:
                 driver.snapshot(uid)
             case Action.DROP_SNAPSHOT:
                 driver.drop_snapshot(uid)
-        return None
+        return _AFTERWARDS.get(job.action)
+
+    @staticmethod
+    def _tell_success(unit: WriteUnit, job: Job, power: Power | None) -> None:
+        found = book.state(unit, job.path)
+        if found is None or found.uid != job.uid:
+            return  # it is to be deleted, or was; perhaps another one has its name
+        changed: dict[str, object] = {"problem": ""}
+        if power is not None:
+            changed["power"] = power.value
+        if job.action in (Action.SNAPSHOT, Action.DROP_SNAPSHOT):
+            changed["snapshot_ns"] = unit.now_ns if job.action == Action.SNAPSHOT else None
+        book.change(unit, job.path, **changed)
 
     def _tell_failure(self, job: Job, error: ControlError) -> None:
         """What a driver says is for whoever runs the host; the machine's owner is told that there is something."""
         text = str(error)
         if isinstance(error, MachineError):
             _log.error("%s of %s: %s", job.action, job.path, error)
-            text = "the host of the machine refused it; the log of the control plane says why"
+            text = MachineError.told
         there = self._inventory().get(job.uid)
-        with self._store.write(PROVIDER) as unit:
+        with self._writing() as unit:
             book.strike(unit, job)
             found = book.state(unit, job.path)
             if found is not None and found.uid == job.uid:
@@ -230,13 +301,18 @@ class Keeper:
         """At the start: machines are as they should be, none is there that should not."""
         there = dict(self._driver.inventory())
         with self._store.read() as state:
+            self._check(state)
             wanted, wishes, busy = book.states(state), book.wishes(state), book.busy(state)
         for uid in there.keys() - wanted.keys() - busy:
+            if self._stopping.is_set():
+                return
             try:
                 self._driver.delete(uid)
             except _REFUSALS as error:
                 _log.error("%s, which nobody wants, cannot be removed: %s", uid, error)
         for uid, found in wanted.items():
+            if self._stopping.is_set():
+                return
             if uid in busy:
                 continue
             try:
@@ -250,7 +326,7 @@ class Keeper:
                     "problem": "it could not be brought back",
                 }
             if (found.power, found.wanted) != (changed["power"], changed.get("wanted", found.wanted)):
-                with self._store.write(PROVIDER) as unit:
+                with self._writing() as unit:
                     book.change(unit, found.path, **changed)
         self._enqueue(busy)
 
@@ -259,7 +335,7 @@ class Keeper:
         if there is None or there.wish != wish:
             self._driver.define(wish)
         power = there.power if there else Power.OFF
-        if found.snapshot_ns is not None and there is None and not self._driver.lasting:
+        if found.snapshot_ns is not None and not (there and there.snapshot) and not self._driver.lasting:
             self._driver.snapshot(found.uid)
         if power == found.wanted:
             return
@@ -274,19 +350,24 @@ class Keeper:
 
     def _watch(self) -> None:
         """Cables follow the edges; machines that have ended by themselves are off; other replicas may order, too."""
+        look_at = time.monotonic() + WATCH_S
         while not self._stopping.is_set():
-            asked = self._rewire.wait(WATCH_S)
+            asked = self._rewire.wait(max(0.0, look_at - time.monotonic()))
             self._rewire.clear()
             try:
                 if asked:
                     self.connect()
-                else:
+                if time.monotonic() >= look_at:
+                    look_at = time.monotonic() + WATCH_S
                     self._look()
+            except LeadershipLostError:
+                raise
             except (StoreError, *_REFUSALS) as error:
                 _log.error("machines cannot be watched: %s", error)
 
     def _look(self) -> None:
         with self._store.read() as state:
+            self._check(state)
             self._enqueue(book.busy(state))
             if not self._driver.lasting:
                 return
@@ -294,7 +375,7 @@ class Keeper:
         there = self._driver.inventory()
         for uid, found in on.items():
             if uid in there and there[uid].power is Power.OFF:
-                with self._store.write(PROVIDER) as unit:
+                with self._writing() as unit:
                     now = book.state(unit, found.path)
                     if now == found and book.next_job(unit, uid) is None:
                         book.change(unit, found.path, power=Power.OFF.value, wanted=Power.OFF.value)

@@ -37,7 +37,8 @@ class SimulatedDriver:
 
     def power_off(self, uid: str) -> None:
         """Said to be off."""
-        self._change(uid, power=Power.OFF)
+        if uid in self.inventory():
+            self._change(uid, power=Power.OFF)
 
     def suspend(self, uid: str) -> None:
         """Said to be suspended."""

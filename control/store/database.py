@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from control.store.migrate import migrate
 from control.store.reader import Reader
+from control.store.trial import Below, Overlay, overlay
 from control.store.unit import Actor, WriteUnit
 from control.surroundings import Surroundings
 from edge.errors import StoreError
@@ -36,19 +37,20 @@ class Store:
         self._lock_file = locked(directory)
         self._writing = threading.Lock()
         self._path = directory / DATABASE
+        self._overlay: Overlay | None = None
         try:
             place = _postgresql(url) if url else self._file()
             self._shown = str(self._path) if not url else place.render_as_string(hide_password=True)
             self._sqlite = not url
             self._place = place
             self._engine = _engine(place)
-            if self._sqlite:
-                _prepare_sqlite(self._engine)
+            self._trials = _engine(place, trials=True)
+            self._driver_error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
             try:
                 with self._told():
                     migrate(self._engine)
             except BaseException:
-                self._engine.dispose()
+                self._dispose()
                 raise
         except BaseException:
             os.close(self._lock_file)
@@ -87,8 +89,12 @@ class Store:
 
     def close(self) -> None:
         """Close the connections and give up the directory."""
-        self._engine.dispose()
+        self._dispose()
         os.close(self._lock_file)
+
+    def _dispose(self) -> None:
+        self._engine.dispose()
+        self._trials.dispose()
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
@@ -96,10 +102,15 @@ class Store:
         try:
             yield
         except DBAPIError as error:
-            text = str(error.orig).strip().partition("\n")[0] if self._sqlite else type(error.orig).__name__
-            raise StoreError(f"{self._shown}: {text}") from None
+            raise self._problem(error.orig) from None
+        except self._driver_error as error:
+            raise self._problem(error) from None
         except SQLAlchemyError as error:
             raise StoreError(f"{self._shown}: {type(error).__name__}") from None
+
+    def _problem(self, error: object) -> StoreError:
+        text = str(error).strip().partition("\n")[0] if self._sqlite else type(error).__name__
+        return StoreError(f"{self._shown}: {text}")
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Reader]:
@@ -110,10 +121,24 @@ class Store:
             yield Reader(db, self.surroundings.now_ns())
 
     @contextlib.contextmanager
+    def attempt(self, actor: Actor, org: str) -> Iterator[tuple[WriteUnit, Reader]]:
+        """A unit of work that is for nothing, and the state before it.  It keeps nobody from writing, and finds of
+        objects only those of ``org`` and the provider's."""
+        with self._told(), self._trials.connect() as db:
+            below = "main"
+            if not self._sqlite:
+                db.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+                below = str(db.execute(sa.text("SELECT quote_ident(current_schema())")).scalar_one())
+            copy = self._overlay = self._overlay or overlay(db.dialect, below)
+            copy.lay(db, org)
+            before: Any = Below(db, copy.below)
+            yield WriteUnit(db, actor, self.surroundings), Reader(before, self.surroundings.now_ns())
+
+    @contextlib.contextmanager
     def write(self, actor: Actor, *, keep: bool = True) -> Iterator[WriteUnit]:
         """A unit of work: it is on the disk when the block has ended, or has left no trace where the block raises.
 
-        ``keep`` False tries, and leaves no trace either.
+        ``keep`` False tries, and leaves no trace either; it keeps others from writing all the same.
         """
         with self._told(), self._writing, self._engine.connect() as db:
             if self._sqlite:
@@ -141,16 +166,24 @@ class Store:
             raise
 
 
-def _engine(place: URL) -> sa.Engine:
-    """Connections for as many threads as serve; what is given to queries is never part of an error or a log."""
+def _engine(place: URL, *, trials: bool = False) -> sa.Engine:
+    """Connections for as many threads as serve; what is given to queries is never part of an error or a log.
+
+    ``trials``: each has a connection of its own, for what was prepared on another one means other tables.
+    """
     # A server that was away and is back has forgotten its connections: they are asked before they are used.
     ask = place.drivername != "sqlite"
     try:
-        engine = sa.create_engine(place, hide_parameters=True, pool_size=16, max_overflow=0, pool_pre_ping=ask)
+        if trials:
+            engine = sa.create_engine(place, hide_parameters=True, poolclass=sa.NullPool)
+        else:
+            engine = sa.create_engine(place, hide_parameters=True, pool_size=16, max_overflow=0, pool_pre_ping=ask)
     except ImportError:
         raise StoreError("PostgreSQL needs the package psycopg: pip install 't1edge[postgres]'") from None
     if ask:
         _prepare_postgresql(engine)
+    else:
+        _prepare_sqlite(engine)
     return engine
 
 
@@ -184,11 +217,16 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
             "journal_mode = WAL",
             "synchronous = FULL",
             "foreign_keys = ON",
+            "temp_store = MEMORY",
             f"journal_size_limit = {1 << 26}",
         ):
             raw.execute(f"PRAGMA {pragma}").close()
 
     @sa.event.listens_for(engine, "begin")
     def begun(db: sa.Connection) -> None:
-        writing = db.get_execution_options().get("t1edge_writing")
-        db.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+        if db.get_execution_options().get("t1edge_writing"):
+            db.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            # Nothing that could fail happens yet, and each call reads: the driver itself is quicker.
+            raw: Any = db.connection.driver_connection
+            raw.execute("BEGIN").close()

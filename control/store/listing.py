@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 
+from control import names
 from control.filters import ListQuery, wrong_token
 from control.objects.values import Value
 from control.store.schema import API_TOKENS, AUDIT, EVENTS, OBJECTS, TASKS, TEXT
@@ -105,6 +106,12 @@ TASK_LIST = Listing(
     {"start_time": TASKS.c.start_ns},
     TASKS.c.path,
     "start_time desc",
+)
+_PROVIDERS_PEOPLE = TASKS.c.initiator.startswith(f"{names.SYSTEM}/", autoescape=True)
+# What is selected by is what is seen: else a tenant could guess the names of the provider's people.
+TASKS_OF_TENANTS = replace(
+    TASK_LIST,
+    fields={**TASK_LIST.fields, "initiator": sa.case((_PROVIDERS_PEOPLE, names.SYSTEM), else_=TASKS.c.initiator)},
 )
 EVENT_LIST = Listing(
     EVENTS,

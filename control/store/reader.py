@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
@@ -11,12 +11,14 @@ import sqlalchemy as sa
 from control.errors import NoSuchObjectError
 from control.filters import ListQuery
 from control.store import listing
+from control.store.prepared import from_json, prepared
 from control.store.records import (
     AuditRecord,
     Credentials,
     EdgeHost,
     EdgeState,
     EventRecord,
+    FormerHost,
     Place,
     Record,
     SessionRow,
@@ -31,6 +33,7 @@ from control.store.schema import (
     EDGE_STATES,
     EVENTS,
     FACTS,
+    FORMER_HOSTS,
     OBJECTS,
     PUBLIC_ADDRESSES,
     REFS,
@@ -53,18 +56,25 @@ def _columns(table: sa.Table, kind: type[SessionRow | TokenRecord | Record | Pla
     return [table.c[field.name] for field in fields(kind)]
 
 
+def _record(columns: Sequence[Any]) -> Record:
+    path, uid, kind, org, parent, name, version, created_ns, updated_ns, body, position = columns
+    return Record(
+        path, uid, kind, org, parent, name, version, created_ns, updated_ns, from_json(body), position
+    )  # fmt: skip
+
+
 # What every call asks, made once: making a query costs more than running it.
 _OBJECTS = sa.select(*_columns(OBJECTS, Record))
 _PLACES = sa.select(*_columns(OBJECTS, Place))
-_OBJECT = _OBJECTS.where(OBJECTS.c.path == sa.bindparam("path"))
+_OBJECT = prepared(_OBJECTS.where(OBJECTS.c.path == sa.bindparam("path")))
 _EDGE_STATE = sa.select(EDGE_STATES).where(EDGE_STATES.c.path == sa.bindparam("path"))
 _OWN_SESSION, _OWN_TOKEN = len(fields(SessionRow)), len(fields(TokenRecord))
-_SESSION = (
+_SESSION = prepared(
     sa.select(*_columns(SESSIONS, SessionRow), *_columns(OBJECTS, Record))
     .join(OBJECTS, OBJECTS.c.uid == SESSIONS.c.user_uid)
     .where(SESSIONS.c.token_hash == sa.bindparam("token_hash"))
 )
-_TOKEN = (
+_TOKEN = prepared(
     sa.select(*_columns(API_TOKENS, TokenRecord), *_columns(OBJECTS, Record))
     .join(OBJECTS, OBJECTS.c.uid == API_TOKENS.c.user_uid)
     .where(API_TOKENS.c.token_hash == sa.bindparam("token_hash"))
@@ -80,8 +90,8 @@ class Reader:
 
     def find(self, path: str) -> Record | None:
         """An object, if it is there."""
-        row = self.db.execute(_OBJECT, {"path": path}).first()
-        return Record(*row) if row else None
+        row = _OBJECT(self.db, path=path)
+        return _record(row) if row else None
 
     def get(self, path: str) -> Record:
         """An object."""
@@ -128,6 +138,10 @@ class Reader:
         """How many objects of a kind lie in ``parent``."""
         return self._count(OBJECTS, OBJECTS.c.kind == kind, OBJECTS.c.parent == parent)
 
+    def is_said(self, kind: str, field: str, text: str) -> bool:
+        """Has an object of a kind this in a field?"""
+        return self._count(OBJECTS, OBJECTS.c.kind == kind, OBJECTS.c.body[field].as_string() == text) > 0
+
     def every(self, kind: str) -> list[Record]:
         """Every object of a kind, by name."""
         found = _OBJECTS.where(OBJECTS.c.kind == kind).order_by(OBJECTS.c.path)
@@ -150,7 +164,8 @@ class Reader:
         """The objects that need an object, by reference or because they lie in it; of one kind, or all."""
         found = _OBJECTS.where(OBJECTS.c.path.in_(sa.select(REFS.c.source).where(REFS.c.target == path)))
         if kind:
-            found = found.where(OBJECTS.c.kind == kind)
+            # Not the bare column: SQLite would go through all of the kind, of which this has few.
+            found = found.where(OBJECTS.c.kind.concat("") == kind)
         return [Record(*row) for row in self.db.execute(found.order_by(OBJECTS.c.position, OBJECTS.c.path))]
 
     def inside_each(self, parents: Collection[str], kinds: Iterable[str]) -> dict[str, list[Record]]:
@@ -234,9 +249,14 @@ class Reader:
         """How many API tokens a user has."""
         return self._count(API_TOKENS, API_TOKENS.c.user_uid == user_uid)
 
-    def tasks(self, org: str, query: ListQuery) -> tuple[list[TaskRecord], str]:
+    def count_tokens_in(self, org: str) -> int:
+        """How many API tokens that hold the users of an organization have."""
+        own = (API_TOKENS.c.path > f"{org}/", API_TOKENS.c.path < f"{org}0")
+        return self._count(API_TOKENS, *own, API_TOKENS.c.expires_ns > self.now_ns)
+
+    def tasks(self, org: str, query: ListQuery, shape: listing.Listing) -> tuple[list[TaskRecord], str]:
         """Tasks of an organization."""
-        rows, token = listing.TASK_LIST.page(self.db, [TASKS.c.org == self.get(org).path], query)
+        rows, token = shape.page(self.db, [TASKS.c.org == self.get(org).path], query)
         return [TaskRecord.of(row) for row in rows], token
 
     def task(self, path: str) -> TaskRecord:
@@ -250,6 +270,16 @@ class Reader:
         """Where an edge runs, None in the control plane's own process."""
         row = self.db.execute(sa.select(EDGE_HOSTS).where(EDGE_HOSTS.c.path == edge)).first()
         return EdgeHost.of(row) if row else None
+
+    def former_hosts(self, edge: str | None = None) -> list[FormerHost]:
+        """Where edges ran, or this one did, that are to be cleared, the oldest first.  Each has the name that the
+        certificate there bears now, be it for another edge."""
+        now = sa.select(EDGE_HOSTS.c.identity).where(EDGE_HOSTS.c.address == FORMER_HOSTS.c.address).limit(1)
+        identity = sa.func.coalesce(now.scalar_subquery(), FORMER_HOSTS.c.identity).label("identity")
+        columns = [identity if column.name == "identity" else column for column in FORMER_HOSTS.c]
+        found = sa.select(*columns).order_by(FORMER_HOSTS.c.since_ns, FORMER_HOSTS.c.edge, FORMER_HOSTS.c.address)
+        mine = found if edge is None else found.where(FORMER_HOSTS.c.edge == edge)
+        return [FormerHost.of(row) for row in self.db.execute(mine)]
 
     def enrolling(self, token_hash: str) -> EdgeHost | None:
         """The edge whose host a token is for, as long as it holds."""
@@ -287,13 +317,13 @@ class Reader:
 
     def session(self, token_hash: str) -> tuple[SessionRow, Record] | None:
         """A session and its user."""
-        row = self.db.execute(_SESSION, {"token_hash": token_hash}).first()
-        return (SessionRow(*row[:_OWN_SESSION]), Record(*row[_OWN_SESSION:])) if row else None
+        row = _SESSION(self.db, token_hash=token_hash)
+        return (SessionRow(*row[:_OWN_SESSION]), _record(row[_OWN_SESSION:])) if row else None
 
     def by_token(self, token_hash: str) -> tuple[TokenRecord, Record] | None:
         """An API token and its user."""
-        row = self.db.execute(_TOKEN, {"token_hash": token_hash}).first()
-        return (TokenRecord(*row[:_OWN_TOKEN]), Record(*row[_OWN_TOKEN:])) if row else None
+        row = _TOKEN(self.db, token_hash=token_hash)
+        return (TokenRecord(*row[:_OWN_TOKEN]), _record(row[_OWN_TOKEN:])) if row else None
 
     def fact(self, name: str) -> str | None:
         """Something that there is one of."""

@@ -144,6 +144,19 @@ class EdgeHost(_Row):
 
 
 @dataclass(frozen=True, slots=True)
+class FormerHost(_Row):
+    """Where an edge ran that is elsewhere by now, or nowhere.  ``reason`` and ``message``: why it could not be cleared
+    when that was tried last, '' if nobody has tried."""
+
+    edge: str
+    address: str
+    identity: str
+    since_ns: int
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials(_Row):
     """How a user logs in.  ``one_time_until_ns`` 0: the password is their own."""
 
@@ -169,7 +182,7 @@ class SessionRow(_Row):
 @dataclass(frozen=True, slots=True)
 class EdgeState(_Row):
     """What an edge should have, and has: counters of its wanted configuration.  ``status``: PENDING, REALIZED or
-    ERROR."""
+    ERROR; ``drifts``: how often it ran what nobody wanted, ``drifted_ns``: when that was seen last."""
 
     path: str
     desired: int
@@ -180,3 +193,5 @@ class EdgeState(_Row):
     reason: str
     message: str
     updated_ns: int
+    drifts: int = 0
+    drifted_ns: int = 0

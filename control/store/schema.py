@@ -128,6 +128,8 @@ EDGE_STATES = sa.Table(
     _text("reason"),
     _text("message"),
     _number("updated_ns"),
+    _number("drifts"),  # how often it ran what nobody wanted
+    _number("drifted_ns"),  # when that was seen last
 )
 
 # Which edge has which address of a provider's network: no two the same.
@@ -162,6 +164,18 @@ EDGE_HOSTS = sa.Table(
     _text("identity"),
     _number("certificate_until_ns"),
     sa.Index("edge_hosts_token", "token_hash"),
+)
+
+# Where edges ran that are elsewhere by now, or nowhere: what is there still forwards, and is to be cleared.
+FORMER_HOSTS = sa.Table(
+    "former_hosts",
+    METADATA,
+    _text("edge", primary_key=True),
+    _text("address", primary_key=True),
+    _text("identity"),
+    _number("since_ns"),
+    _text("reason"),  # why it could not be cleared yet, '': nobody has tried
+    _text("message"),
 )
 
 EVENTS = sa.Table(

@@ -24,6 +24,7 @@ from control.store.records import (
     Credentials,
     EdgeHost,
     EdgeState,
+    FormerHost,
     Record,
     SessionRow,
     TaskRecord,
@@ -38,6 +39,7 @@ from control.store.schema import (
     EDGE_STATES,
     EVENTS,
     FACTS,
+    FORMER_HOSTS,
     OBJECTS,
     PUBLIC_ADDRESSES,
     REFS,
@@ -183,6 +185,8 @@ class WriteUnit(Reader):
         users = [(source, field) for source, field in self.db.execute(needed_by.limit(1_000))]
         if users:
             raise ObjectInUseError(known.path, users)
+        if known.kind == "edge_gateway":
+            self._leave(known.path, "")
         self.db.execute(sa.delete(OBJECTS).where(OBJECTS.c.path == known.path))
         self._stop_waiting(TASK_WAITS.c.edge == known.path)
         self._happened("OBJECT_DELETED", known)
@@ -267,6 +271,11 @@ class WriteUnit(Reader):
         if known is not None:
             self._trouble(known, revision, "PENDING", reason, message)
 
+    def drifted(self, edge: str) -> None:
+        """An edge that had what it should was seen to run something else."""
+        changed = {"drifts": EDGE_STATES.c.drifts + 1, "drifted_ns": self.now_ns}
+        self.db.execute(sa.update(EDGE_STATES).where(EDGE_STATES.c.path == edge).values(changed))
+
     def _trouble(self, known: EdgeState, revision: int, status: str, reason: str, message: str) -> None:
         if revision != known.desired:
             return  # of what is wanted by now nothing is known yet
@@ -275,12 +284,34 @@ class WriteUnit(Reader):
 
     def set_edge_host(self, host: EdgeHost) -> None:
         """Where an edge runs from now on, or who may say so."""
+        self._leave(host.path, host.address)
+        self.forget_former_host(host.path, host.address)
         self.db.execute(sa.delete(EDGE_HOSTS).where(EDGE_HOSTS.c.path == host.path))
         self.db.execute(sa.insert(EDGE_HOSTS), host.columns())
 
     def remove_edge_host(self, edge: str) -> None:
         """It runs in the control plane's own process from now on."""
+        self._leave(edge, "")
         self.db.execute(sa.delete(EDGE_HOSTS).where(EDGE_HOSTS.c.path == edge))
+
+    def _leave(self, edge: str, address: str) -> None:
+        """What an edge leaves behind where it is now, unless it stays at ``address``, is to be cleared."""
+        known = self.edge_host(edge)
+        if known is not None and known.address not in ("", address):
+            self.forget_former_host(edge, known.address)
+            left = FormerHost(edge, known.address, known.identity, self.now_ns)
+            self.db.execute(sa.insert(FORMER_HOSTS), left.columns())
+
+    def forget_former_host(self, edge: str, address: str) -> bool:
+        """Nothing is left there of an edge, or nobody is to look any more.  Was it known?"""
+        mine = (FORMER_HOSTS.c.edge == edge, FORMER_HOSTS.c.address == address)
+        return self.db.execute(sa.delete(FORMER_HOSTS).where(*mine)).rowcount > 0
+
+    def not_cleared(self, host: FormerHost, reason: str, message: str) -> bool:
+        """Why what an edge has left there could not be cleared.  Is it still to be, and the reason another one?"""
+        mine = (FORMER_HOSTS.c.edge == host.edge, FORMER_HOSTS.c.address == host.address)
+        changed = sa.update(FORMER_HOSTS).where(*mine, FORMER_HOSTS.c.reason != reason)
+        return self.db.execute(changed.values(reason=reason, message=message)).rowcount > 0
 
     def _stop_waiting(self, *which: sa.ColumnElement[bool]) -> None:
         waiting = set(self.db.execute(sa.select(TASK_WAITS.c.task).where(*which)).scalars())

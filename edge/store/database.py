@@ -14,13 +14,10 @@ from typing import Final
 
 from edge.errors import StoreError
 from edge.store.directory import locked
-from edge.store.revision import MAX_BYTES, MAX_REVISIONS, RevisionInfo, StoredRevision
+from edge.store.reading import CONFIRMED, PENDING, TAKEN_BACK, WHOLE, RevisionReader
+from edge.store.revision import MAX_BYTES, MAX_REVISIONS, StoredRevision
 
 DATABASE: Final = "revisions.sqlite3"
-
-_CONFIRMED, _PENDING, _TAKEN_BACK = range(3)
-_INFO: Final = "number, etag, created_ns, comment, confirm_deadline_ns, leader_epoch, restored_from, state"
-_WHOLE: Final = f"{_INFO}, allow_unsupported, document"
 
 Job = Callable[[sqlite3.Connection], None]
 
@@ -67,7 +64,7 @@ def upgrade(db: sqlite3.Connection, steps: tuple[Job, ...] = STEPS) -> None:
         raise
 
 
-class RevisionStore:
+class RevisionStore(RevisionReader):
     """Revisions in a directory, which one process uses at a time.
 
     Raises StoreError, which names the path, when the directory cannot be used: another process has it, it cannot be
@@ -120,7 +117,7 @@ class RevisionStore:
 
     def save(self, revision: StoredRevision) -> Future[None]:
         """See Store."""
-        state = _CONFIRMED if revision.confirm_deadline_ns is None else _PENDING
+        state = CONFIRMED if revision.confirm_deadline_ns is None else PENDING
         row = (
             revision.number,
             revision.etag,
@@ -136,7 +133,7 @@ class RevisionStore:
         )
 
         def job(db: sqlite3.Connection) -> None:
-            db.execute(f"INSERT INTO revisions ({_WHOLE}, size) VALUES (?,?,?,?,?,?,?,?,?,?,?)", row)  # noqa: S608
+            db.execute(f"INSERT INTO revisions ({WHOLE}, size) VALUES (?,?,?,?,?,?,?,?,?,?,?)", row)  # noqa: S608
             _set_fact(db, "last_number", revision.number)
             _set_fact(db, "leader_epoch", revision.leader_epoch)
             _prune(db, *self._bounds)
@@ -145,11 +142,11 @@ class RevisionStore:
 
     def confirm(self, number: int) -> Future[None]:
         """See Store."""
-        return self._do(lambda db: _set_state(db, number, _CONFIRMED))
+        return self._do(lambda db: _set_state(db, number, CONFIRMED))
 
     def take_back(self, number: int) -> Future[None]:
         """See Store."""
-        return self._do(lambda db: _set_state(db, number, _TAKEN_BACK))
+        return self._do(lambda db: _set_state(db, number, TAKEN_BACK))
 
     def note_epoch(self, epoch: int) -> Future[None]:
         """See Store."""
@@ -203,24 +200,6 @@ class RevisionStore:
 
     # ------------------------------------------------------------------ reading
 
-    def latest_confirmed(self) -> StoredRevision | None:
-        """See Store."""
-        return self._one("state = ? ORDER BY number DESC LIMIT 1", _CONFIRMED)
-
-    def confirmed_before(self, number: int) -> StoredRevision | None:
-        """See Store."""
-        return self._one("number < ? AND state = ? ORDER BY number DESC LIMIT 1", number, _CONFIRMED)
-
-    def get(self, number: int) -> StoredRevision | None:
-        """See Store."""
-        return self._one("number = ?", number)
-
-    def page(self, before: int | None, limit: int) -> list[RevisionInfo]:
-        """See Store."""
-        top = (1 << 63) - 1 if before is None else min(before, (1 << 63) - 1)
-        rows = self._rows(f"SELECT {_INFO} FROM revisions WHERE number < ? ORDER BY number DESC LIMIT ?", top, limit)  # noqa: S608
-        return [_info(row) for row in rows]
-
     def last_number(self) -> int:
         """See Store."""
         return self._fact("last_number")
@@ -233,11 +212,8 @@ class RevisionStore:
         rows = self._rows("SELECT value FROM facts WHERE name = ?", name)
         return int(str(rows[0][0])) if rows else 0
 
-    def _one(self, where: str, *values: int) -> StoredRevision | None:
-        if max(values) >= 1 << 63:
-            return None
-        rows = self._rows(f"SELECT {_WHOLE} FROM revisions WHERE {where}", *values)  # noqa: S608
-        return _revision(rows[0]) if rows else None
+    def _select(self, columns: str, where: str, *values: int) -> list[tuple[object, ...]]:
+        return self._rows(f"SELECT {columns} FROM revisions WHERE {where}", *values)  # noqa: S608
 
     def _rows(self, query: str, *values: int | str) -> list[tuple[object, ...]]:
         with self._reading, self._told():
@@ -269,26 +245,10 @@ def _set_fact(db: sqlite3.Connection, name: str, value: int) -> None:
 def _prune(db: sqlite3.Connection, most: int, most_bytes: int) -> None:
     """Give up the oldest revisions that are too many or too large together."""
     count = size = 0
-    (kept,) = db.execute("SELECT max(number) FROM revisions WHERE state = ?", (_CONFIRMED,)).fetchone()
+    (kept,) = db.execute("SELECT max(number) FROM revisions WHERE state = ?", (CONFIRMED,)).fetchone()
     rows = db.execute("SELECT number, size FROM revisions ORDER BY number DESC").fetchall()
     newest = rows[0][0]
     for number, length in rows:
         count, size = count + 1, size + length
         if number not in (kept, newest) and (count > most or size > most_bytes):
             db.execute("DELETE FROM revisions WHERE number = ?", (number,))
-
-
-def _fields(row: tuple[object, ...]) -> dict[str, object]:
-    names = ("number", "etag", "created_ns", "comment", "confirm_deadline_ns", "leader_epoch", "restored_from")
-    fields = dict(zip(names, row, strict=False))
-    return {**fields, "taken_back": row[len(names)] == _TAKEN_BACK}
-
-
-def _info(row: tuple[object, ...]) -> RevisionInfo:
-    return RevisionInfo(**_fields(row))  # type: ignore[arg-type]  # the schema is STRICT
-
-
-def _revision(row: tuple[object, ...]) -> StoredRevision:
-    *_, allow_unsupported, document = row
-    assert isinstance(document, bytes), "the schema is STRICT"
-    return StoredRevision(**_fields(row), packed=document, allow_unsupported=bool(allow_unsupported))  # type: ignore[arg-type]

@@ -1,4 +1,5 @@
-"""A fleet as a program of its own: ``python -m tests.control.replica DIRECTORY [--database URL] [--patience SECONDS]``.
+"""A fleet as a program of its own: ``python -m tests.control.replica DIRECTORY [--database URL] [--patience SECONDS]
+[--machines FILE]``, with machines if there is a file to write down what is done with them.
 
 Says ``leads EPOCH`` when it does, and ``follows`` when it does not any more.  Documents are those of
 :func:`tests.control.paper.document` with one rule, named after the state that is wanted.
@@ -17,6 +18,8 @@ from typing import Any
 from control import names
 from control.api.remote_edge import RemoteEdge
 from control.fleet.fleet import Fleet
+from control.machines.keeper import Keeper
+from control.machines.simulated import SimulatedDriver
 from control.objects import Org
 from control.store import Actor, Reader, Store
 from control.store.records import EdgeHost
@@ -57,8 +60,32 @@ def say(text: str) -> None:
     os.write(1, f"{text}\n".encode())
 
 
-async def serve(store: Store, revisions: Path, patience_s: float) -> None:
-    fleet = Fleet(store, revisions, plan, Counts(), lambda address, _: RemoteEdge(address, None), patience_s=patience_s)
+class Writing(SimulatedDriver):
+    """Writes down what it is asked for: ``power_on UID``."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self._file = file
+
+    def _asked(self, text: str) -> None:
+        with self._file.open("a") as found:
+            found.write(f"{text}\n")
+
+    def power_on(self, uid: str) -> None:
+        self._asked(f"power_on {uid}")
+        super().power_on(uid)
+
+    def power_off(self, uid: str) -> None:
+        self._asked(f"power_off {uid}")
+        super().power_off(uid)
+
+
+async def serve(store: Store, revisions: Path, patience_s: float, machines: Path | None) -> None:
+    keeper = Keeper(store, Writing(machines)) if machines else None
+    fleet = Fleet(
+        store, revisions, plan, Counts(), lambda address, _: RemoteEdge(address, None), machines=keeper,
+        patience_s=patience_s,
+    )  # fmt: skip
     task = asyncio.create_task(fleet.run())
     leads = 0
     try:
@@ -78,9 +105,10 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--database", default="")
     parser.add_argument("--patience", type=float, default=2.0)
+    parser.add_argument("--machines", type=Path)
     given = parser.parse_args()
     with contextlib.closing(Store(given.directory, Surroundings(), given.database)) as store:
-        asyncio.run(serve(store, given.directory / "edges.sqlite3", given.patience))
+        asyncio.run(serve(store, given.directory / "edges.sqlite3", given.patience, given.machines))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,14 @@ import pytest
 from control.access.methods import METHODS, OPEN, Rule
 from control.access.roles import ROLES, Permission
 from control.api import dispatch
+from control.api import later as later_module
+from control.api.dispatch import Dispatcher
+from control.api.later import Later
 from control.api.refusals import Refusals
 from control.kinds import KINDS
 from control.objects import Role
+from control.store.records import EdgeHost
+from control.store.unit import PROVIDER
 from tests.control.samples import SAMPLES, plant_all, vdc_of
 from tests.control.world import METHODS as CONTRACT
 from tests.control.world import RefusedError, World, user, world_at
@@ -27,17 +34,20 @@ MACHINES = {
 NOT_ON = {"INVALID_POWER_STATE", "INVALID_SNAPSHOT"}
 """What callers hear who may, of a machine that is off and has no snapshot."""
 
+SYSTEM_PROFILES = {"GetSystemProfile", "ListSystemProfiles"}
+"""They are nobody's."""
+
 # May the role call the method in its own organization?  Written out: the code's table is not asked.
 YES = {
-    Role.ADMINISTRATOR: {"GetOrg", "ListOrgs", "GetTask", "ListTasks", "OrderVdc"},
+    Role.ADMINISTRATOR: {"GetOrg", "ListOrgs", "GetTask", "ListTasks", "OrderVdc", *SYSTEM_PROFILES},
     Role.TECHNICAL_ADMINISTRATOR: {
         *("GetOrg", "ListOrgs", "GetTask", "ListTasks", "ListIpAllocations"),
         *("MoveFirewallRule", "ReplaceFirewallRules", "ApplyChangeSet", "GetEdgeDocument"),
         *MACHINES,
-        *("ListEvents", "WatchEvents"),
+        *("ListEvents", "WatchEvents", "ListSecurityGroupMachines", *SYSTEM_PROFILES),
     },
     Role.STAFF: {"GetOrg", "ListOrgs", "GetTask", "ListTasks", "ListIpAllocations", "GetEdgeDocument"}
-    | {"ListEvents", "WatchEvents"},
+    | {"ListEvents", "WatchEvents", "ListSecurityGroupMachines", *SYSTEM_PROFILES},
     Role.ORGANIZATION_ADMINISTRATOR: {
         *("GetOrg", "ListOrgs", "UpdateOrg", "GetTask", "ListTasks", "ListAuditRecords"),
         *("CreateUser", "GetUser", "ListUsers", "UpdateUser", "DeleteUser", "ResetUserCredentials"),
@@ -45,13 +55,14 @@ YES = {
         *MACHINES,
         *("AddEdgeGateway", "AddPublicIpAddress", "ReleasePublicIpAddress", "ListIpAllocations"),
         *("MoveFirewallRule", "ReplaceFirewallRules", "ApplyChangeSet", "GetEdgeDocument"),
+        *("ListSecurityGroupMachines", *SYSTEM_PROFILES),
     },
 }
 YES[Role.SYSTEM_ADMINISTRATOR] = (
     YES[Role.ORGANIZATION_ADMINISTRATOR]
     | {"CreateOrg", "DeleteOrg", "OrderVdc"}
     | {
-        *("GetEdgeHost", "SetEdgeHost", "CreateEnrollmentToken"),
+        *("GetEdgeHost", "SetEdgeHost", "CreateEnrollmentToken", "ListFormerHosts", "ForgetFormerHost"),
     }
 )
 OWN_TOKENS = {Role.ADMINISTRATOR, Role.TECHNICAL_ADMINISTRATOR, Role.ORGANIZATION_ADMINISTRATOR}
@@ -85,6 +96,8 @@ def requests(org: str, task: str, token: str) -> dict[str, dict[str, Any]]:
         "EdgeHostService/GetEdgeHost": {"edge": f"{org}/edges/one"},
         "EdgeHostService/SetEdgeHost": {"edge_host": {"edge": f"{org}/edges/one", "address": "unix:x"}, **only},
         "EdgeHostService/CreateEnrollmentToken": {"edge": f"{org}/edges/one", "address": "192.0.2.1:7440", **only},
+        "EdgeHostService/ListFormerHosts": {},
+        "EdgeHostService/ForgetFormerHost": {"edge": f"{org}/edges/one", "address": "192.0.2.9:7440", **only},
         "EventService/ListEvents": {"parent": org},
         "EventService/WatchEvents": {"parent": org},
         "OrderService/OrderVdc": {
@@ -107,6 +120,9 @@ def requests(org: str, task: str, token: str) -> dict[str, dict[str, Any]]:
         },
         "EdgeGatewayService/ListIpAllocations": {"parent": f"{org}/edges/one"},
         "EdgeGatewayService/GetEdgeDocument": {"name": f"{org}/edges/one"},
+        "GroupService/ListSecurityGroupMachines": {"parent": f"{org}/edges/one/securityGroups/one"},
+        "ProfileService/GetSystemProfile": {"name": "systemProfiles/HTTPS"},
+        "ProfileService/ListSystemProfiles": {},
         "FirewallService/MoveFirewallRule": {
             "name": f"{org}/edges/one/firewallRules/one",
             "position": {"first": True},
@@ -165,6 +181,9 @@ class Cloud:
         token = self.world.call("ApiTokenService/CreateApiToken", request, victor)["apiToken"]["name"]
         task = self.world.call("TaskService/ListTasks", {"parent": org}, self.admin)["tasks"][0]["name"]
         plant_all(self.world, org)
+        with self.world.store.write(PROVIDER) as unit:
+            unit.set_edge_host(EdgeHost(f"{org}/edges/one", "192.0.2.9:7440"))
+            unit.remove_edge_host(f"{org}/edges/one")
         self.requests[org] = requests(org, task, token)
 
 
@@ -211,7 +230,7 @@ def test_every_cell_of_the_table(cloud: Cloud, role: Role, name: str) -> None:
     if method in MACHINES and allowed and own in NOT_ON:
         expected = own
     assert own == expected
-    scoped = method not in {"ListOrgs", "CreateOrg"} and name not in SHARED
+    scoped = method not in {"ListOrgs", "CreateOrg", *SYSTEM_PROFILES} and name not in SHARED
     # Who may end the tokens of others gets as far as the question whose organization it is.
     reaches = allowed or (method == "CreateApiToken" and role is Role.ORGANIZATION_ADMINISTRATOR)
     assert other == ("OBJECT_UNKNOWN" if reaches and scoped and not system else expected)
@@ -296,7 +315,9 @@ def test_what_hands_out_secrets_takes_a_session(world: World, admin: str) -> Non
         "UserService/CreateUser": {"parent": org, "user": user("eva"), "requestId": "u"},
         "UserService/ResetUserCredentials": {"name": f"{org}/users/maria", "requestId": "v"},
     }
-    others = {"EdgeHostService/CreateEnrollmentToken"}  # the provider's, see test_enrolment
+    others = {  # see test_enrolment, test_machines
+        "EdgeHostService/CreateEnrollmentToken", "MachineService/TakePassword",
+    }  # fmt: skip
     assert {name for name, rule in METHODS.items() if rule.session} == set(calls) | others
     world.call("UserService/CreateUser", calls["UserService/CreateUser"], maria)
     for name, request in calls.items():
@@ -324,6 +345,55 @@ def test_a_loop_of_refusals_is_a_record_a_minute(world: World, admin: str) -> No
     world.now_s -= 120  # a clock that is set back does not silence the trail
     outcome(world, "UserService/ListUsers", {"parent": org}, staff)
     assert len(told()) == 4
+
+
+def test_who_is_refused_does_not_wait_to_write(world: World, admin: str) -> None:
+    org, _ = world.tenant(admin, "US1")
+    staff = world.add_user(admin, org, "eva", "ROLE_STAFF")
+    later = Later()
+    world.dispatcher = Dispatcher(world.store, world.vault, world.passwords, world, later=later)
+    answers: list[str] = []
+
+    def ask() -> None:
+        answers.append(outcome(world, "UserService/ListUsers", {"parent": org}, staff))
+
+    with world.store.write(PROVIDER):
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        asking.join(10)
+        assert answers == ["PERMISSION_DENIED"]
+    later.close()
+    query = {"parent": org, "filter": 'outcome = "PERMISSION_DENIED"'}
+    [record] = world.call("AuditService/ListAuditRecords", query, admin)["records"]
+    assert record["actor"] == f"{org}/users/eva"
+    # What has no room is told the next time.
+    world.now_s += 60
+    world.dispatcher = Dispatcher(world.store, world.vault, world.passwords, world, later=lambda _: False)
+    ask()
+    world.dispatcher = Dispatcher(world.store, world.vault, world.passwords, world)
+    ask()
+    assert len(world.call("AuditService/ListAuditRecords", query, admin)["records"]) == 2
+
+
+def test_what_is_left_behind_is_done_in_order_and_bounded(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(later_module, "MOST", 3)
+    later, begun, go = Later(), threading.Event(), threading.Event()
+    done: list[int] = []
+
+    def first() -> None:
+        begun.set()
+        assert go.wait(30)
+        raise ValueError("a bug")
+
+    assert later(first)
+    assert begun.wait(30)
+    assert [later(partial(done.append, number)) for number in range(5)] == [True, True, True, False, False]
+    go.set()
+    later.close()
+    assert done == [0, 1, 2]
+    assert "a bug" in caplog.text
 
 
 def test_refusals_are_kept_of_so_many_users() -> None:

@@ -303,6 +303,42 @@ def test_machines(commands: Commands, admin: str, acme: str) -> None:
     assert "web1" not in commands.run(acme, "vms", "list").output
 
 
+def test_machines_of_a_group(commands: Commands, admin: str, acme: str) -> None:
+    order(commands, admin)
+    commands.run(
+        acme, "vms", "create", "web1", "--template", "Debian 10", "--sizing-policy", "gp.small-01",
+        "--nic", "network=LAN-USMIA01P,primary=true,ipMode=POOL",
+    )  # fmt: skip
+    commands.run(acme, "groups", "create", "lan", "--member", "LAN-USMIA01P")
+    shown = commands.run(acme, "groups", "machines", "lan").output
+    assert re.search(rf"web1 +10\.1\.0\.128 +orgs/US1134362/vdcs/{VDC}/machines/web1", shown)
+    found = json.loads(commands.run(acme, "groups", "machines", "lan", "--filter", "display_name=x", "--json").output)
+    assert found == {"machines": []}
+
+
+def test_profiles_that_vmware_ships(commands: Commands, admin: str, acme: str) -> None:
+    order(commands, admin)
+    commands.run(acme, "profiles", "create", "web", "--application-port", "protocol=TCP,destinationPorts=8080")
+    assert commands.run(acme, "profiles", "list").output.split("\n")[2].split()[0] == "web"
+    shown = commands.run(acme, "profiles", "list", "--system").output
+    assert re.search(r"\n  FTP +TCP 21 +FTP +true\n", shown)
+    assert re.search(r"\n  ICMP Echo Request +ICMPv4 type 8 code 0 ", shown)
+    assert "TCP from 53" in shown
+    assert len(shown.strip().splitlines()) == 2 + 416
+    options = ("--filter", "port=443 AND protocol=TCP", "--order-by", "display_name desc", "--limit", "1", "--json")
+    chosen = json.loads(commands.run(acme, "profiles", "list", "--system", *options).output)["systemProfiles"]
+    assert ["443" in str(each["services"]) for each in chosen] == [True]
+    assert "the same on every edge" in commands.run(acme, "profiles", "list", "--system", "--edge", EDGE, code=2).output
+    assert "TCP 443" in commands.run(acme, "profiles", "get", "HTTPS").output
+    assert json.loads(commands.run(acme, "profiles", "get", "web", "--json").output)["displayName"] == "web"
+    assert (
+        "there is no Application Port Profile 'HTTPX'" in commands.run(acme, "profiles", "get", "HTTPX", code=1).output
+    )
+    for command in (("delete", "HTTPS"), ("update", "HTTPS", "--description", "x")):
+        refused = commands.run(acme, "profiles", *command, code=2).output
+        assert "what VMware ships can only be read" in refused
+
+
 def test_events(commands: Commands, admin: str, acme: str) -> None:
     order(commands, admin)
     shown = json.loads(commands.run(acme, "events", "list", "--json").output)["events"]

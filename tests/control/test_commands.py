@@ -291,14 +291,25 @@ def test_logout_ends_the_session_beside_an_api_token(home: Path, monkeypatch: py
     assert not session.session_path().exists()
 
 
-def test_other_commands_do_not_load_the_control_plane() -> None:
+def loaded_by(*commands: list[str]) -> set[str]:
+    """The top names of the modules that commands load."""
     code = (
         "import sys; from click.testing import CliRunner; from edge.cli.main import cli;"
-        "CliRunner().invoke(cli, ['control', '--help']); CliRunner().invoke(cli, ['--help']);"
-        "print(sorted({name.split('.')[0] for name in sys.modules} & {'control', 'grpc', 'sqlalchemy', 'argon2'}))"
+        f"[CliRunner().invoke(cli, command) for command in {commands}];"
+        "print(*{name.split('.')[0] for name in sys.modules})"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ})
-    assert shown.stdout.strip() == "[]"
+    return set(shown.stdout.split())
+
+
+def test_other_commands_do_not_load_the_control_plane() -> None:
+    assert not loaded_by(["control", "--help"], ["--help"]) & {"control", "grpc", "sqlalchemy", "argon2"}
+
+
+def test_a_host_that_enrols_loads_no_database(tmp_path: Path) -> None:
+    command = ["edge", "enroll", "--control", "127.0.0.1:1", "--no-tls", "--token", "x", "--out", str(tmp_path)]
+    assert not (found := loaded_by(command)) & {"sqlalchemy", "alembic", "argon2"}
+    assert "cryptography" in found
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,22 @@ def test_who_the_providers_people_are_is_not_told(world: World) -> None:
         assert next(each for each in tasks if each["name"] == task)["initiator"] == who
 
 
+def test_who_the_providers_people_are_cannot_be_guessed(either: World) -> None:
+    own = edge_of(either)
+    either.now_s += 60
+    person = "orgs/system/users/administrator"
+    admin = either.login(person)["session"]["token"]
+    request = {"org": {"name": ORG, "displayName": "x"}, "updateMask": "displayName"}
+    task = either.call("OrgService/UpdateOrg", request, admin)["task"]["name"]
+
+    def found(who: str, token: str) -> list[str]:
+        query = {"parent": ORG, "filter": f'initiator = "{who}" AND operation = "Update Organization"'}
+        return [each["name"] for each in either.call("TaskService/ListTasks", query, token)["tasks"]]
+
+    assert (found(person, own), found("orgs/system", own)) == ([], [task])
+    assert (found(person, admin), found("orgs/system", admin)) == ([task], [])
+
+
 def test_a_trial_and_users_are_not_told_of(either: World) -> None:
     own = edge_of(either)
     begin = watched(either, own)["resumeToken"]
@@ -131,4 +147,45 @@ def test_what_becomes_of_edges_is_written_and_told(either: World) -> None:
     assert book.edges(waiting=False)[0].realized_etag == "etag"
     told = watched(either, own, begin)["events"]
     assert [event["kind"] for event in told] == ["EDGE_PENDING", "EDGE_ERROR", "EDGE_REALIZED"]
-    assert json.loads(told[1]["details"])["message"] == "no memory"
+    assert json.loads(told[1]["details"])["reason"] == "NO_MEMORY"
+
+
+def test_what_hosts_say_is_told_to_the_provider_alone(world: World) -> None:
+    own = edge_of(world)
+    world.now_s += 60
+    admin = world.login("orgs/system/users/administrator")["session"]["token"]
+    world.attended = False
+    book = StoreBook(world.store, lambda _, path: {"edgeGateway": {"id": path}})
+    with world.store.write(PROVIDER) as writing:
+        writing.set_facts({EPOCH: "7"})
+    begin = watched(world, own)["resumeToken"]
+    tried = [
+        ("UNREACHABLE", "10.0.0.5:50051 cannot be reached: Connection refused", "its host does not answer", False),
+        ("PORT_FAILED", "/srv/x.sock is gone", "its host refuses it; the log of the control plane says why", True),
+        ("INVALID_DOCUMENT", "natRules[0] is wrong", "natRules[0] is wrong", True),
+    ]  # fmt: skip
+    for reason, message, sentence, failed in tried:
+        change = {"edgeGateway": {"name": EDGE, "description": reason}, "updateMask": "description"}
+        task = world.call("EdgeGatewayService/UpdateEdgeGateway", change, own)["task"]["name"]
+        [waiting] = book.edges(waiting=True)
+        told = Outcome(EDGE, waiting.uid, waiting.desired, reason=reason, message=message, failed=failed)
+        book.tell(7, [told])
+        for token, expected in ((own, sentence), (admin, message)):
+            got = world.call("EdgeGatewayService/GetEdgeGateway", {"name": EDGE}, token)["edgeGateway"]["state"]
+            assert (got["reason"], got["message"]) == (reason, expected)
+            [listed] = world.call("EdgeGatewayService/ListEdgeGateways", {"parent": ORG}, token)["edgeGateways"]
+            assert listed["state"] == got
+            seen = json.loads(watched(world, token, begin)["events"][-1]["details"])
+            assert (seen["reason"], seen["message"]) == (reason, expected)
+            if failed:
+                for found in (
+                    world.call("TaskService/GetTask", {"name": task}, token)["task"],
+                    world.call("TaskService/ListTasks", {"parent": ORG}, token)["tasks"][0],
+                ):
+                    assert found["error"] == {"reason": reason, "message": expected}
+        world.now_s += 11
+    # An answer to a change tells of the state before it.
+    change = {"edgeGateway": {"name": EDGE, "description": "x"}, "updateMask": "description", "validateOnly": True}
+    book.tell(7, [Outcome(EDGE, waiting.uid, waiting.desired, reason="UNREACHABLE", message="10.0.0.5", failed=True)])
+    answer = world.call("EdgeGatewayService/UpdateEdgeGateway", change, own)
+    assert answer["edgeGateway"]["state"]["message"] == "its host does not answer"

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from control.fleet import reconciler
+from edge.patch import Delete, ObjectRef
 from tests.control.cloud import Cloud
 from tests.control.fleets import Manned, manned
 from tests.control.samples import plant
@@ -13,6 +19,7 @@ from tests.support import SAMPLE
 from tests.waiting import wait_for
 
 EDGE = "orgs/US1/edges/T1-US1-MIA"
+RULES = "firewallRules.userDefinedRules"
 OUT = "tcp 10.1.0.5:4000 > 198.51.100.7:443 S"
 
 
@@ -105,6 +112,8 @@ def test_an_edge_that_moves_to_a_host_runs_there(tmp_path: Path) -> None:
         back = cloud.call("EdgeHostService/SetEdgeHost", {"edgeHost": {"edge": EDGE}}, cloud.admin)
         assert ended(cloud, back["task"])["status"] == "TASK_STATUS_SUCCESS"
         assert verdict(world) == "ALLOW"
+        running = wait_for("it runs here", lambda: world.gateway(EDGE)).running
+        assert running.number == 1, "it did not begin with what it ran here before it moved"
         wrong = {"edgeHost": {"edge": EDGE, "address": "nowhere"}}
         assert "edge_host.address" in cloud.refused("EdgeHostService/SetEdgeHost", wrong, cloud.admin).fields
 
@@ -118,3 +127,34 @@ def test_an_edge_that_is_deleted_is_gone(tmp_path: Path) -> None:
         ended(cloud, cloud.call("NetworkService/DeleteNetwork", {"name": network})["task"])
         cloud.call("EdgeGatewayService/DeleteEdgeGateway", {"name": EDGE})
         wait_for("it is gone", lambda: world.fleet is not None and world.fleet.gateway(EDGE) is None)
+
+
+def test_an_edge_that_drifted_is_changed_back_and_that_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciler, "LOOK_S", (0.01, 0.02))
+    with manned(tmp_path / "data") as world:
+        cloud = Cloud(world)
+        cloud.vdc()
+        world.settled()
+        ended(cloud, allow(cloud))
+        before = state_of(cloud)
+        assert (before["driftCount"], "lastDriftTime" in before) == ("0", False)
+        gateway, epoch = world.gateway(EDGE), world.fleet.epoch if world.fleet else 0
+        wanted = gateway.running.etag
+        wait_for("it was looked at", lambda: world.fleet and world.fleet.agreed())
+        work = gateway.patch([Delete(RULES, ObjectRef(name="out"))], etag=wanted, leader_epoch=epoch)
+        asyncio.run_coroutine_threadsafe(work, world._loop).result(30)
+        wait_for("it is changed back", lambda: gateway.running.etag == wanted and state_of(cloud)["driftCount"] == "1")
+        world.settled()
+        after = state_of(cloud)
+        assert (after["status"], after["reason"]) == ("EDGE_STATUS_REALIZED", "")
+        assert after["lastDriftTime"] >= "2027"
+        query = {"parent": cloud.org, "pageSize": 2, "orderBy": "number desc", "filter": f'object = "{EDGE}"'}
+        found = cloud.call("EventService/ListEvents", query)["events"]
+        assert [(event["kind"], json.loads(event["details"])["reason"]) for event in reversed(found)] == [
+            ("EDGE_PENDING", "DRIFTED"), ("EDGE_REALIZED", ""),
+        ]  # fmt: skip
+
+
+def state_of(cloud: Cloud) -> dict[str, Any]:
+    found: dict[str, Any] = cloud.call("EdgeGatewayService/GetEdgeGateway", {"name": EDGE})["edgeGateway"]["state"]
+    return found

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from control.access.login import MAX_DELAY_NS, ONE_TIME_NS, SESSION_NS
 from control.access.passwords import Passwords, check_password
 from control.access.totp import code_at, matching_step
+from control.store.schema import ATTEMPTS
 from control.surroundings import SECOND_NS
 from edge.errors import ArgumentError
 from tests.control.world import FAST, PASSWORD, RefusedError, World
@@ -136,6 +139,16 @@ def test_users_that_do_not_exist_cost_a_hash_too(world: World, monkeypatch: pyte
             world.call("SessionService/Login", {"org": "orgs/system", "username": username, "password": "x"})
     assert looked == [True, False]
     assert not Passwords(world.surroundings.random, FAST).fits(None, "x")
+
+
+def test_who_has_tried_cannot_be_found_out_of_a_copy_of_the_store(world: World) -> None:
+    path = "orgs/system/users/my-password"
+    with pytest.raises(RefusedError):
+        world.call("SessionService/Login", {"org": "orgs/system", "username": "my-password", "password": "x"})
+    with world.store.read() as state:
+        [key] = state.db.execute(sa.select(ATTEMPTS.c.key)).scalars()
+    assert key not in {hashlib.new(kind, path.encode()).hexdigest() for kind in ("sha256", "sha512", "sha1", "md5")}
+    assert world.vault.is_digest(key, b"attempts\0" + path.encode())
 
 
 @pytest.mark.parametrize("username", ["administrator", "nobody"])

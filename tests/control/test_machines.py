@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import pytest
 from click.testing import CliRunner
 
 from control import gather
+from control.api.errors import status_of
 from control.errors import MachineError
-from control.machines import book
+from control.machines import book, keeper
 from control.machines.simulated import SimulatedDriver
 from control.machines.wishes import Power, Wish
 from control.planner import plan
-from control.serving import ControlSettings, run_machines, serve
+from control.serving import ControlSettings, made_machines, serve
 from control.store.schema import TASK_WAITS
 from edge.cli.main import cli
 from tests.control.office import DEBIAN, DEMAND, LAN, ORG, OTHER_REGION, POOL, REGION, SMALL, WINDOWS, Office
@@ -34,6 +36,13 @@ def office(either: World) -> Office:
 @pytest.fixture
 def quick(world: World) -> Office:
     return Office(world)
+
+
+def test_what_the_host_says_of_a_machine_is_for_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
+    status = status_of(MachineError("/srv/t1edge/machines/1: no space"))
+    assert status.message == MachineError.told
+    assert "/srv" not in str(status)
+    assert "/srv/t1edge/machines/1: no space" in caplog.text
 
 
 def refusal(call: Any, *arguments: Any, **more: Any) -> RefusedError:
@@ -183,10 +192,58 @@ def test_addresses_are_the_lowest_that_are_free(office: Office) -> None:
     refused = refusal(office.create, "x", nics=[nic() for _ in range(6)])
     assert (refused.code, refused.reason) == ("RESOURCE_EXHAUSTED", "NO_ADDRESS_LEFT")
     office.update(two, "nics", nics=[nic(connected=False), nic()])
-    assert office.addresses(two) == ["10.20.0.11", "10.20.0.13"]
-    assert [each["mac"] for each in office.get(two)["interfaces"]] == macs[:2]
+    assert office.addresses(two) == ["10.20.0.11", "10.20.0.14"]
+    assert [each["mac"] for each in office.get(two)["interfaces"]] == macs[::2]
     with office.world.store.read() as state:
-        assert book.addresses(state, [POOL])[two] == {0: "10.20.0.11", 1: "10.20.0.13"}
+        assert book.addresses(state, [POOL])[two] == {0: "10.20.0.11", 1: "10.20.0.14"}
+
+
+OTHER = f"{ORG}/networks/OTHER"
+
+
+def by_hand(number: int) -> dict[str, Any]:
+    return nic(ipMode="IP_MODE_MANUAL", address=f"10.20.0.{number}")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [  # same: the number that the card of each place had before
+        ([nic(primary=True), nic()], [nic()], [1]),
+        ([nic(), nic()], [nic()], [0]),
+        ([nic(), nic(OTHER)], [nic(OTHER)], [1]),
+        ([nic(), nic(OTHER)], [nic(OTHER), nic()], [1, 0]),
+        ([nic(), nic()], [by_hand(11)], [1]),
+        ([nic(), nic()], [by_hand(11), nic()], [1, 0]),
+        ([nic(), nic()], [nic(), by_hand(10)], [1, 0]),
+        ([by_hand(90), by_hand(91), by_hand(92)], [by_hand(92), by_hand(90)], [2, 0]),
+        ([by_hand(90), by_hand(91)], [by_hand(95), by_hand(91)], [0, 1]),
+        ([nic(primary=True), nic()], [nic(), nic(primary=True)], [0, 1]),
+        ([nic(primary=True)], [nic(), nic(primary=True)], [None, 0]),
+        ([nic(), nic(connected=False), nic()], [nic(), nic()], [0, 2]),
+        ([nic(), nic(), nic()], [nic(connected=False), nic(), nic()], [0, 1, 2]),
+        ([nic()], [nic(), nic()], [0, None]),
+        ([nic()], [nic(OTHER)], [0]),
+        ([nic(ipMode="IP_MODE_DHCP"), nic("", ipMode="IP_MODE_NONE")], [nic("", ipMode="IP_MODE_NONE")], [1]),
+        ([], [nic()], [None]),
+    ],
+)  # fmt: skip
+def test_a_card_stays_the_same_card(quick: Office, before: Any, after: Any, same: Any) -> None:
+    plant(
+        quick.world, "network", ORG, "OTHER", display_name="OTHER", owner=POOL, network_type="ISOLATED",
+        gateway_cidrs=["10.30.0.1/24"], static_pools=["10.30.0.10-10.30.0.20"],
+    )  # fmt: skip
+    name = quick.create("web", nics=before)["machine"]["name"]
+    had = quick.get(name)["interfaces"]
+    quick.update(name, "nics", nics=after)
+    has = quick.get(name)["interfaces"]
+    macs = [each["mac"] for each in had]
+    assert [macs.index(each["mac"]) if each["mac"] in macs else None for each in has] == same
+    for number, card in zip(same, has, strict=True):
+        asked = after[has.index(card)]
+        if number is not None and asked == before[number]:
+            assert card["address"] == had[number]["address"]
+    taken = [each["address"] for each in has if each["address"]]
+    assert len(set(taken)) == len(taken)
 
 
 def test_addresses_by_hand(quick: Office) -> None:
@@ -253,10 +310,11 @@ def test_a_snapshot_is_one(quick: Office) -> None:
         assert refusal(quick.do, method, name).reason == "INVALID_SNAPSHOT"
     for field in ("memory", "quiesce"):
         assert refusal(quick.do, "CreateSnapshot", name, **{field: True}).reason == "NOT_EMULATED"
-    assert quick.do("CreateSnapshot", name)["machine"]["snapshot"]["createTime"]
+    quick.do("CreateSnapshot", name)
+    first = quick.get(name)["snapshot"]["createTime"]
     quick.world.now_s += 100
-    later = quick.do("CreateSnapshot", name)["machine"]["snapshot"]
-    assert quick.get(name)["snapshot"] == later
+    quick.do("CreateSnapshot", name)
+    assert quick.get(name)["snapshot"]["createTime"] > first
     quick.do("RevertSnapshot", name)
     assert quick.get(name)["powerState"] == "POWER_STATE_POWERED_OFF"
     quick.do("RemoveSnapshot", name)
@@ -280,6 +338,16 @@ def test_the_first_password_is_told_once(quick: Office) -> None:
     assert first not in json.dumps(records)
     for file in quick.world.data.glob("control.sqlite3*"):
         assert first.encode() not in file.read_bytes()
+
+
+def test_the_first_password_is_told_in_a_session_only(quick: Office) -> None:
+    name = quick.create("web")["machine"]["name"]
+    request = {"parent": f"{ORG}/users/maria", "apiToken": {"displayName": "ci"}}
+    token = quick.world.call("ApiTokenService/CreateApiToken", request, quick.token)["secret"]
+    refused = refusal(quick.world.call, "MachineService/TakePassword", {"name": name}, token)
+    assert refused.reason == "PERMISSION_DENIED"
+    assert "session" in refused.text
+    assert quick.do("TakePassword", name)["password"]
 
 
 def test_a_list_tells_of_each_machine_what_the_machine_itself_does(quick: Office) -> None:
@@ -329,6 +397,83 @@ def test_what_the_host_refuses_is_told(quick: Office, caplog: pytest.LogCaptureF
     quick.world.keeper._driver = quick.world.driver
     quick.do("PowerOnMachine", name)
     assert not quick.get(name)["problem"]
+
+
+def test_a_snapshot_counts_from_its_order_on_and_is_told_when_it_is_there(quick: Office) -> None:
+    name = quick.create("web")["machine"]["name"]
+    quick.world.attended = False
+    made = quick.do("CreateSnapshot", name)
+    assert "snapshot" not in made["machine"]
+    quick.do("RevertSnapshot", name, validateOnly=True)
+    quick.do("RemoveSnapshot", name)
+    for method in ("RevertSnapshot", "RemoveSnapshot"):
+        assert refusal(quick.do, method, name).reason == "INVALID_SNAPSHOT"
+    ordered_s = quick.world.now_s
+    quick.do("CreateSnapshot", name)
+    quick.world.now_s += 100
+    quick.world.keeper.do_all(quick.record(name).uid)
+    told = datetime.fromisoformat(quick.get(name)["snapshot"]["createTime"]).timestamp()
+    assert told == ordered_s + 100
+
+
+class Full(SimulatedDriver):
+    """A host that can neither copy nor remove files."""
+
+    def snapshot(self, uid: str) -> None:
+        raise MachineError(f"no space for {uid}")
+
+    def drop_snapshot(self, uid: str) -> None:
+        raise MachineError(f"files of {uid} cannot be removed")
+
+
+def test_a_snapshot_that_fails_leaves_the_one_before(quick: Office) -> None:
+    name = quick.create("web")["machine"]["name"]
+    uid = quick.record(name).uid
+    quick.do("CreateSnapshot", name)
+    before = quick.get(name)["snapshot"]
+    quick.world.keeper._driver = broken = Full()
+    broken.define(quick.world.driver.inventory()[uid].wish)
+    SimulatedDriver.snapshot(broken, uid)
+    quick.world.now_s += 100
+    for method in ("CreateSnapshot", "RemoveSnapshot"):
+        assert quick.task(quick.do(method, name))["status"] == "TASK_STATUS_ERROR"
+        assert quick.get(name)["snapshot"] == before
+        assert quick.get(name)["problem"]
+    quick.do("RevertSnapshot", name)
+    assert not quick.get(name)["problem"]
+
+
+def test_a_problem_is_told_until_a_job_is_done(quick: Office) -> None:
+    name = quick.create("web", powerOn=True)["machine"]["name"]
+    driver = quick.world.driver
+    quick.world.keeper._driver = NoSpace()
+    quick.update(name, "tags", tags=["a"])
+    assert quick.get(name)["problem"]
+    quick.world.keeper._driver = driver
+    quick.update(name, "tags", tags=["b"])
+    assert not quick.get(name)["problem"]
+
+
+class Unwired(SimulatedDriver):
+    """A host that cannot lay the cables of a machine that is on."""
+
+    def define(self, wish: Wish) -> None:
+        found = self.inventory().get(wish.uid)
+        if found is not None and found.power is not Power.OFF:
+            raise MachineError("no cable")
+        super().define(wish)
+
+
+def test_a_machine_whose_cards_cannot_be_connected_can_be_powered_off(quick: Office) -> None:
+    name = quick.create("web")["machine"]["name"]
+    quick.world.keeper._driver = Unwired()
+    quick.world.keeper.adopt()
+    quick.do("PowerOnMachine", name)
+    assert quick.task(quick.update(name, "tags", tags=["a"]))["status"] == "TASK_STATUS_ERROR"
+    assert quick.task(quick.do("ResetMachine", name))["status"] == "TASK_STATUS_SUCCESS"
+    assert quick.get(name)["powerState"] == "POWER_STATE_POWERED_ON"
+    assert quick.task(quick.do("PowerOffMachine", name))["status"] == "TASK_STATUS_SUCCESS"
+    assert quick.get(name)["powerState"] == "POWER_STATE_POWERED_OFF"
 
 
 class NoSpace(SimulatedDriver):
@@ -423,6 +568,28 @@ def test_a_keeper_works_in_its_own_threads(quick: Office) -> None:
     assert {found.power for found in world.driver.inventory().values()} == {Power.ON}
 
 
+class Lasting(SimulatedDriver):
+    """Machines that may end by themselves."""
+
+    lasting = True
+
+
+def test_machines_are_looked_at_also_while_edges_change_all_the_time(
+    quick: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "WATCH_S", 0.2)
+    driver = Lasting()
+    watching = keeper.Keeper(quick.world.store, driver, lambda: watching.wake([], ["an edge"]))
+    quick.world.keeper = watching
+    name = quick.create("web", powerOn=True)["machine"]["name"]
+    watching.start()
+    try:
+        driver.power_off(quick.record(name).uid)
+        wait_for("what has ended is off", lambda: quick.get(name)["powerState"] == "POWER_STATE_POWERED_OFF", 10)
+    finally:
+        watching.stop()
+
+
 def test_dynamic_groups_follow_machines(quick: Office) -> None:
     def members() -> list[list[str]]:
         with quick.world.store.read() as state:
@@ -488,4 +655,4 @@ def test_namespaces_are_for_a_control_plane_alone_with_its_data(tmp_path: Path) 
 
 
 def test_this_replica_may_run_none(world: World) -> None:
-    assert run_machines(ControlSettings(world.data, "unix:none", machines="none"), world.store) is None
+    assert made_machines(ControlSettings(world.data, "unix:none", machines="none"), world.store) is None

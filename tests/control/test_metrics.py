@@ -54,6 +54,12 @@ def test_of_pushes_failures_and_lag() -> None:
     assert series(metrics, "t1edge_control_database_up") == {"": 0}
 
 
+def test_bugs_are_counted_from_the_start_on() -> None:
+    before = series(ControlMetrics(dict, dict, "1"), "t1edge_control_requests_total")
+    codes = ("INTERNAL", "UNKNOWN")
+    assert before == {f'{{code="{code}",method="{method}"}}': 0 for code in codes for method in REQUESTS}
+
+
 def test_of_machines() -> None:
     metrics = ControlMetrics(dict, dict, "1", lambda: {"POWERED_ON": 2, "WHATEVER": 1})
     assert series(metrics, "t1edge_control_machines") == {

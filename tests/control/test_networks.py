@@ -33,6 +33,19 @@ def edge(cloud: Cloud, region: str = "MIA") -> str:
     return f"{cloud.org}/edges/T1-US1-{region}"
 
 
+def test_dhcp_is_told_to_be_not_emulated_on_every_network(cloud: Cloud) -> None:
+    isolated = {"networkType": "NETWORK_TYPE_ISOLATED", "gatewayCidrs": ["10.40.0.1/24"]}
+    routed = {**ROUTED, "edge": edge(cloud), "gatewayCidrs": ["10.41.0.1/24"]}
+    for name, fields in (("alone", isolated), ("routed", routed)):
+        dhcp = {"enabled": True, "pools": [fields["gatewayCidrs"][0].replace(".1/24", ".100")]}
+        request = cloud.network(name, owner(cloud), **fields, dhcp=dhcp)
+        made = cloud.call("NetworkService/CreateNetwork", request)["network"]
+        assert made["state"] == {"notEmulated": [f"{made['name']} dhcp"]}
+        assert cloud.call("NetworkService/GetNetwork", {"name": made["name"]})["network"]["state"] == made["state"]
+        off = {"network": {"name": made["name"], "dhcp": {"enabled": False}}, "updateMask": "dhcp"}
+        assert cloud.call("NetworkService/UpdateNetwork", off)["network"]["state"] == {"notEmulated": []}
+
+
 def test_a_network_is_made_on_an_edge(either: World) -> None:
     cloud = Cloud(either)
     vdc = cloud.vdc()["vdc"]["name"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from control.kinds import allocations as module
 from control.kinds.allocations import allocations
 from control.objects import Org
 from control.store.unit import PROVIDER
+from control.surroundings import Surroundings
 from tests.control.cloud import QUOTA, Cloud
 from tests.control.world import World
 
@@ -45,7 +48,7 @@ def test_the_first_data_center_of_a_region_brings_an_edge(either: World) -> None
     task = cloud.call("TaskService/GetTask", {"name": first["task"]["name"]})["task"]
     assert (task["operation"], task["status"]) == ("Order Virtual Data Center", "TASK_STATUS_SUCCESS")
     second = cloud.vdc(plan="VDC_PLAN_ON_DEMAND", quota=None)
-    assert second["vdc"]["name"] == "orgs/US1/vdcs/MIA-US1D1000001"
+    assert re.fullmatch(r"orgs/US1/vdcs/MIA-US1D[1-9]\d{6}", second["vdc"]["name"])
     assert "edgeGateway" not in second
     assert "network" not in second
     assert second["task"]["status"] == "TASK_STATUS_SUCCESS"
@@ -89,7 +92,7 @@ def test_regions_may_have_long_names(cloud: Cloud) -> None:
     fields = {"displayName": "I", "gatewayCidr": "192.0.2.1/24", "pools": ["192.0.2.9"]}
     cloud.provider("ProviderNetwork", "internet", parent=f"regions/{region}", **fields)
     made = cloud.vdc(region)
-    assert made["vdc"]["name"] == f"orgs/US1/vdcs/{region}-US1P1000001"
+    assert made["vdc"]["name"] == f"orgs/US1/vdcs/{region}-US1P{made['vdc']['subscription']}"
     assert cloud.call("VdcService/GetVdc", {"name": made["vdc"]["name"]})["vdc"] == made["vdc"]
     assert made["edgeGateway"]["displayName"] == f"T1-US1-{region}"
 
@@ -128,13 +131,22 @@ def test_the_same_order_again_has_the_same_answer(cloud: Cloud) -> None:
     assert cloud.call("OrderService/OrderVdc", request, cloud.adam) == first
     assert counts(cloud)["vdc"] == 1
     trial = {**request, "requestId": "", "validateOnly": True}
-    assert cloud.call("OrderService/OrderVdc", trial, cloud.adam)["vdc"]["subscription"] == "1000002"
+    given = first["vdc"]["subscription"]
+    assert cloud.call("OrderService/OrderVdc", trial, cloud.adam)["vdc"]["subscription"] != given
     assert counts(cloud)["vdc"] == 1
-    taken = {"parent": cloud.org, "vdc": {**vdc, "subscription": "1000001"}}
+    taken = {"parent": cloud.org, "vdc": {**vdc, "subscription": given}}
     assert cloud.refused("OrderService/OrderVdc", taken, cloud.adam).reason == "OBJECT_EXISTS"
-    # Numbers that are made leave out those that were given.
-    cloud.vdc(subscription="1000002")
-    assert cloud.vdc()["vdc"]["subscription"] == "1000003"
+
+
+def test_the_number_of_an_order_tells_nothing_of_others(cloud: Cloud) -> None:
+    numbers = [int(cloud.vdc()["vdc"]["subscription"]) for _ in range(4)]
+    assert all(1_000_000 <= number < 10_000_000 for number in numbers)
+    assert all(abs(one - other) > 4 for one, other in pairwise(numbers))
+    # Whoever has a number, or gave it, nobody gets it again.
+    drawn = iter([numbers[0] - 1_000_000, 4_321])
+    with cloud.world.store.write(PROVIDER) as unit:
+        unit.surroundings = Surroundings(random=lambda size: next(drawn).to_bytes(size, "big"))
+        assert orders._subscription(unit) == "1004321"
 
 
 def test_addresses_are_the_lowest_free_ones_of_all_edges(either: World) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from control.api import streams
 from control.api.streams import Streams
+from control.errors import PowerStateError
 from control.machines.driver import Program
 from control.v1 import machine_pb2 as pb
 
@@ -126,6 +127,45 @@ def test_who_may_not_go_on_types_no_more_even_without_reading(monkeypatch: pytes
         machine.close()
 
     asyncio.run(asyncio.wait_for(run(), 30))
+
+
+def test_who_may_not_go_on_and_reads_nothing_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "LOOK_S", 0.01)
+    monkeypatch.setattr(streams, "UNREAD_S", 0.05)
+    monkeypatch.setattr(streams, "MAX_STREAMS", 1)
+
+    async def run() -> None:
+        calls, machine = Calls(), Machine()
+        served = Streams(cast(Any, calls), cast(Any, machine))
+
+        async def keys() -> AsyncIterator[bytes]:
+            yield pb.ConsoleRequest(open=pb.ConsoleOpening(name="m")).SerializeToString()
+            await asyncio.Event().wait()
+
+        async def send() -> None:
+            async for _ in served.console(keys(), Context()):
+                await asyncio.Event().wait()  # until somebody reads
+
+        call = asyncio.create_task(send())
+        await _until(lambda: machine.inside >= 0)
+        os.write(machine.inside, b"x")
+        await asyncio.sleep(0.1)
+        assert not call.done()
+        calls.may = False
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await _until(lambda: calls.ended)
+        machine.close()
+        with pytest.raises(AbortedError, match="no such program"):
+            await anext(served.exec(_exec(), Context()))
+        await served.close()
+
+    monkeypatch.setattr(Machine, "execute", _refuse)
+    asyncio.run(asyncio.wait_for(run(), 30))
+
+
+def _refuse(*_: object) -> Program:
+    raise PowerStateError("no such program")
 
 
 def test_a_program_may_go_on_without_a_word() -> None:

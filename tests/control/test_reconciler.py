@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from control.fleet.reconciler import Reconciler
 from edge.errors import ArgumentError, EtagMismatchError, StaleEpochError
 from edge.gateway.draft import etag_of
 from edge.patch import Edit
-from tests.control.paper import Counts, PaperBook, document, gateway_id, until
+from tests.control.paper import PATIENCE_S, Counts, PaperBook, document, gateway_id, until
 from tests.gateways import run
 
 EDGE = "orgs/US1/edges/T1"
@@ -73,9 +74,11 @@ class FakeEdge:
         self.hold.set()
         self.pushes: list[str] = []
         self.under_way = 0
+        self.looks = 0
 
     async def current(self, epoch: int) -> Current:
         assert epoch == 1
+        self.looks += 1
         if isinstance(self.error, EdgeUnreachableError):
             raise self.error
         return Current(self.etag, 1, self.id, self.epoch)
@@ -103,6 +106,22 @@ class FakeEdge:
 
     async def close(self) -> None:
         self.etag = "closed"
+
+
+class LateBook(PaperBook):
+    """Lists are given out some time after they were read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given = threading.Event()
+        self.given.set()
+        self.read = False
+
+    def edges(self, *, waiting: bool) -> list[Wanted]:
+        found = super().edges(waiting=waiting)
+        self.read = not self.given.is_set()
+        assert self.given.wait(PATIENCE_S)
+        return found
 
 
 class Fakes:
@@ -178,6 +197,30 @@ def test_what_somebody_else_changed_is_changed_back(tmp_path: Path, monkeypatch:
             await until("it is gone", lambda: access.gateway.running.etag == book.rows[EDGE].realized_etag)
             assert not await allowed(found)
             assert counts.drifts == 1
+
+    run(test)
+
+
+def test_a_list_that_was_read_before_a_push_ended_is_no_drift(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciler, "LOOK_S", (0.01, 0.02))
+
+    async def test() -> None:
+        book, edge = LateBook(), FakeEdge()
+        book.want(SLOW, document(SLOW))
+        async with tending(book, Fakes(edge)) as (found, counts):
+            await until("the edge runs", book.agree)
+            edge.hold.clear()
+            book.want(SLOW, document(SLOW, ["r1"]))
+            found.wake([SLOW])
+            await until("the push is under way", lambda: edge.under_way)
+            book.given.clear()
+            await until("a list is read", lambda: book.read)
+            edge.hold.set()
+            await until("the push is told", book.agree)
+            book.given.set()
+            looks = edge.looks
+            await until("the edge is looked at again", lambda: edge.looks > looks + 3)
+            assert counts.drifts == 0
 
     run(test)
 
@@ -345,5 +388,23 @@ def test_a_leader_that_was_followed_by_another_one_ends(how: str) -> None:
             await asyncio.wait_for(found.run(), 30)
         assert book.rows[SLOW].realized == 0
         assert book.outcomes == []
+
+    run(test)
+
+
+def test_an_edge_does_not_begin_with_what_it_ran_before_another_one_led(tmp_path: Path) -> None:
+    async def test() -> None:
+        book = PaperBook()
+        book.want(EDGE, document(EDGE))
+        async with tending(book, places(tmp_path, book)):
+            await until("the edge runs", book.agree)
+        edges = EmbeddedEdges(tmp_path / "edges.sqlite3")
+        wanted = book.edges(waiting=False)[0]
+        again = await edges.open(wanted.uid, None, wanted.realized_etag)
+        assert again is not None
+        await again.close()
+        assert await edges.open(wanted.uid, None, "another") is None
+        assert await edges.left() == set()
+        await edges.close()
 
     run(test)

@@ -16,10 +16,14 @@ from subprocess import Popen
 import psycopg
 import pytest
 
+from control.machines import book
+from control.machines.wishes import Power
 from control.store import Store
 from control.surroundings import Surroundings
+from tests.control.office import DEMAND, Office
 from tests.control.paper import document
 from tests.control.replica import has, want
+from tests.control.world import World, world_at
 from tests.serve.process import Service
 from tests.waiting import wait_for
 from tests.writing import line, running
@@ -71,6 +75,56 @@ def test_a_leader_that_was_paused_changes_nothing_afterwards(root: Path, tmp_pat
             assert [item.leader_epoch for item in made] == [epoch] * len(made)
             assert [rule["name"] for rule in rules] == [f"r{number}"]
             first = 1 - first
+
+
+def test_machines_are_the_leaders_and_each_job_is_done_once(root: Path, tmp_path: Path, url: str) -> None:
+    files = [tmp_path / name for name in ("a.jobs", "b.jobs")]
+    for file in files:
+        file.touch()
+    with ExitStack() as stack:
+        world = stack.enter_context(world_at(tmp_path / "world", url))
+        world.attended = False  # this one only orders
+        office = Office(world)
+        replicas = [
+            stack.enter_context(replica(root, file.with_suffix(""), "--database", url, "--machines", file))
+            for file in files
+        ]
+        first = leading(replicas)
+        names = [f"m{number}" for number in range(12)]
+        made = [office.create(name, vdc=DEMAND, powerOn=True)["machine"]["name"] for name in names]
+        uids = {office.record(name).uid for name in made}
+        wait_for("all are on", lambda: powers(world) == {Power.ON: 12})
+        assert done(files[first]) == sorted(f"power_on {uid}" for uid in uids)
+        assert done(files[1 - first]) == []
+
+        replicas[first].send_signal(signal.SIGSTOP)
+        for name in made[:6]:
+            office.do("PowerOffMachine", name)
+        assert line(replicas[1 - first]).startswith("leads ")
+        wait_for("the other one has done it", lambda: powers(world) == {Power.ON: 6, Power.OFF: 6})
+        # What runs by itself there begins with all that is wanted, then come the jobs.
+        offs = [text for text in done(files[1 - first]) if text.startswith("power_off")]
+        assert offs == sorted(f"power_off {office.record(name).uid}" for name in made[:6])
+        before = done(files[first])
+        replicas[first].send_signal(signal.SIGCONT)
+        assert line(replicas[first]) == "follows"
+        for name in made[6:]:
+            office.do("PowerOffMachine", name)
+        wait_for("all are off", lambda: powers(world) == {Power.OFF: 12})
+        assert done(files[first]) == before
+        offs = [text for text in done(files[1 - first]) if text.startswith("power_off")]
+        assert offs == sorted(f"power_off {uid}" for uid in uids)
+
+
+def powers(world: World) -> dict[str, int]:
+    """How many machines have which, if nothing is to be done."""
+    with world.store.read() as state:
+        return {} if book.busy(state) else book.power_counts(state)
+
+
+def done(file: Path) -> list[str]:
+    """What a replica has done with machines."""
+    return sorted(file.read_text().splitlines())
 
 
 def leading(replicas: Sequence[Popen[str]]) -> int:

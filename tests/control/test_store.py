@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from alembic.migration import MigrationContext
 from control.errors import NoSuchObjectError, ObjectExistsError, ObjectInUseError, StaleObjectError
 from control.filters import ListQuery, read_query
 from control.objects import Org, Role, User
-from control.store import Actor, Store, WriteUnit
+from control.store import Actor, Reader, Store, WriteUnit
 from control.store.listing import USERS
 from control.store.schema import METADATA
 from edge.errors import StoreError
@@ -188,3 +189,21 @@ def test_a_database_that_cannot_be_had_is_named_without_its_password(tmp_path: P
     assert "geheim" not in str(caught.value)
     with closing(Store(tmp_path / "other", world.surroundings)) as store, store.read() as state:
         assert state.object_counts() == {}
+
+
+@pytest.mark.parametrize("ask", ["object", "session", "token", "count"])
+def test_what_the_database_says_no_to_is_told_without_what_was_asked(either: World, ask: str) -> None:
+    with either.store._engine.connect() as db:
+        for table in ("sessions", "api_tokens", "objects"):
+            db.execute(sa.text(f"ALTER TABLE {table} RENAME TO lost_{table}"))
+        db.commit()
+    asks: dict[str, Callable[[Reader], object]] = {
+        "object": lambda state: state.find("geheim"),
+        "session": lambda state: state.session("geheim"),
+        "token": lambda state: state.by_token("geheim"),
+        "count": Reader.object_counts,
+    }
+    with pytest.raises(StoreError) as caught, either.store.read() as state:
+        asks[ask](state)
+    assert "geheim" not in str(caught.value)
+    assert either.store.answers()

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
+from control import limits
+from control.api import unread
 from control.api.client import ControlClient
+from control.store.unit import PROVIDER
 from edge.api.client import CallError
+from tests.control.served import served
 from tests.control.test_commands import Served
+from tests.control.world import World
 from tests.soak.control import EDGE, ORG, administrator, furnish
+from tests.waiting import wait_for
 
 
 def test_events_come_as_they_happen(tmp_path: Path) -> None:
@@ -35,3 +42,46 @@ def test_events_come_as_they_happen(tmp_path: Path) -> None:
     finally:
         served.process.kill()
         served.process.communicate()
+
+
+def _told(world: World, count: int) -> None:
+    with world.store.write(PROVIDER) as unit:
+        for number in range(count):
+            unit.event("OBJECT_CHANGED", ORG, number=number, text="x" * 20_000)
+
+
+@pytest.mark.parametrize("revoke", ["logout", "role"])
+def test_a_stream_that_nobody_reads_ends_with_its_callers_rights(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, revoke: str
+) -> None:
+    monkeypatch.setattr(unread, "LOOK_S", 0.05)
+    monkeypatch.setattr(limits, "EVENT_STREAMS", 1)
+    admin = world.administrator()
+    org, maria = world.tenant(admin, ORG.rpartition("/")[2])
+    eva = world.add_user(admin, org, "eva", "ROLE_STAFF")
+    watch = ("EventService/WatchEvents", {"parent": org})
+    with (
+        served(world, tmp_path) as commands,
+        ControlClient(commands.address, maria) as other,
+        ControlClient(commands.address, eva) as idle,
+    ):
+        stream = idle.watch(*watch)
+        next(stream)
+        _told(world, 2_000)  # more than what goes out before it is read
+
+        def refusal() -> str:
+            try:
+                next(other.watch(*watch))
+            except CallError as error:
+                return error.code
+            return ""
+
+        assert refusal() == "TOO_MANY_STREAMS"
+        time.sleep(0.5)  # it may go on: nothing ends it
+        assert refusal() == "TOO_MANY_STREAMS"
+        if revoke == "logout":
+            world.call("SessionService/Logout", {}, eva)
+        else:
+            change = {"name": f"{org}/users/eva", "role": "ROLE_ADMINISTRATOR"}
+            world.call("UserService/UpdateUser", {"user": change, "updateMask": "role"}, maria)
+        wait_for("its place is free", lambda: refusal() == "")

@@ -413,6 +413,27 @@ def test_what_cannot_be_is_told(plant: Plant) -> None:
         plant.driver.delete(one.uid)
 
 
+def test_cards_that_could_not_be_connected_are_connected_later(plant: Plant) -> None:
+    one = wish(10)
+    wrong = replace(one, nics=(card(12, gateways=("192.0.2.1",)),))
+    plant.driver.define(one)
+    plant.driver.power_on(one.uid)
+    try:
+        for _ in range(2):  # it is not taken for done the second time
+            with pytest.raises(MachineError, match="unreachable"):
+                plant.driver.define(wrong)
+            assert plant.driver.inventory()[one.uid].wish == one
+        plant.driver.define(one)  # what holds on the disk, but not for the cards any more
+        shown = shell(plant.driver, one.uid, "ip -br address; ip route")
+        assert "10.20.0.10/24" in shown
+        assert "10.20.0.12" not in shown
+        assert "default via 10.20.0.1" in shown
+        plant.driver.define(replace(one, nics=(card(12),)))
+        assert "10.20.0.12/24" in shell(plant.driver, one.uid, "ip -br address")
+    finally:
+        plant.driver.delete(one.uid)
+
+
 def test_a_network_that_the_edge_gets_later_has_its_interface(tmp_path: Path) -> None:
     def with_networks(*names: str) -> EdgeConfig:
         base = acme()

@@ -8,7 +8,7 @@ import pytest
 
 from edge.addresses import PortRange
 from edge.firewall.config import ApplicationPortProfile, FirewallRule, Service
-from edge.model import STRICT_RFC_TIMERS, EdgeConfig, Profile, Timers
+from edge.model import EdgeConfig, Profile
 from edge.nat.config import NatRule
 from edge.trace import Tracer
 from tests.alg_bench import (
@@ -38,9 +38,10 @@ from tests.alg_bench import (
     Make,
     expected,
     ftp_edge,
+    hairpin_control,
+    hairpin_edge,
     outputs,
     payload_of,
-    ports,
     said,
     session_of,
     steps,
@@ -239,12 +240,7 @@ def test_a_server_calls_back_by_the_address_that_was_called(make: Make) -> None:
 @pytest.mark.parametrize("profile", Profile)
 @pytest.mark.parametrize("outside", ["203.0.113.10", "203.0.113.11"], ids=["the primary address", "the server's"])
 def test_a_client_behind_the_same_edge_is_called_back(make: Make, profile: Profile, outside: str) -> None:
-    way_out = nat("internet", "SNAT", outside, "10.20.0.0/24")
-    timers = STRICT_RFC_TIMERS if profile is Profile.STRICT_RFC else Timers()
-    edge = make(ftp_edge(PUBLISHED, way_out, options=ports("1024-65535", profile=profile, timers=timers)))
-    control = Control(edge, f"tcp {CLIENT}:40000 > 203.0.113.11:21 S")
-    named = outside.replace(".", ",")
-    assert payload_of(said(control, "> PORT 10,20,0,50,200,10")) == f"PORT {named},200,10\r\n".encode()
+    control = hairpin_control(make, hairpin_edge(outside, profile), outside)
     call = f"tcp {SERVER}:20 > {outside}:51210 S"
     came = control.tracer.send(call)
     assert why(came) == "ALLOW ALG"

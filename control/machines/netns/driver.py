@@ -1,7 +1,8 @@
 """The driver: what it keeps of each machine on the disk, and what it asks of the process that enters namespaces.
 
 DATA/machines/UID has ``wish.json``, ``upper`` and ``work`` of the overlay, perhaps ``snapshot``, and of a machine that
-is on ``pid.json``.  Mounts are seen by the machine alone and end with it; the network cables end with its namespace.
+is on ``pid.json``, ``unwired`` while its cards may be others than ``wish.json`` says.  Mounts are seen by the machine
+alone and end with it; the network cables end with its namespace.
 """
 
 from __future__ import annotations
@@ -197,14 +198,16 @@ class NetnsDriver:
         for name in ("", "upper", "work", "root"):
             (place / name).mkdir(mode=0o700 if name != "upper" else 0o755, exist_ok=True)
         before = self._wish(place).nics if (place / "wish.json").exists() else ()
-        fresh = place / "wish.new"
-        fresh.write_text(json.dumps(asdict(wish)), encoding="utf-8")
-        fresh.replace(place / "wish.json")
-        first = self._first(place)
-        if first and before != wish.nics:
+        first, unwired = self._first(place), place / "unwired"
+        if first and (before != wish.nics or unwired.exists()):
+            unwired.touch()
             self._ask("connect", uid=wish.uid, **first, nics=_plain(wish))
             if (place / "suspended").exists():
                 self._ask("freeze", uid=wish.uid, **first, nics=_plain(wish), dead=True)
+        fresh = place / "wish.new"
+        fresh.write_text(json.dumps(asdict(wish)), encoding="utf-8")
+        fresh.replace(place / "wish.json")
+        unwired.unlink(missing_ok=True)
 
     def power_on(self, uid: str) -> None:
         """Its root is mounted, the start command run."""
@@ -272,8 +275,13 @@ class NetnsDriver:
         (place / "work").mkdir(mode=0o700)
 
     def drop_snapshot(self, uid: str) -> None:
-        """The copy goes."""
-        _remove(self._place(uid) / "snapshot")
+        """The copy goes, as a whole."""
+        kept = self._place(uid) / "snapshot"
+        old = kept.with_suffix(".old")
+        _remove(old)
+        if kept.exists():
+            kept.rename(old)
+            _remove(old)
 
     def delete(self, uid: str) -> None:
         """All of its directory.  The wish goes first: what is left of a cut-off deletion is no machine."""

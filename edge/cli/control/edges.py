@@ -146,6 +146,42 @@ def host(name: str, address: str | None, org: str, as_json: bool, **options: Any
         show_object(answer["edgeHost"], as_json=False)
 
 
+@click.command("former-hosts", cls=ControlCommand, epilog="Example:  t1edge control edges former-hosts")
+@options_together(to_option, json_option)
+def former_hosts(as_json: bool, **options: Any) -> None:
+    """List the hosts that edges have left and that still run what they were told: they are cleared when they answer."""
+    with connect(options).client as client:
+        answer = client.call("EdgeHostService/ListFormerHosts", {})
+    if as_json:
+        write_json(answer)
+        return
+    rows = [
+        [host["edge"], host["address"], host.get("leaveTime", ""), host["reason"], host["message"]]
+        for host in answer["formerHosts"]
+    ]
+    print_table("former hosts", ("edge", "address", "since", "reason", "message"), rows)
+
+
+@click.command(
+    "forget-host",
+    cls=ControlCommand,
+    epilog="Example:  t1edge control edges forget-host orgs/US1134362/edges/T1-ACME edge1.example.net:7440",
+)
+@click.argument("edge")
+@click.argument("address")
+@change_options
+@options_together(to_option, json_option)
+def forget_host(edge: str, address: str, as_json: bool, **options: Any) -> None:
+    """Give up clearing ADDRESS, which EDGE has left: the host is gone for good. Both as former-hosts shows them."""
+    change = taken_change(options)
+    with connect(options).client as client:
+        answer = client.call("EdgeHostService/ForgetFormerHost", {"edge": edge, "address": address, **change})
+    if as_json:
+        write_json(answer)
+    else:
+        write_result(printable(f"{address}: {'could be forgotten' if change['validateOnly'] else 'forgotten'}"))
+
+
 def edge_document(client: ControlClient, edge: str) -> dict[str, Any]:
     """The document of an edge, as JSON."""
     answer = client.call("EdgeGatewayService/GetEdgeDocument", {"name": edge})
@@ -186,4 +222,6 @@ COMMANDS = {
     "edges trace": trace,
     "edges enroll": enroll,
     "edges host": host,
+    "edges former-hosts": former_hosts,
+    "edges forget-host": forget_host,
 }

@@ -54,7 +54,8 @@ class NounGroup(click.Group):
         from control.kinds import BY_NAME
 
         methods = BY_NAME[self._noun.kind].methods
-        return [verb for verb in _VERBS if verb.capitalize() in methods] + list(self._noun.verbs)
+        common = [verb for verb in _VERBS if verb.capitalize() in methods]
+        return common + [verb for verb in self._noun.verbs if verb not in common]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """One of them, None when there is none of that name."""
@@ -187,33 +188,38 @@ def taken_position(kind: Kind, finder: Finder, options: dict[str, Any]) -> dict[
 
 
 def _list(word: str, noun: Noun, kind: Kind) -> click.Command:
-    from edge.cli.control.finder import camel
-
     @click.command("list", cls=ControlCommand, epilog=f"Example:  t1edge control {word} list")
     @options_together(place_options(kind), list_options, to_option, json_option)
     def command(as_json: bool, **options: Any) -> None:
         """List them."""
-        limit = options.pop("limit")
-        query = {"filter": options.pop("filter_text"), "orderBy": options.pop("order_by")}
-        connection = connect(options)
-        with connection.client:
-            finder = taken_finder(kind, connection, options)
-            parents = finder.parents(kind)
-            found = _listed(kind, finder, parents, query, limit)
-        if as_json:
-            write_json({camel(kind.list_field): found})
-            return
-        places = ["name"] if len(parents) > 1 and "name" not in noun.columns else []
-        print_table(
-            word,
-            [*places, *noun.columns],
-            [
-                [*(item["name"] for _ in places), *(cell(item, column, object_shape(kind)) for column in noun.columns)]
-                for item in found
-            ],
-        )
+        list_objects(word, noun, kind, options, as_json=as_json)
 
     return command
+
+
+def list_objects(word: str, noun: Noun, kind: Kind, options: dict[str, Any], *, as_json: bool) -> None:
+    """List the objects of a kind, wherever ``options`` say."""
+    from edge.cli.control.finder import camel
+
+    limit = options.pop("limit")
+    query = {"filter": options.pop("filter_text"), "orderBy": options.pop("order_by")}
+    connection = connect(options)
+    with connection.client:
+        finder = taken_finder(kind, connection, options)
+        parents = finder.parents(kind)
+        found = _listed(kind, finder, parents, query, limit)
+    if as_json:
+        write_json({camel(kind.list_field): found})
+        return
+    places = ["name"] if len(parents) > 1 and "name" not in noun.columns else []
+    print_table(
+        word,
+        [*places, *noun.columns],
+        [
+            [*(item["name"] for _ in places), *(cell(item, column, object_shape(kind)) for column in noun.columns)]
+            for item in found
+        ],
+    )
 
 
 def _listed(
@@ -239,14 +245,14 @@ def _listed(
 
 
 def _get(word: str, noun: Noun, kind: Kind) -> click.Command:
-    from control.kinds.kind import GET
-    from edge.cli.control.finder import camel
-
     @click.command("get", cls=ControlCommand, epilog=f"Example:  t1edge control {word} get {_example_name(noun)}")
     @click.argument("name")
     @options_together(place_options(kind), to_option, json_option)
     def command(name: str, as_json: bool, **options: Any) -> None:
         """Show one, by its id, display name or whole name."""
+        from control.kinds.kind import GET
+        from edge.cli.control.finder import camel
+
         connection = connect(options)
         with connection.client as client:
             found = taken_finder(kind, connection, options).find([kind.name], name)

@@ -29,11 +29,35 @@ _machine_options = options_together(
 )
 
 
+class ExecCommand(ControlCommand):
+    """Options stand before NAME or behind it, up to ``--`` or the program: what follows is the program's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See click."""
+        options, rest = self._split(args)
+        if rest:
+            more, program = self._split(rest[1:])
+            args = [*options, *more, "--", rest[0], *program]
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """See click."""
+        options, name, *program = super().collect_usage_pieces(ctx)
+        return [name, options, "[--]", *program]
+
+    def _split(self, args: list[str]) -> tuple[list[str], list[str]]:
+        """The options at the beginning, and what is behind them, without a ``--`` between."""
+        valued = {name for option in self.params if isinstance(option, click.Option) for name in option.opts}
+        at = 0
+        while at < len(args) and args[at] not in {"-", "--"} and args[at].startswith("-"):
+            at += 2 if args[at] in valued else 1
+        return args[:at], args[at + 1 :] if args[at : at + 1] == ["--"] else args[at:]
+
+
 @click.command(
     "exec",
-    cls=ControlCommand,
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    epilog="Example:  t1edge control vms exec web1 ip address",
+    cls=ExecCommand,
+    epilog="Example:  t1edge control vms exec web1 --vdc USMIA01P-US1134362P1349404 -- ip -brief address",
 )
 @_machine_options
 @click.argument("name")

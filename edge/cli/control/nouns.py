@@ -29,7 +29,8 @@ class Action:
 class Noun:
     """``kind`` is a kind's name in :mod:`control.kinds`; ``columns`` are JSON names of fields, which lists show.
 
-    ``verbs``: name of a command that only this noun has -> what it does, or the module whose ``COMMANDS`` has it.
+    ``verbs``: name of a command that only this noun has, or has otherwise than others -> what it does, or the module
+    whose ``COMMANDS`` has it.
     """
 
     kind: str
@@ -113,6 +114,8 @@ NOUNS: Mapping[str, Noun] = MappingProxyType(
                 "document": "edge.cli.control.edges",
                 "trace": "edge.cli.control.edges",
                 "enroll": "edge.cli.control.edges",
+                "former-hosts": "edge.cli.control.edges",
+                "forget-host": "edge.cli.control.edges",
                 "host": "edge.cli.control.edges",
             },
         ),
@@ -140,11 +143,12 @@ NOUNS: Mapping[str, Noun] = MappingProxyType(
         ),
         "groups": Noun(
             "security_group", "Security groups of an edge.", ("displayName", "members", "vmCriteria"),
-            "lan --edge T1-ACME --member LAN",
+            "lan --edge T1-ACME --member LAN", {"machines": "edge.cli.control.groups"},
         ),
         "profiles": Noun(
             "application_port_profile", "Application port profiles of an edge.", ("displayName", "applicationPorts"),
             "web-8080 --edge T1-ACME --application-port protocol=TCP,destinationPorts=8080",
+            {"list": "edge.cli.control.profiles", "get": "edge.cli.control.profiles"},
         ),
         "routes": Noun(
             "static_route", "Static routes of an edge.", ("displayName", "networkCidr", "nextHops"),

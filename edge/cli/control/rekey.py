@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from edge.cli.common import json_option, plural, write_json, write_result
-from edge.cli.control.serve import ServeCommand
+from edge.cli.control.serve import ServeCommand, store_options
 
 
 @click.command("rekey", cls=ServeCommand, epilog="Example:  t1edge control rekey --data /var/lib/t1edge/control")
@@ -15,13 +15,7 @@ from edge.cli.control.serve import ServeCommand
     "--data", metavar="DIR", required=True, type=click.Path(file_okay=False),
     help="That of a control plane that does not run at the moment.",
 )  # fmt: skip
-@click.option(
-    "--database", metavar="URL", default="", envvar="T1EDGE_DATABASE",
-    help="postgresql://...; default: SQLite in DIR. T1EDGE_DATABASE keeps a password off the command line.",
-)  # fmt: skip
-@click.option(
-    "--key-file", metavar="FILE", type=click.Path(dir_okay=False), help="The keys of secrets (default: DIR/keys)."
-)
+@store_options
 @json_option
 def command(data: str, database: str, key_file: str | None, as_json: bool) -> None:
     """Encrypt every secret again with the first key of the key file, all or none.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from edge.cli.common import EdgeCommand, ExitCode
+from edge.cli.remote import options_together
 from edge.errors import EdgeError
 
 _FAILURES = frozenset({"CANNOT_LISTEN", "STORAGE_FAILED"})
@@ -29,6 +30,16 @@ def _uplinks(texts: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+store_options = options_together(
+    click.option("--database", metavar="URL", default="", envvar="T1EDGE_DATABASE",
+                 help="postgresql://...; default: SQLite in DIR. T1EDGE_DATABASE keeps a password off the command "
+                      "line."),
+    click.option("--key-file", metavar="FILE", type=click.Path(dir_okay=False),
+                 help="The keys of secrets (default: DIR/keys)."),
+)  # fmt: skip
+"""Where everything is kept, besides in ``--data``."""
+
+
 @click.command("serve", cls=ServeCommand, epilog="Example:  t1edge control serve --data /var/lib/t1edge/control")
 @click.option(
     "--data", metavar="DIR", required=True, type=click.Path(file_okay=False),
@@ -40,13 +51,7 @@ def _uplinks(texts: tuple[str, ...]) -> dict[str, str]:
 @click.option(
     "--metrics", metavar="ADDRESS", default="127.0.0.1:9745", show_default=True, help="Prometheus: HOST:PORT, or none."
 )
-@click.option(
-    "--database", metavar="URL", default="", envvar="T1EDGE_DATABASE",
-    help="postgresql://...; default: SQLite in DIR. T1EDGE_DATABASE keeps a password off the command line.",
-)  # fmt: skip
-@click.option(
-    "--key-file", metavar="FILE", type=click.Path(dir_okay=False), help="The keys of secrets (default: DIR/keys)."
-)
+@store_options
 @click.option(
     "--machines", type=click.Choice(["simulated", "netns", "none"]), default="simulated", show_default=True,
     help="What runs machines: netns makes network namespaces and needs root; none leaves them to another replica.",

@@ -49,8 +49,7 @@ def command(control: str, token: str, out: str, host: str, no_tls: bool, timeout
     """
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    from control.access.authority import private_pem, signing_request
-    from control.access.enrolment import parted
+    from control.access.host import parted, private_pem, signing_request
 
     secret, authority = parted(token)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -72,8 +71,7 @@ def command(control: str, token: str, out: str, host: str, no_tls: bool, timeout
 
 def _client(control: str, authority: bytes, no_tls: bool, timeout_s: float) -> ControlClient:
     """Whoever answers has to be the control plane that the token is of."""
-    from control.api.client import ControlClient
-    from control.api.door import door_client
+    from control.api.client import ControlClient, door_client
 
     return ControlClient(control, timeout_s=timeout_s) if no_tls else door_client(control, authority, timeout_s)
 

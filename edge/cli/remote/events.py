@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
-from edge.cli.common import json_option, write_result
+from edge.cli.common import json_option
 from edge.cli.remote import RemoteCommand, connect, to_option
+from edge.cli.watching import watch_options, write_events
 from edge.printable import printable
 
 _KINDS = ("CONFIG", "SESSION_STARTED", "SESSION_ENDED", "PACKET_LOGGED", "LIMIT")
@@ -16,8 +16,7 @@ _KINDS = ("CONFIG", "SESSION_STARTED", "SESSION_ENDED", "PACKET_LOGGED", "LIMIT"
 
 @click.command("events", cls=RemoteCommand, epilog="Example:  t1edge edge events --kind PACKET_LOGGED --json")
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(_KINDS, case_sensitive=False), help="Only these.")
-@click.option("--resume", metavar="TOKEN", default="", help="Go on where an earlier run ended.")
-@click.option("--count", type=click.IntRange(1), help="End after so many events.")
+@watch_options
 @to_option
 @json_option
 def command(kinds: tuple[str, ...], resume: str, count: int | None, as_json: bool, **options: Any) -> None:
@@ -27,17 +26,9 @@ def command(kinds: tuple[str, ...], resume: str, count: int | None, as_json: boo
     configuration. GAP says that events are missing. With --json each line is a document; the last of a batch has the
     token for --resume.
     """
-    left = count
     with connect(options) as client:
-        for batch in client.events(resume, kinds):
-            events = batch.events if left is None else batch.events[:left]
-            for number, event in enumerate(events, 1):
-                last = {"resumeToken": batch.resume_token} if number == len(batch.events) else {}
-                write_result(json.dumps({**event, **last}, ensure_ascii=False) if as_json else _line(event))
-            if left is not None:
-                left -= len(events)
-                if left <= 0:
-                    return
+        batches = ((batch.events, batch.resume_token) for batch in client.events(resume, kinds))
+        write_events(batches, count, _line, as_json=as_json)
 
 
 def _line(event: dict[str, Any]) -> str:
