@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import re
+import time
 from base64 import b32decode, b64decode
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from google.rpc import code_pb2, error_details_pb2
 from control.access.passwords import Passwords
 from control.access.totp import code_at
 from control.access.vault import Vault, secret_place
+from control.api.client import ControlClient
 from control.api.contract import SERVICES
 from control.api.dispatch import Dispatcher
 from control.checking import check_edges
@@ -188,6 +190,13 @@ def seed_of(uri: str) -> bytes:
     match = re.search(r"secret=([A-Z2-7]+)", uri)
     assert match is not None
     return b32decode(match[1] + "=" * (-len(match[1]) % 8))
+
+
+def enrolled(client: ControlClient, org: str, username: str, one_time: str) -> dict[str, str]:
+    """A first login over gRPC, up to the request that confirms it with a code of the authenticator."""
+    who = {"org": org, "username": username, "password": one_time, "newPassword": PASSWORD}
+    enrolment = client.call("SessionService/Login", who)["enrolment"]
+    return {"token": enrolment["token"], "code": code_at(seed_of(enrolment["uri"]), int(time.time()) // 30)}
 
 
 @contextlib.contextmanager
