@@ -19,7 +19,6 @@ import tempfile
 import threading
 import time
 import urllib.request
-from base64 import b32decode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,11 +28,12 @@ import sqlalchemy as sa
 
 from control import serving
 from control.access.passwords import Passwords
-from control.access.totp import code_at
 from control.api.client import ControlClient
 from control.api.contract import REQUESTS
 from control.api.dispatch import Dispatcher
 from control.api.remote_edge import dialled
+from control.checking import checked as plan_checked
+from control.checking import planned
 from control.fleet.fleet import Fleet
 from control.fleet.plans import Plans
 from control.kinds import BY_NAME
@@ -43,13 +43,17 @@ from control.metrics import ControlMetrics
 from control.objects import Org
 from control.objects.catalog import OsFamily
 from control.objects.values import checked
-from control.serving import EDGES, FIRST_LOGIN, ControlSettings, opened, planned
+from control.serving import EDGES, FIRST_LOGIN, ControlSettings, opened
 from control.store.schema import MACHINE_JOBS, MACHINE_STATES
 from control.store.unit import PROVIDER
 from control.surroundings import Surroundings
 from edge.packets.build import build_frame
 from edge.packets.text import parse_packet
 from edge.verdicts import Verdict
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.control.world import enrolled
 
 RATE = 20
 """Changes a second."""
@@ -173,15 +177,8 @@ class Plane:
 
 def administrator(data: Path, address: str) -> str:
     """The provider's first login: the token of the session."""
-    org, name = "orgs/system", "administrator"
-    password = (data / FIRST_LOGIN).read_text().strip()
     with ControlClient(address) as client:
-        request = {"org": org, "username": name, "password": password, "newPassword": "correct horse battery"}
-        enrolment = client.call("SessionService/Login", request)["enrolment"]
-        secret = re.search("secret=([A-Z2-7]+)", enrolment["uri"])
-        assert secret is not None
-        seed = b32decode(secret[1] + "=" * (-len(secret[1]) % 8))
-        request = {"token": enrolment["token"], "code": code_at(seed, int(time.time()) // 30)}
+        request = enrolled(client, "orgs/system", "administrator", (data / FIRST_LOGIN).read_text().strip())
         return str(client.call("SessionService/ConfirmSecondFactor", request)["session"]["token"])
 
 
@@ -192,7 +189,7 @@ class Here:
         surroundings = Surroundings()
         found = stack.enter_context(opened(ControlSettings(data, "unix:none"), surroundings))
         self.metrics = ControlMetrics(dict, dict, "bench")
-        plans = Plans(serving.checked)
+        plans = Plans(plan_checked)
         self.fleet = Fleet(
             found.store, data / EDGES, planned, self.metrics, lambda address: dialled(address, None), plans=plans
         )

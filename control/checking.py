@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from control import gather
 from control.edge_rules import Trouble, check_size, troubles
 from control.planner import RULES, EdgeInputs, Plan, plan
-from control.store import WriteUnit
+from control.store import Reader, WriteUnit
 from edge.document import LoadedDocument, from_data
 from edge.errors import ArgumentError, DocumentError, Problem
 
@@ -36,6 +37,16 @@ def checked_plan(inputs: EdgeInputs, places: Mapping[str, str]) -> tuple[Plan, L
         if not found:
             return planned, loaded
     raise ArgumentError(f"{inputs.edge.name} cannot have this", list(_violations(found, places)))
+
+
+def checked(unit: WriteUnit, edge: str) -> Mapping[str, Any]:
+    """The document that an edge is to run at the end of a unit.  Raises ArgumentError for what it would not take."""
+    return checked_plan(gather.inputs(unit, edge), unit.places)[0].document
+
+
+def planned(state: Reader, edge: str) -> Mapping[str, Any]:
+    """The document that an edge should run."""
+    return plan(gather.inputs(state, edge)).document
 
 
 def check_edges(unit: WriteUnit) -> None:

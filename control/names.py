@@ -23,7 +23,7 @@ def parse(name: str, pattern: str, field: str) -> str:
     """
     if not fits(name, pattern):
         told = ": what VMware ships can only be read" if name.startswith(SYSTEM_PROFILES) else ""
-        raise ArgumentError(f"the name of an object is wrong{told}", [(field, f"expected {pattern}")])
+        raise ArgumentError("the name of an object is wrong", [(field, f"expected {pattern}{told}")])
     return name
 
 
@@ -33,6 +33,16 @@ def fits(name: str, pattern: str) -> bool:
     return len(wanted) == len(given) and all(
         _SEGMENT.fullmatch(have) if want == "*" else want == have for want, have in zip(wanted, given, strict=True)
     )
+
+
+def is_name(text: str) -> bool:
+    """Does a text begin as names of objects do?"""
+    return text.startswith(("orgs/", "regions/", "sizingPolicies/", SYSTEM_PROFILES))
+
+
+def camel(field: str) -> str:
+    """``ipSets`` for ``ip_sets``: a field's name in JSON."""
+    return re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), field)
 
 
 def is_id(text: str) -> bool:

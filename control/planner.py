@@ -87,7 +87,7 @@ class Plan:
 
 @lru_cache(maxsize=1 << 16)
 def object_id(name: str) -> str:
-    """The id in documents of an object with a resource name."""
+    """The id in documents of an object with a resource name.  A pure value: that it is remembered is seen by nobody."""
     return str(uuid.uuid5(_NAMESPACE, name))
 
 

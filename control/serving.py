@@ -17,12 +17,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from control import gather, names
+from control import names
 from control.access.authority import OwnCertificate, authority_of
 from control.access.login import begin_anew
 from control.access.passwords import Passwords
 from control.access.vault import Vault, open_vault, write_private
-from control.checking import checked_plan
+from control.checking import checked, planned
 from control.errors import KeyFileError, MachineError
 from control.kinds.catalog import add_sizes, fill_region
 from control.kinds.changes import Changes
@@ -33,7 +33,6 @@ from control.machines.driver import NEEDS_ROOT, Driver
 from control.machines.keeper import Keeper, Watcher
 from control.machines.simulated import SimulatedDriver
 from control.objects import SYSTEM_ORG, Role, User
-from control.planner import plan
 from control.store import Reader, Store, WriteUnit
 from control.store.unit import PROVIDER
 from control.surroundings import Surroundings
@@ -317,16 +316,6 @@ def _prepared(found: Opened) -> OwnCertificate:
     own = _own(found, server=True)
     own.get()
     return own
-
-
-def checked(unit: WriteUnit, edge: str) -> Mapping[str, Any]:
-    """The document that an edge is to run at the end of a unit.  Raises ArgumentError for what it would not take."""
-    return checked_plan(gather.inputs(unit, edge), unit.places)[0].document
-
-
-def planned(state: Reader, edge: str) -> Mapping[str, Any]:
-    """The document that an edge should run."""
-    return plan(gather.inputs(state, edge)).document
 
 
 async def settled(fleet: Fleet) -> None:

@@ -15,15 +15,13 @@ class Rule:
     """How a method may be called.  ``permission`` None: with any token.  ``writes``: in a unit of work.
 
     ``own``: the permission that suffices if the request is about the caller themselves.  ``session``: in a session
-    only, as what hands out secrets; whoever has found an API token must not get from it what outlives it.  ``stream``:
-    more than one message comes or goes, see :mod:`control.api.streams`.
+    only, as what hands out secrets; whoever has found an API token must not get from it what outlives it.
     """
 
     permission: Permission | None
     writes: bool = False
     own: Permission | None = None
     session: bool = False
-    stream: bool = False
 
 
 METHODS = MappingProxyType(
@@ -81,8 +79,8 @@ METHODS = MappingProxyType(
             )
         },
         "MachineService/TakePassword": Rule(Permission.MACHINES_WRITE, writes=True, session=True),
-        "MachineService/Exec": Rule(Permission.MACHINES_WRITE, stream=True),
-        "MachineService/Console": Rule(Permission.MACHINES_WRITE, stream=True),
+        "MachineService/Exec": Rule(Permission.MACHINES_WRITE),
+        "MachineService/Console": Rule(Permission.MACHINES_WRITE),
     }
 )
 """Method -> its rule."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from typing import Any
 
 from control import names
@@ -108,12 +108,6 @@ class Changes:
             for name, secret in given.items()
         }
         return value.model_copy(update=_without(kind)) if given else value, sealed
-
-
-def unsealed(vault: Vault, record: Record, name: str) -> str:
-    """A secret of an object, '' if it has none."""
-    sealed = record.sealed.get(name)
-    return vault.open(b64decode(sealed), secret_place(record.path, name)).decode() if sealed else ""
 
 
 def _at(value: Value, field: str, target: str) -> str:

@@ -21,7 +21,7 @@ from control.machines import book
 from control.machines.book import Action, Card, State
 from control.machines.wishes import Power
 from control.objects.catalog import OsFamily
-from control.objects.machine import MAX_WINDOWS_NAME, IpMode, Machine, Nic
+from control.objects.machine import MAX_WINDOWS_NAME, IpMode, Machine, Nic, primary_of
 from control.store import Reader, Record, WriteUnit
 from edge.addresses import AddressRange
 
@@ -256,7 +256,7 @@ def _told(record: Record, found: State | None, cards: Sequence[Card]) -> Mapping
     if found is None:
         return {}
     nics = record.body["nics"]
-    primary = next((number for number, nic in enumerate(nics) if nic["primary"]), 0)
+    primary = primary_of(nics)
     missing = [f"nics[{number}].ip_mode DHCP" for number, nic in enumerate(nics) if nic["ip_mode"] == IpMode.DHCP]
     return {
         "power_state": found.power,

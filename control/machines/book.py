@@ -9,8 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from control import names
 from control.machines.wishes import Nic, Power, Wish
+from control.objects.machine import primary_of
 from control.store import Reader, Record, WriteUnit
 from control.store.schema import MACHINE_JOBS, MACHINE_NICS, MACHINE_STATES, OBJECTS
 
@@ -253,7 +253,7 @@ class Wishes:
     def of(self, record: Record, got: Iterable[Card]) -> Wish:
         """For a machine and what its cards have got."""
         said = record.body
-        primary = next((number for number, nic in enumerate(said["nics"]) if nic["primary"]), 0)
+        primary = primary_of(said["nics"])
         nics = tuple(
             self._nic(card, said["nics"][card.number]["connected"], primary=card.number == primary) for card in got
         )
@@ -311,11 +311,6 @@ def wishes(reader: Reader) -> dict[str, Wish]:
 
 def _family(text: str) -> bool:
     return ":" in text
-
-
-def vdc_of(path: str) -> str:
-    """The data center that a machine lies in."""
-    return names.parent(path)
 
 
 def is_on(found: State | None) -> bool:

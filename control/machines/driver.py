@@ -32,10 +32,6 @@ class Program:
         """The terminal's window."""
         fcntl.ioctl(self.output, termios.TIOCSWINSZ, struct.pack("=HHHH", rows, columns, 0, 0))
 
-    def exit_code(self) -> int:
-        """How it ended, to be asked when nothing comes out any more: 128 and the number of a signal, as shells say."""
-        return exit_code(self.life.recv(4096))
-
     def close(self) -> None:
         """End it, if it has not ended."""
         for number in (self.output, self.errors):
@@ -46,7 +42,8 @@ class Program:
 
 
 def exit_code(said: bytes) -> int:
-    """What ``life`` tells of the end, b"" if whoever should tell was killed, as a code."""
+    """What ``life`` tells of the end, b"" if whoever should tell was killed, as a code: 128 and the number of a
+    signal, as shells say."""
     return int(json.loads(said)["exit"]) if said else 128 + 9
 
 

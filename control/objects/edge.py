@@ -5,9 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import Field
 
-from control.objects.network import Host, host
+from control.objects.reading import Host, NoHost
 from control.objects.region import WanAccess
 from control.objects.values import Description, DisplayName, Value, reference
 from control.objects.vdc import OwnerName, RegionName
@@ -24,21 +24,16 @@ class Action(StrEnum):
     REJECT = "REJECT"
 
 
-def _upstream(text: str) -> str:
-    if not text:
-        raise ValueError("expected the address of a server")
-    return host(text)
-
-
-Upstream = Annotated[str, StringConstraints(max_length=64), AfterValidator(_upstream)]
+PublicAddress = Host
+"""One of the provider's that an edge has."""
 
 
 class Dns(Value):
     """The forwarder for the machines behind an edge; without a listener of its own it has the default one."""
 
     enabled: bool = False
-    listener: Host = ""
-    upstreams: Annotated[tuple[Upstream, ...], Field(max_length=MAX_UPSTREAMS)] = ()
+    listener: NoHost = ""
+    upstreams: Annotated[tuple[Host, ...], Field(max_length=MAX_UPSTREAMS)] = ()
 
 
 class EdgeGateway(Value):
@@ -50,7 +45,7 @@ class EdgeGateway(Value):
     owner: OwnerName
     provider_network: Annotated[str, reference("regions/*/providerNetworks/*")]
     wan_access: WanAccess
-    public_addresses: Annotated[tuple[Upstream, ...], Field(min_length=1, max_length=MAX_PUBLIC_ADDRESSES)]
+    public_addresses: Annotated[tuple[PublicAddress, ...], Field(min_length=1, max_length=MAX_PUBLIC_ADDRESSES)]
     default_action: Action = Action.DROP
     default_logging: bool = False
     dns: Dns = Dns()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal, Self
@@ -132,10 +133,10 @@ class Machine(Value):
             raise ValueError("expected each tag once")
         return self
 
-    @property
-    def primary(self) -> int:
-        """The number of the primary network card: the first, if none is said to be."""
-        return next((number for number, nic in enumerate(self.nics) if nic.primary), 0)
+
+def primary_of(nics: Sequence[Mapping[str, Any]]) -> int:
+    """The number of the primary one of a machine's network cards, as stored: the first, if none is said to be."""
+    return next((number for number, nic in enumerate(nics) if nic["primary"]), 0)
 
 
 _SIZE = reference("sizingPolicies/*").func

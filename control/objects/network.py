@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from ipaddress import ip_address
 from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from control.objects.addresses import Interface, gateway, interface, pool, pools
+from control.objects.reading import NoHost
 from control.objects.values import Description, DisplayName, Value, reference
 from control.objects.vdc import OwnerName
 
@@ -30,17 +30,6 @@ class ConnectionType(StrEnum):
     NON_DISTRIBUTED = "NON_DISTRIBUTED"
 
 
-def host(text: str) -> str:
-    """An address of a machine as it is written usually, '' for none.  Raises ValueError."""
-    if not text:
-        return text
-    found = ip_address(text)
-    if "%" in text or found.is_multicast or found.is_unspecified or found.is_loopback:
-        raise ValueError("expected the address of a machine, like 10.20.0.53")
-    return str(found)
-
-
-Host = Annotated[str, StringConstraints(max_length=64), AfterValidator(host)]
 EdgeName = Annotated[str, reference("orgs/*/edges/*")]
 Pools = Annotated[tuple[Annotated[str, AfterValidator(pool)], ...], Field(max_length=MAX_POOLS)]
 _LABEL: Final = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -73,8 +62,8 @@ class Network(Value):
     connection_type: ConnectionType | None = None
     gateway_cidrs: Annotated[tuple[Annotated[str, AfterValidator(gateway)], ...], Field(min_length=1, max_length=2)]
     static_pools: Pools = ()
-    dns_primary: Host = ""
-    dns_secondary: Host = ""
+    dns_primary: NoHost = ""
+    dns_secondary: NoHost = ""
     dns_suffix: DnsSuffix = ""
     dhcp: Dhcp = Dhcp()
     shared: bool = False

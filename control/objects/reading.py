@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from ipaddress import ip_address
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -17,7 +18,7 @@ MAX_REFERENCES = 128
 
 def _read_by(reader: Callable[[Values, str, Path], Any]) -> AfterValidator:
     """The text, if the reader of documents has nothing to say against it.  What is well is remembered: values are read
-    again whenever the store is asked for them."""
+    again whenever the store is asked for them, and what a text is depends on nothing else."""
 
     @lru_cache(maxsize=1 << 15)
     def check(text: str) -> str:
@@ -41,6 +42,10 @@ def _or_nothing(reader: AfterValidator) -> AfterValidator:
     return AfterValidator(lambda text: check(text) if text else text)
 
 
+def _usual(text: str) -> str:
+    return str(ip_address(text.strip()))
+
+
 def _or_any(values: Values, text: str, path: Path) -> None:
     if text.upper() != "ANY":
         values.ports(text, path)
@@ -54,15 +59,17 @@ Addresses = Annotated[_Short, _read_by(Values.range)]
 
 AddressOrCidr = Annotated[_Short, _read_by(Values.address_or_cidr)]
 Cidr = Annotated[_Short, _read_by(Values.network)]
-Host = Annotated[_Short, _read_by(Values.host)]
-"""An address that a machine can have."""
+Host = Annotated[_Short, _read_by(Values.host), AfterValidator(_usual)]
+"""An address that a machine can have, as it is written usually."""
+
+NoHost = Annotated[_Short, _or_nothing(_read_by(Values.host)), _or_nothing(AfterValidator(_usual))]
+"""The same, or '' where there is none."""
 
 Ports = Annotated[_Short, _read_by(Values.ports)]
 """``80`` or ``8000-8010``."""
 
 NoAddresses = Annotated[_Short, _or_nothing(_read_by(Values.range))]
 NoAddressOrCidr = Annotated[_Short, _or_nothing(_read_by(Values.address_or_cidr))]
-NoHost = Annotated[_Short, _or_nothing(_read_by(Values.host))]
 NoPorts = Annotated[_Short, _or_nothing(_read_by(_or_any))]
 """The same, or '' where nothing is asked for."""
 

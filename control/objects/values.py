@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
@@ -42,13 +41,12 @@ Description = Annotated[str, StringConstraints(max_length=1_024), Lines]
 def reference(*forms: str) -> AfterValidator:
     """The type of a name of another object, of one of these forms."""
 
-    def fits(text: str) -> str:
-        for form in forms:
-            with contextlib.suppress(ArgumentError):
-                return names.parse(text, form, "")
+    def check(text: str) -> str:
+        if any(names.fits(text, form) for form in forms):
+            return text
         raise ValueError(f"expected {' or '.join(forms)}")
 
-    return AfterValidator(fits)
+    return AfterValidator(check)
 
 
 class Value(BaseModel):

@@ -14,9 +14,10 @@ from typing import Any
 from control.access.authority import OwnCertificate, authority_of
 from control.api.dispatch import Dispatcher
 from control.api.remote_edge import dialled
+from control.checking import checked, planned
 from control.fleet.fleet import Fleet
 from control.fleet.plans import Plans
-from control.serving import EDGES, checked, planned
+from control.serving import EDGES
 from edge.gateway import Gateway
 from tests.control.paper import Counts
 from tests.control.world import World

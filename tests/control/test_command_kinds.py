@@ -91,8 +91,9 @@ def test_every_method_is_called_by_a_command(tmp_path: Path, monkeypatch: pytest
     group = cli.get_command(click.Context(cli), "control")
     assert isinstance(group, click.Group)
     name = ("--first-name", "Eva", "--last-name", "Paz", "--email", "eva@example.com")
-    others = [["control", "users", "create", "eva", "--role", "staff", *name], ["control", "edges", "host", "T1-ACME"]]
-    for line in [*examples(group), *others]:
+    others = [["users", "create", "eva", "--role", "staff", *name], ["edges", "host", "T1-ACME"],
+              ["profiles", "get", "systemProfiles/HTTPS"]]  # fmt: skip
+    for line in [*examples(group), *(["control", *other] for other in others)]:
         keep(session)
         CliRunner().invoke(cli, line, input="y")
     console = "MachineService/Console"  # it takes a terminal, and has its own tests

@@ -12,7 +12,7 @@ from google.protobuf import struct_pb2
 from control.access.roles import Permission
 from control.api import messages
 from control.kinds import KINDS, Kind
-from control.kinds.changes import Changes, unsealed
+from control.kinds.changes import Changes
 from control.objects.values import DisplayName, Value
 from control.store.records import SEALED
 from control.store.unit import PROVIDER
@@ -21,7 +21,7 @@ from control.v1.comments_pb2 import COMMENTS
 from edge.errors import ArgumentError
 from tests.control.cloud import INTERNET, Cloud
 from tests.control.samples import SAMPLES, camel, plant_all
-from tests.control.world import METHODS, World
+from tests.control.world import METHODS, World, unsealed
 
 
 @pytest.fixture

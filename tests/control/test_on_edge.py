@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from control import gather
-from control.kinds.changes import unsealed
 from control.machines import book
 from control.objects.values import Value
 from control.store.unit import PROVIDER
@@ -16,7 +15,7 @@ from control.surroundings import SECOND_NS
 from edge.document import loads
 from tests.control.edges import KINDS, PROVIDER_NETWORK, REGION, Tenant
 from tests.control.samples import plant
-from tests.control.world import RefusedError, World
+from tests.control.world import RefusedError, World, unsealed
 
 CRITERION = {"rules": [{"attribute_type": "VM_TAG", "operator": "EQUALS", "attribute_value": "Web"}]}
 SECRET = "correct-horse-battery-staple"

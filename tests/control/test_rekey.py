@@ -11,13 +11,12 @@ from click.testing import CliRunner, Result
 
 from control.access.authority import authority_of
 from control.access.vault import seed_place
-from control.kinds.changes import unsealed
 from control.store.schema import MACHINE_STATES, METADATA
 from control.store.unit import PROVIDER
 from edge.cli.main import cli
 from tests.control.office import ORG, Office
 from tests.control.samples import plant
-from tests.control.world import RefusedError, World, world_at
+from tests.control.world import RefusedError, World, unsealed, world_at
 
 NEW = "ab" * 8
 SECRET = "a key of ours"

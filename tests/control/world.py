@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import random
 import re
-from base64 import b32decode
+import time
+from base64 import b32decode, b64decode
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ from google.rpc import code_pb2, error_details_pb2
 
 from control.access.passwords import Passwords
 from control.access.totp import code_at
+from control.access.vault import Vault, secret_place
+from control.api.client import ControlClient
 from control.api.contract import SERVICES
 from control.api.dispatch import Dispatcher
 from control.checking import check_edges
 from control.machines.keeper import Keeper
 from control.machines.simulated import SimulatedDriver
 from control.serving import FIRST_LOGIN, ControlSettings, opened
-from control.store import Store
+from control.store import Record, Store
 from control.store.unit import PROVIDER
 from control.surroundings import SECOND_NS, Surroundings
 
@@ -174,6 +177,12 @@ class Machines:
                 self._world.keeper.do_all(subject.removeprefix("machine:"))
 
 
+def unsealed(vault: Vault, record: Record, name: str) -> str:
+    """A secret of an object, '' if it has none."""
+    sealed = record.sealed.get(name)
+    return vault.open(b64decode(sealed), secret_place(record.path, name)).decode() if sealed else ""
+
+
 def user(username: str, role: str = "ROLE_STAFF") -> dict[str, str]:
     """A user's fields."""
     return {"username": username, "email": "m@example.com", "firstName": "María", "lastName": "Gómez", "role": role}
@@ -184,6 +193,13 @@ def seed_of(uri: str) -> bytes:
     match = re.search(r"secret=([A-Z2-7]+)", uri)
     assert match is not None
     return b32decode(match[1] + "=" * (-len(match[1]) % 8))
+
+
+def enrolled(client: ControlClient, org: str, username: str, one_time: str) -> dict[str, str]:
+    """A first login over gRPC, up to the request that confirms it with a code of the authenticator."""
+    who = {"org": org, "username": username, "password": one_time, "newPassword": PASSWORD}
+    enrolment = client.call("SessionService/Login", who)["enrolment"]
+    return {"token": enrolment["token"], "code": code_at(seed_of(enrolment["uri"]), int(time.time()) // 30)}
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from tests.control.office import ORG, REGION, Office
 from tests.control.samples import plant
 from tests.control.world import World
 from tests.netns.lab import Space
+from tests.netns.machines import remove_all
 from tests.waiting import wait_for
 
 EDGE = f"{ORG}/edges/T1"
@@ -61,7 +62,7 @@ class Cloud(Closing):
         if self.forwarder is not None:
             self.forwarder.stop()
         if hasattr(self, "driver"):
-            self.driver.remove_all()
+            remove_all(self.driver)
             self.driver.close()
         self.world.close()
         for space in (self.middle, self.outside):

@@ -17,7 +17,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from control.machines.driver import Program
+from control.machines.driver import Program, exit_code
 from control.machines.netns.driver import NetnsDriver
 from control.machines.wishes import Nic, Wish
 from edge.forwarder import Forwarder
@@ -90,10 +90,17 @@ class Plant(Closing):
         """Leave nothing."""
         if self.forwarder is not None:
             self.forwarder.stop()
-        self.driver.remove_all()
+        remove_all(self.driver)
         self.driver.close()
         for space in (self.middle, self.outside):
             space.remove()
+
+
+def remove_all(driver: NetnsDriver) -> None:
+    """Every machine with its files, every network, every cable."""
+    for uid in driver.inventory():
+        driver.delete(uid)
+    driver.remove_networks()
 
 
 def output(program: Program) -> tuple[int, str, str]:
@@ -104,7 +111,7 @@ def output(program: Program) -> tuple[int, str, str]:
         while number is not None and (part := os.read(number, 4096)):
             text += part
         said.append(text.decode())
-    code = program.exit_code()
+    code = exit_code(program.life.recv(4096))
     program.close()
     return code, said[0], said[1]
 

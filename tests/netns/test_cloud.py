@@ -29,7 +29,7 @@ from tests.control.world import World
 from tests.netns.cloud import Cloud, curl, go_outside, publish
 from tests.netns.control_process import ControlProcess, machines_of
 from tests.netns.lab import Space
-from tests.netns.machines import run, shell
+from tests.netns.machines import remove_all, run, shell
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.needs("netns", "nft", "overlay", "programs")
@@ -338,7 +338,7 @@ def test_a_killed_control_plane_finds_its_machines_again(tmp_path: Path) -> None
         world.close()
         driver = NetnsDriver(data)
         name = driver.name
-        driver.remove_all()
+        remove_all(driver)
         driver.close()
         for space in (middle, outside):
             space.remove()

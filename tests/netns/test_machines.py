@@ -20,13 +20,13 @@ import pytest
 
 from control.api.machines import MAX_PROGRAM
 from control.errors import MachineError, PowerStateError, SnapshotError
-from control.machines.driver import device_name
+from control.machines.driver import device_name, exit_code
 from control.machines.netns.calls import KEPT
 from control.machines.netns.driver import NetnsDriver
 from control.machines.wishes import Power, Wish
 from edge.model import EdgeConfig
 from tests.netns.lab import ROOT
-from tests.netns.machines import DEVICES, Plant, card, output, pings, run, shell, wish
+from tests.netns.machines import DEVICES, Plant, card, output, pings, remove_all, run, shell, wish
 from tests.support import acme
 from tests.waiting import wait_for
 
@@ -207,7 +207,7 @@ def hides(home: Path) -> None:
             assert run(driver, one.uid, "ls", str(path))[0] == 2
         assert run(driver, one.uid, "ls", str(home / "moved/tls/chain.pem"))[0] == 0
     finally:
-        driver.remove_all()
+        remove_all(driver)
         driver.close()
 
 
@@ -329,7 +329,7 @@ def test_a_console_is_a_terminal(plant: Plant) -> None:
         except OSError:
             pass  # the terminal has gone
         assert b"50 120" in said
-        assert console.exit_code() == 3
+        assert exit_code(console.life.recv(4096)) == 3
         console.close()
     finally:
         plant.driver.delete(one.uid)
@@ -520,7 +520,7 @@ def test_what_is_just_made_is_not_removed_by_who_looks(tmp_path: Path) -> None:
         driver.define(damaged)
         assert driver.inventory()[damaged.uid].wish == damaged
     finally:
-        driver.remove_all()
+        remove_all(driver)
         driver.close()
 
 

@@ -26,7 +26,6 @@ import signal
 import subprocess
 import sys
 import termios
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,15 +33,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from control.access.totp import code_at
 from control.api.client import ControlClient
 from control.machines.netns.driver import NetnsDriver
 from edge.api.client import CallError
 from edge.cli.main import cli
-from tests.control.world import PASSWORD, seed_of
+from tests.control.world import enrolled
 from tests.netns.cloud import curl, go_outside
 from tests.netns.control_process import ControlProcess, machines_of
 from tests.netns.lab import ROOT, Space
+from tests.netns.machines import remove_all
 from tests.waiting import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.needs("netns", "nft", "overlay", "programs")
@@ -79,13 +78,11 @@ class Person:
 def logged_in(address: str, org: str, username: str, one_time: str) -> Person:
     """The first login, which ends with a code of the authenticator."""
     with ControlClient(address) as client:
-        who = {"org": f"orgs/{org}", "username": username, "password": one_time, "newPassword": PASSWORD}
-        enrolment = client.call("SessionService/Login", who)["enrolment"]
-        code = code_at(seed_of(enrolment["uri"]), int(time.time()) // 30)
-        wrong = {"token": enrolment["token"], "code": f"{(int(code) + 1) % 1_000_000:06}"}
+        right = enrolled(client, f"orgs/{org}", username, one_time)
+        wrong = {**right, "code": f"{(int(right['code']) + 1) % 1_000_000:06}"}
         with pytest.raises(CallError, match="INVALID_CREDENTIALS"):
             client.call("SessionService/ConfirmSecondFactor", wrong)
-        confirmed = client.call("SessionService/ConfirmSecondFactor", {**wrong, "code": code})
+        confirmed = client.call("SessionService/ConfirmSecondFactor", right)
     return Person(address, confirmed["session"]["token"])
 
 
@@ -95,7 +92,7 @@ def data(tmp_path: Path) -> Iterator[Path]:
     data = tmp_path / "data"
     yield data
     driver = NetnsDriver(data)
-    driver.remove_all()
+    remove_all(driver)
     driver.close()
     assert not Path("/run/netns", driver.name).exists()
     assert str(data) not in Path("/proc/self/mountinfo").read_text()

@@ -23,12 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from control import chain
-from control.access.totp import code_at
 from control.api.client import ControlClient, audit_line
 from control.serving import EDGES, FIRST_LOGIN
 from edge.api.client import UnreachableError
 from tests.control.test_commands import Served
-from tests.control.world import PASSWORD, seed_of
+from tests.control.world import enrolled
 from tests.waiting import wait_for
 
 ORG = "orgs/US1"
@@ -81,10 +80,8 @@ def administrator(folder: Path, address: str) -> str:
     """The provider's first login; the token of the session."""
     one_time = (folder / "data" / FIRST_LOGIN).read_text(encoding="ascii").strip()
     with ControlClient(address) as client:
-        request = {"org": "orgs/system", "username": "administrator", "password": one_time, "newPassword": PASSWORD}
-        enrolment = client.call("SessionService/Login", request)["enrolment"]
-        code = code_at(seed_of(enrolment["uri"]), int(time.time()) // 30)
-        confirmed = client.call("SessionService/ConfirmSecondFactor", {"token": enrolment["token"], "code": code})
+        request = enrolled(client, "orgs/system", "administrator", one_time)
+        confirmed = client.call("SessionService/ConfirmSecondFactor", request)
         return str(confirmed["session"]["token"])
 
 

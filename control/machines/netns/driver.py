@@ -142,12 +142,6 @@ class NetnsDriver:
             self._end()
             os.close(self._lock_file)
 
-    def remove_all(self) -> None:
-        """Every machine with its files, every network, every cable."""
-        for uid in self.inventory():
-            self.delete(uid)
-        self.remove_networks()
-
     def remove_networks(self) -> None:
         """Every network, every cable."""
         self._ask("remove")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from control.kinds import BY_NAME, KINDS, Kind
-from control.names import SYSTEM_PROFILES
+from control.names import SYSTEM_PROFILES, camel, is_id
 from edge.cli.control.fields import Fields, references
 from edge.cli.control.nouns import NOUNS, REFERENCES
 from edge.firewall.system_profiles import system_profile_names
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 BY_FORM = {kind.form: kind for kind in KINDS}
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _EVERYTHING: Mapping[str, str] = MappingProxyType({})
 _PLACES = {"edge_gateway": "edge", "vdc": "vdc", "region": "region"}
 
@@ -129,7 +127,7 @@ class Finder:
 
         for parent in self.parents(kind):
             place = f"{parent}/{kind.form.split('/')[-2]}".removeprefix("/")
-            if _ID.fullmatch(text):
+            if is_id(text):
                 try:
                     answer = self.connection.client.call(kind.method(GET), {"name": f"{place}/{text}"})
                 except CallError as error:
@@ -142,8 +140,3 @@ class Finder:
                 yield from (
                     item["name"] for item in self.listed(kind, parent, {"filter": f'display_name = "{wanted}"'})
                 )
-
-
-def camel(name: str) -> str:
-    """``ipSets`` for ``ip_sets``: a field's name in JSON."""
-    return re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), name)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from control.names import camel, is_name, last
 from edge.cli.common import json_option, write_example, write_json
 from edge.cli.control.common import (
     Connection,
@@ -127,7 +128,7 @@ def cell(item: Mapping[str, Any], column: str, shape: Shape) -> str:
 
 def short(text: str) -> str:
     """The end of an object's name."""
-    return text.rpartition("/")[2] if text.startswith(("orgs/", "regions/", "sizingPolicies/")) else text
+    return last(text) if is_name(text) else text
 
 
 def run_write(
@@ -199,8 +200,6 @@ def _list(word: str, noun: Noun, kind: Kind) -> click.Command:
 
 def list_objects(word: str, noun: Noun, kind: Kind, options: dict[str, Any], *, as_json: bool) -> None:
     """List the objects of a kind, wherever ``options`` say."""
-    from edge.cli.control.finder import camel
-
     limit = options.pop("limit")
     query = {"filter": options.pop("filter_text"), "orderBy": options.pop("order_by")}
     connection = connect(options)
@@ -251,7 +250,6 @@ def _get(word: str, noun: Noun, kind: Kind) -> click.Command:
     def command(name: str, as_json: bool, **options: Any) -> None:
         """Show one, by its id, display name or whole name."""
         from control.kinds.kind import GET
-        from edge.cli.control.finder import camel
 
         connection = connect(options)
         with connection.client as client:

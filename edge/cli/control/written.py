@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 from control.api.shapes import Shape, ShapeKind
+from control.names import camel
 from edge.document import read_text
 from edge.document.problems import Finding, Findings, Path, described, quoted, to_problems
 from edge.document.text import Source, TextError, parse
@@ -138,5 +139,5 @@ def _child(node: Any, step: str | int) -> Any:
 
 def _written_key(node: Any, name: str) -> str:
     """The key by which the author calls a field of the contract."""
-    camel = re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), name)
-    return camel if isinstance(node, dict) and name not in node and camel in node else name
+    other = camel(name)
+    return other if isinstance(node, dict) and name not in node and other in node else name

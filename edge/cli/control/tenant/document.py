@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from control.kinds import Kind
+from control.names import is_id
 from edge.cli.control.fields import Fields
 from edge.cli.control.generic import object_shape
 from edge.cli.control.tenant.sections import ORDERED, ORG_FORM, inner_keys, kinds_in, section_of
 from edge.cli.control.written import Written
 from edge.document.problems import Path, quoted
-
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 @dataclass(slots=True)
@@ -89,7 +87,7 @@ def _object(written: Written, path: Path, data: Any, kind: Kind) -> Wanted | Non
         return None
     fields = written.object(path, data, shape, own, ["id", *inner_keys(kind)])
     given = data.get("id", "")
-    if not isinstance(given, str) or (given and not _ID.fullmatch(given)):
+    if not isinstance(given, str) or (given and not is_id(given)):
         written.error("INVALID_VALUE", (*path, "id"), "expected up to 63 letters, digits and . _ -")
         given = ""
     name = fields.get("displayName", "")

@@ -14,9 +14,8 @@ from pydantic import ValidationError
 from control.api.shapes import request_shape
 from control.kinds import Kind
 from control.kinds.kind import CREATE, DELETE, UPDATE
-from control.names import SYSTEM_PROFILES
+from control.names import SYSTEM_PROFILES, camel
 from edge.cli.control.fields import Fields, from_model, references, to_model
-from edge.cli.control.finder import camel
 from edge.cli.control.generic import object_shape
 from edge.cli.control.nouns import REFERENCES
 from edge.cli.control.tenant.document import Tenant, Wanted

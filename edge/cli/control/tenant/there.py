@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from control.kinds import BY_NAME, Kind
+from control.names import is_name
 from edge.cli.control.finder import Finder
 
 Item = dict[str, Any]
@@ -78,12 +79,9 @@ class There:
 
     def display(self, text: str) -> str:
         """What people call the object of a name; any other text as it is."""
-        if not text.startswith(_NAMES):
+        if not is_name(text):
             return text
         return self._shown.get(text) or text.rpartition("/")[2]
-
-
-_NAMES = ("orgs/", "regions/", "sizingPolicies/", "systemProfiles/")
 
 
 def form(name: str) -> str:
