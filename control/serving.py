@@ -322,15 +322,16 @@ async def settled(fleet: Fleet) -> None:
     """Until all edges run: the garbage collector rests while they are made, and need not visit them afterwards.  They
     stay, and to look at a thousand of them takes it a second, again and again."""
     before, now = 0, 0
+    thresholds = gc.get_threshold()
     try:
         while not 0 < now == before:
             await asyncio.sleep(SETTLING_S)
             before, now = now, fleet.agreed()
             if now > before:
-                gc.disable()
+                gc.set_threshold(0)  # not disable(): reading documents turns that on again, each in its thread
         gc.freeze()
     finally:
-        gc.enable()
+        gc.set_threshold(*thresholds)
 
 
 def _counted(store: Store, count: Callable[[Reader], dict[str, int]]) -> dict[str, int] | None:

@@ -31,8 +31,13 @@ def prepared(query: sa.Select[Any]) -> Callable[..., Sequence[Any] | None]:
             texts[db.dialect.name] = str(compiled), compiled.positiontup
         text, order = texts[db.dialect.name]
         raw: Any = db.connection.driver_connection
-        cursor = raw.execute(text, given if order is None else [given[name] for name in order])
-        row: Sequence[Any] | None = cursor.fetchone()
+        try:
+            cursor = raw.execute(text, given if order is None else [given[name] for name in order])
+            row: Sequence[Any] | None = cursor.fetchone()
+        except Exception as error:
+            if db.dialect.is_disconnect(error, raw, None):  # type: ignore[arg-type]
+                db.invalidate(error)
+            raise
         cursor.close()
         return row
 

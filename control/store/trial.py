@@ -35,6 +35,7 @@ COPIED: Final[Mapping[str, str]] = {
     "machine_states": _BY_PATH,
     "machine_nics": _BY_PATH,
     "machine_jobs": _BY_PATH,
+    "former_hosts": "1 = 1",
     "facts": "1 = 1",
 }
 """Table -> which of its rows.  The others, tasks, events and trails, are only added to: a trial begins without them."""

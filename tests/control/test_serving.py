@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,19 +19,36 @@ class Growing:
 
     def __init__(self, *agreed: int) -> None:
         self._agreed = list(agreed)
+        self.thresholds: list[int] = []
+        """Of the garbage collector, whenever it was asked."""
 
     def agreed(self) -> int:
+        self.thresholds.append(gc.get_threshold()[0])
         return self._agreed.pop(0)
 
 
-def test_the_collector_is_told_of_edges_that_run_until_there_are_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    frozen = []
+def test_the_collector_rests_while_edges_are_made_and_need_not_visit_them_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual, frozen = gc.get_threshold(), []
     monkeypatch.setattr(serving, "SETTLING_S", 0)
-    monkeypatch.setattr(serving.gc, "freeze", lambda: frozen.append(True))
+    monkeypatch.setattr(serving.gc, "freeze", lambda: frozen.append(gc.get_threshold()[0]))
     fleet: Any = Growing(0, 0, 2, 5, 5, 7)
     asyncio.run(serving.settled(fleet))
-    assert len(frozen) == 2
+    assert fleet.thresholds == [usual[0], usual[0], usual[0], 0, 0]
+    assert frozen == [0]
+    assert gc.get_threshold() == usual
     assert fleet.agreed() == 7  # it was not asked any more
+
+
+def test_the_collector_works_again_where_the_wait_for_edges_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = gc.get_threshold()
+    monkeypatch.setattr(serving, "SETTLING_S", 0)
+    fleet: Any = Growing(1, 2)
+    with pytest.raises(IndexError):
+        asyncio.run(serving.settled(fleet))
+    assert fleet.thresholds == [usual[0], 0, 0]
+    assert gc.get_threshold() == usual
 
 
 @pytest.mark.parametrize("part", [(Fleet, "run"), (serving, "settled"), (serving, "_watch_database")])
