@@ -155,9 +155,9 @@ class TooManyStreamsError(ControlError):
 
     reason = "TOO_MANY_STREAMS"
 
-    def __init__(self, most: int, org: str = "") -> None:
+    def __init__(self, most: int, words: str, org: str = "") -> None:
         whose = f" of {org}" if org else ""
-        super().__init__(f"{most} streams{whose} are open: no more are served at once")
+        super().__init__(f"{most} {words}{whose} are open: no more are served at once")
 
 
 class TooManyTrialsError(ControlError):

@@ -196,7 +196,7 @@ def stateless_translation(trip: Trip) -> Ruling | None:
     """REFLEXIVE alone: every packet is judged and rewritten for itself."""
     if not trip.stateless:
         return None
-    admit(trip)
+    admit(trip, reason_of(trip))
     return Ruling(Verdict.ALLOW, reason_of(trip), forward=(trip.out, trip.flow))
 
 
@@ -246,7 +246,7 @@ def new_session(trip: Trip) -> Ruling:
     trip.state.begin(session)
     if trip.expected is not None:
         trip.state.sessions.expectations.remove(trip.expected)
-    admit(trip)
+    admit(trip, reason_of(trip))
     if session.alg == TFTP:
         announce_transfer(trip, session)
     return Ruling(Verdict.ALLOW, reason_of(trip), forward=(trip.out, translated))

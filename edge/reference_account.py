@@ -47,13 +47,13 @@ def reason_of(trip: Trip) -> Reason:
     return Reason.NAT_BYPASS if trip.rule is None else REASON_OF_SECTION[trip.rule.section]
 
 
-def admit(trip: Trip) -> None:
+def admit(trip: Trip, reason: Reason) -> None:
     """An allowed packet that begins a session, or is one of those without: every rule that was hit is counted."""
     firewall_rule = [] if trip.rule is None else [trip.rule.id]
-    record(trip, Verdict.ALLOW, reason_of(trip), [*firewall_rule, *trip.nat_rules])
+    record(trip, Verdict.ALLOW, reason, [*firewall_rule, *trip.nat_rules])
     for rule in trip.nat_rules.values():
         if rule.logging:
-            log(trip, Stage.NAT, rule.id, Verdict.ALLOW, reason_of(trip), trip.shown(trip.packet.flow))
+            log(trip, Stage.NAT, rule.id, Verdict.ALLOW, reason, trip.shown(trip.packet.flow))
 
 
 def record(trip: Trip, verdict: Verdict, reason: Reason, rule_ids: list[str]) -> None:

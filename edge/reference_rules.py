@@ -142,7 +142,7 @@ def east_west(trip: Trip) -> Ruling | None:
         return None
     if trip.entered.kind is not PortKind.DISTRIBUTED or trip.out.kind is not PortKind.DISTRIBUTED:
         return None
-    admit(trip)  # an ALG may have put in the destination in the name of a rule
+    admit(trip, Reason.EAST_WEST)  # an ALG may have put in the destination in the name of a rule
     return Ruling(Verdict.ALLOW, Reason.EAST_WEST, forward=(trip.out, trip.flow))
 
 

@@ -19,7 +19,7 @@ from native.pipeline cimport pipeline
 from native.program cimport Program, ProgramData, side_of
 from native.record cimport NO_PORT, Recorder
 from native.ring cimport (
-    HANDED_NOTHING, Handed, Hands, Ring, Sleeper, handed_at, may_take_in, publish_all, ring_done,
+    HANDED_NOTHING, Handed, Hands, Ring, Sleeper, handed_at, may_take_in, publish_all, ring_done, ring_of,
 )
 from native.room cimport make_room
 from native.session cimport CLAIM, NONE, WAVE, prefetch_bucket, prefetch_session, set_hash
@@ -491,7 +491,7 @@ cdef class Lane:
         cdef uint32_t giver
         cdef uint32_t i
         for giver in range(self.team.workers):
-            ring = &self.team.common.rings[giver * self.team.workers + self.hands.worker]
+            ring = ring_of(self.hands, giver, self.hands.worker)
             count = WAVE
             while count == WAVE:
                 count = take_wave(ring, wave)

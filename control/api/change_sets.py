@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -20,12 +20,15 @@ from control.api.rights import target_of
 from control.checking import checked_plan
 from control.kinds.edges import EDGE_GATEWAY
 from control.planner import Plan, plan
+from control.store.records import EdgeState
 from control.v1 import change_set_pb2 as pb
 from control.v1 import edge_pb2
 from edge.api.convert import change as change_message
 from edge.diff import Change, diff
 from edge.document import LoadedDocument, from_data
 from edge.errors import ArgumentError
+from edge.gateway.draft import etag_of
+from edge.store.revision import unpacked
 
 MAX_REQUESTS = 1_000
 
@@ -104,14 +107,34 @@ def _previews(call: WriteCall) -> Iterator[pb.EdgePreview]:
     with call.stored() as before:
         for edge in call.unit.touched():
             planned, loaded = checked_plan(gather.inputs(call.unit, edge), call.unit.places)
-            known = before.find(edge)
-            old = from_data(plan(gather.inputs(before, edge)).document) if known else None
+            stored = plan(gather.inputs(before, edge)).document if before.find(edge) else None
+            old = from_data(stored) if stored else None
             yield pb.EdgePreview(
                 edge=edge,
                 document=_text(planned),
                 changes=map(change_message, _changes(old, loaded)),
                 not_emulated=planned.not_emulated,
+                running=_running(call, before.edge_state(edge), stored, loaded) if stored else None,
             )
+
+
+def _running(
+    call: WriteCall, state: EdgeState | None, stored: Mapping[str, Any], new: LoadedDocument
+) -> pb.RunningDocument:
+    """What an edge runs instead of what is ``stored``, and how ``new`` differs from that."""
+    if state is None:
+        return pb.RunningDocument()
+    # Where another replica leads, its word has to do.
+    told = (state.realized_etag, None) if state.status == "REALIZED" else ("", None)
+    etag, packed = call.running(state.path) or told
+    found = pb.RunningDocument(revision=state.realized, etag=etag)
+    if etag == etag_of(stored):
+        found.kind = pb.RUNNING_KIND_STORED
+    elif packed is not None:
+        found.kind = pb.RUNNING_KIND_OTHER
+        runs = from_data(json.loads(unpacked(packed)), allow_unsupported=True)
+        found.changes.extend(map(change_message, diff(runs, new)))
+    return found
 
 
 def _text(planned: Plan) -> str:

@@ -53,10 +53,7 @@ class ControlClient:
     def call(self, name: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """Call ``Service/Method``; every field without presence is in the answer."""
         request_class, stub = self._stub("unary_unary", name)
-        try:
-            message = json_format.ParseDict(dict(request), request_class())
-        except json_format.ParseError as error:
-            raise ArgumentError(f"the request cannot be meant: {error}") from None
+        message = _message(request_class, request)
         try:
             found = stub(message, timeout=self._timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
@@ -66,7 +63,7 @@ class ControlClient:
     def watch(self, name: str, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The answers of a stream, until the service stops (UnreachableError) or the caller does."""
         request_class, stub = self._stub("unary_stream", name)
-        message = json_format.ParseDict(dict(request), request_class())
+        message = _message(request_class, request)
         try:
             for found in stub(message, metadata=self._metadata):
                 yield json_format.MessageToDict(found, always_print_fields_with_no_presence=True)
@@ -77,10 +74,14 @@ class ControlClient:
         """The answers of a method to which requests go all the while; the call ends with them, or with the iterator."""
         request_class, stub = self._stub("stream_stream", name)
         begun, left = threading.Event(), threading.Event()
+        wrong: list[ArgumentError] = []
 
         def sent() -> Iterator[Any]:
-            for given in requests:
-                yield json_format.ParseDict(dict(given), request_class())
+            try:
+                for given in requests:
+                    yield _message(request_class, given)
+            except ArgumentError as error:
+                wrong.append(error)
             begun.wait()
             left.set()
             call.cancel()  # a service may go on when nothing more is to come
@@ -95,6 +96,8 @@ class ControlClient:
                 raise translated(error, self._address) from None
         finally:
             call.cancel()
+        if wrong:
+            raise wrong[0]
 
     def _stub(self, kind: str, name: str) -> tuple[type[Message], Any]:
         """The class of a method's requests, and what calls it; ``kind``: how much goes and comes, as channels say."""
@@ -125,6 +128,14 @@ def door_client(address: str, authority: bytes, timeout_s: float) -> ControlClie
     trusted = grpc.ssl_channel_credentials(authority)
     channel = grpc.secure_channel(target_of(address), trusted, options=options)
     return ControlClient(address, timeout_s=timeout_s, channel=channel)
+
+
+def _message(kind: type[Message], request: Mapping[str, Any]) -> Message:
+    """Raises ArgumentError for what is no request of that kind."""
+    try:
+        return json_format.ParseDict(dict(request), kind())
+    except json_format.ParseError as error:
+        raise ArgumentError(f"the request cannot be meant: {error}") from None
 
 
 def audit_line(record: Mapping[str, Any]) -> str:

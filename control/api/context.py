@@ -41,6 +41,8 @@ class WriteCall:
     vault: Vault
     stored: Stored
     """The state before the call."""
+    running: Callable[[str], tuple[str, bytes | None] | None]
+    """What an edge runs: the etag and the packed document, as far as they are known."""
     methods: Mapping[str, Method]
     """All methods, for requests within a request."""
     noted: tuple[str, str, str] | None = field(default=None, init=False)

@@ -119,6 +119,10 @@ class Fleet(Protocol):
     def wake(self, edges: Collection[str]) -> None:
         """What these should have has been changed, and that is on the disk.  Called from any thread; returns soon."""
 
+    def running(self, path: str) -> tuple[str, bytes | None] | None:
+        """What an edge runs, None if that is not known: the etag, and the packed document if that is.  From any thread;
+        returns at once."""
+
 
 class Keeper(Protocol):
     """Whoever does jobs that are no edge's."""
@@ -133,6 +137,9 @@ class Unattended:
 
     def wake(self, *_: Collection[str]) -> None:
         """Leave them as they are."""
+
+    def running(self, _: str) -> None:
+        """Who knows."""
 
 
 def unchecked(_: WriteUnit) -> None:
@@ -225,6 +232,17 @@ class Dispatcher:
         self._watcher.called(name, code, time.monotonic() - began)
         return Attempt(answer, status)
 
+    def look(self, name: str, request: Any, authorization: str) -> Attempt:
+        """One of many reads of a call that goes on: it is counted by :meth:`called` when it has ended."""
+        try:
+            return Attempt(self._run(name, request, authorization))
+        except Exception as error:  # noqa: BLE001 - every exception ends the call with a status
+            return Attempt(status=_failure(error)[1])
+
+    def called(self, name: str, code: str, seconds: float) -> None:
+        """A call has ended that the dispatcher did not see the end of."""
+        self._watcher.called(name, code, seconds)
+
     def organization_of(self, authorization: str) -> str | None:
         """Whose caller it is, None if that is nobody, or cannot be told now."""
         try:
@@ -260,11 +278,10 @@ class Dispatcher:
         return same and known is not None and known.uid == stream.uid
 
     def end(self, stream: Stream, outcome: str, **details: object) -> None:
-        """It has ended, ``outcome`` is OK or a reason."""
+        """That it has ended is in the trail; ``outcome`` is OK or a reason.  Raises StoreError."""
         with self._store.write(stream.caller.actor) as unit:
             org = names.organization(stream.path)
             unit.record(org, stream.name, stream.path, outcome=outcome, details=_details(ended=True, **details))
-        self._watcher.called(stream.name, "OK" if outcome == "OK" else outcome, time.monotonic() - stream.began)
 
     def _still_busy(self, edges: Collection[str]) -> bool:
         with self._store.read() as state:
@@ -319,7 +336,7 @@ class Dispatcher:
             known = unit.answered(request_id) if request_id and not trial else None
             if known is not None:
                 return self._again(known, content, answer_place(caller.actor.uid, request_id))
-            call = WriteCall(caller, unit, one_time, trial, self._vault, before, HANDLERS)
+            call = WriteCall(caller, unit, one_time, trial, self._vault, before, self._fleet.running, HANDLERS)
             answer = HANDLERS[name].run(request, call).SerializeToString()
             edges = unit.touched()
             if edges:

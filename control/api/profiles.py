@@ -71,11 +71,8 @@ def _ports(ports: PortRange) -> str:
 def _is_for(profile: pb.SystemProfile, port: str) -> bool:
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= MAX_PORT):
         return False
-    every = [service for service in profile.services if service.protocol in {"TCP", "UDP"}]
-    return any(
-        not service.destination_ports or any(int(port) in PortRange.parse(text) for text in service.destination_ports)
-        for service in every
-    )
+    named = (text for service in profile.services for text in service.destination_ports)
+    return any(int(port) in PortRange.parse(text) for text in named)
 
 
 _FIELDS: Fields[pb.SystemProfile] = MappingProxyType(

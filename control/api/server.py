@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from control.access.methods import METHODS, OPEN
 from control.api.contract import ANSWERS, REQUESTS, SERVICES, STREAMS
 from control.api.dispatch import ASK_AGAIN_S, HANDLERS, Attempt
 from control.api.errors import code_name, status_of
-from control.api.streams import CONSOLE, EXEC, Streams
+from control.api.streams import CONSOLE, EXEC, Streams, authorization_of
 from control.api.turns import Turns
 from control.api.unread import Unread
 from control.errors import TooManyStreamsError, TooManyTrialsError
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 MAX_REQUEST = 1 << 20
 """Bytes of a request; what is larger is refused before it is read."""
 
-MAX_STREAMS = 64
-"""So many streams are served at once."""
+MAX_WATCHES = 64
+"""So many streams of events are served at once."""
 
 EVENTS_S = 0.25
 """How often is looked for events that a stream is to send."""
@@ -128,15 +129,16 @@ class ControlServer:
         pool = self._pool(name)
 
         async def behaviour(data: bytes, context: Any) -> AsyncIterator[bytes]:
-            authorization = _authorization(context)
+            authorization = authorization_of(context)
             loop = asyncio.get_running_loop()
             request = await _read(message, data, context)
             org = await loop.run_in_executor(pool, self._dispatcher.organization_of, authorization) or ""
-            async with self._place(org, context) as unread:
+            async with self._place(org, context) as unread, self._counted(name) as ended:
                 due = loop.time()
                 while not self._stopping.is_set():
-                    done = await loop.run_in_executor(pool, self._dispatcher.attempt, name, request, authorization)
+                    done = await loop.run_in_executor(pool, self._dispatcher.look, name, request, authorization)
                     if done.status is not None:
+                        ended(code_name(done.status))
                         await context.abort_with_status(rpc_status.to_status(done.status))
                     answer = ANSWERS[name].FromString(done.answer)
                     if answer.events or answer.missed or loop.time() >= due:
@@ -149,6 +151,7 @@ class ControlServer:
                         with contextlib.suppress(TimeoutError):
                             async with asyncio.timeout(EVENTS_S):
                                 await self._stopping.wait()
+                ended("UNAVAILABLE")
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the control plane stops")
 
         return behaviour
@@ -157,10 +160,10 @@ class ControlServer:
     async def _place(self, org: str, context: Any) -> AsyncIterator[Unread]:
         """One of those for streams, until the end of the block; the call ends where there is none."""
         refusal = None
-        if self._streams.total() >= MAX_STREAMS:
-            refusal = TooManyStreamsError(MAX_STREAMS)
+        if self._streams.total() >= MAX_WATCHES:
+            refusal = TooManyStreamsError(MAX_WATCHES, "streams")
         elif self._streams[org] >= limits.EVENT_STREAMS:
-            refusal = TooManyStreamsError(limits.EVENT_STREAMS, org)
+            refusal = TooManyStreamsError(limits.EVENT_STREAMS, "streams", org)
         if refusal is not None:
             await context.abort_with_status(rpc_status.to_status(status_of(refusal)))
         self._streams[org] += 1
@@ -172,17 +175,27 @@ class ControlServer:
             self._streams[org] -= 1
             self._streams += Counter()  # without those that have none
 
+    @contextlib.asynccontextmanager
+    async def _counted(self, name: str) -> AsyncIterator[Callable[[str], None]]:
+        """A stream is one call, which has ended with the block: with the last code that it is told, or as its caller
+        went away."""
+        began, codes = time.monotonic(), ["CANCELLED"]
+        try:
+            yield codes.append
+        finally:
+            self._dispatcher.called(name, codes[-1], time.monotonic() - began)
+
     async def _may_go_on(self, pool: ThreadPoolExecutor, name: str, request: Any, authorization: str) -> bool:
         """Would the call still be served?  What cannot be told now does not end it."""
         loop = asyncio.get_running_loop()
-        done = await loop.run_in_executor(pool, self._dispatcher.attempt, name, request, authorization)
+        done = await loop.run_in_executor(pool, self._dispatcher.look, name, request, authorization)
         return done.status is None or code_name(done.status) not in _ENDING
 
     def _behaviour(self, name: str, message: Any) -> Callable[[bytes, Any], Awaitable[bytes]]:
         pool = self._pool(name)
 
         async def behaviour(data: bytes, context: Any) -> bytes:
-            authorization = _authorization(context)
+            authorization = authorization_of(context)
             request = await _read(message, data, context)
             if getattr(request, "validate_only", False):
                 done = await self._tried(name, request, authorization)
@@ -222,9 +235,3 @@ async def _read(message: Any, data: bytes, context: Any) -> Any:
     except DecodeError:
         status = status_of(ArgumentError("the request is no message of the method's type"))
         await context.abort_with_status(rpc_status.to_status(status))
-
-
-def _authorization(context: Any) -> str:
-    """What the caller shows, '' for nothing, or for several."""
-    shown = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
-    return shown[0] if len(shown) == 1 and isinstance(shown[0], str) else ""

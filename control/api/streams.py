@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError
@@ -19,18 +22,18 @@ from grpc_status import rpc_status
 
 from control.api.errors import status_of
 from control.api.machines import window_size
-from control.errors import ControlError, LimitReachedError, NotEmulatedError, UnauthenticatedError
+from control.errors import ControlError, NotEmulatedError, TooManyStreamsError, UnauthenticatedError
 from control.machines.driver import exit_code
 from control.v1 import machine_pb2 as pb
-from edge.errors import ArgumentError
+from edge.errors import ArgumentError, StoreError
 
 if TYPE_CHECKING:
     from control.api.dispatch import Dispatcher, Stream
     from control.machines.driver import Driver, Program
 
-MAX_STREAMS: Final = 100
+MAX_PROGRAMS: Final = 100
 """At a time; each has a process beside the program's own."""
-MAX_STREAMS_OF_ORG: Final = 25
+MAX_PROGRAMS_OF_ORG: Final = 25
 """Of the people of one organization."""
 LOOK_S: Final = 1.0
 """How often is looked whether a caller may go on."""
@@ -39,6 +42,11 @@ UNREAD_S: Final = 2.0
 _CHUNK: Final = 32_768
 _AHEAD: Final = 16
 """Chunks that wait for a slow reader; then the program waits."""
+
+AGAIN_S: Final = 5.0
+"""How often is tried to record an end that the store could not take."""
+_WORDS: Final = "programs and consoles"
+_log = logging.getLogger("t1edge")
 
 EXEC, CONSOLE = "MachineService/Exec", "MachineService/Console"
 
@@ -52,10 +60,12 @@ class Streams:
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="stream")
         self._count = 0
         self._by_org: Counter[str] = Counter()
-        self._ending: set[asyncio.Future[None]] = set()
+        self._ending: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
 
     async def close(self) -> None:
-        """Every end is in the trail."""
+        """Every end is in the trail, or in the log."""
+        self._stopping.set()
         if self._ending:
             await asyncio.wait(self._ending)
         await asyncio.to_thread(self._threads.shutdown)
@@ -113,19 +123,18 @@ class Streams:
     async def _running(
         self, name: str, request: Any, context: Any, start: Callable[[Any, str], Program]
     ) -> AsyncIterator[_Run]:
-        shown = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
-        authorization = shown[0] if len(shown) == 1 and isinstance(shown[0], str) else ""
+        authorization = authorization_of(context)
         loop = asyncio.get_running_loop()
-        if self._count >= MAX_STREAMS:
-            raise LimitReachedError(f"{MAX_STREAMS} programs and consoles are open")
+        if self._count >= MAX_PROGRAMS:
+            raise TooManyStreamsError(MAX_PROGRAMS, _WORDS)
         self._count += 1
         try:
             stream = await loop.run_in_executor(self._threads, self._dispatcher.begin, name, request, authorization)
             outcome, details, org = "CANCELLED", {}, stream.caller.org
             self._by_org[org] += 1
             try:
-                if self._by_org[org] > MAX_STREAMS_OF_ORG:
-                    raise LimitReachedError(f"{MAX_STREAMS_OF_ORG} programs and consoles of {org} are open")
+                if self._by_org[org] > MAX_PROGRAMS_OF_ORG:
+                    raise TooManyStreamsError(MAX_PROGRAMS_OF_ORG, _WORDS, org)
                 program = await loop.run_in_executor(self._threads, start, request, stream.uid)
                 run = _Run(program)
                 run.watch(self._guard(stream, asyncio.current_task()))
@@ -145,11 +154,33 @@ class Streams:
             self._count -= 1
 
     def _note(self, stream: Stream, outcome: str, details: dict[str, Any]) -> None:
-        """In the trail, also when the call is cancelled: hence not waited for here."""
-        loop = asyncio.get_running_loop()
-        done = loop.run_in_executor(self._threads, lambda: self._dispatcher.end(stream, outcome, **details))
+        """Counted, and in the trail, also when the call is cancelled: hence not waited for here."""
+        self._dispatcher.called(stream.name, outcome, time.monotonic() - stream.began)
+        done = asyncio.create_task(self._record(stream, outcome, details))
         self._ending.add(done)
         done.add_done_callback(self._ending.discard)
+
+    async def _record(self, stream: Stream, outcome: str, details: dict[str, Any]) -> None:
+        """Tried until it can be done, or until the stop."""
+        loop = asyncio.get_running_loop()
+        write = partial(self._dispatcher.end, stream, outcome, **details)
+        what = f"the end of {stream.name} in {stream.path}"
+        while True:
+            last = self._stopping.is_set()
+            try:
+                await loop.run_in_executor(self._threads, write)
+            except StoreError as error:
+                _log.error("%s %s: %s", what, "is not in the trail" if last else "waits for the store", error)
+            except Exception:  # noqa: BLE001 - whatever it is, nobody else would hear of it
+                _log.exception("%s is not in the trail: a bug of the control plane", what)
+                return
+            else:
+                return
+            if last:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(AGAIN_S):
+                    await self._stopping.wait()
 
     async def _guard(self, stream: Stream, call: asyncio.Task[Any] | None) -> None:
         """Raises UnauthenticatedError when the caller may not go on."""
@@ -262,6 +293,12 @@ async def _type(run: _Run, requests: AsyncIterator[bytes]) -> None:
                 run.program.resize(*window_size(request.window, "window"))
             case _:
                 raise ArgumentError("the console is open already", [("open", "expected in the first message alone")])
+
+
+def authorization_of(context: Any) -> str:
+    """What a caller shows, '' for nothing, or for several."""
+    shown = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
+    return shown[0] if len(shown) == 1 and isinstance(shown[0], str) else ""
 
 
 def _read(kind: Any, data: bytes) -> Any:

@@ -128,6 +128,14 @@ class Fleet:
         access = self._reconciler.access(path) if self._reconciler else None
         return access.gateway if isinstance(access, EmbeddedEdge) else None
 
+    def running(self, path: str) -> tuple[str, bytes | None] | None:
+        """What an edge runs, as far as is known here: the etag, and perhaps the packed document.  From any thread."""
+        reconciler, gateway = self._reconciler, self.gateway(path)
+        if gateway is not None:
+            stored = gateway.stored
+            return stored.etag, stored.packed
+        return reconciler.running(path) if reconciler else None
+
     def agreed(self) -> int:
         """How many edges are known to run what they should; 0 where another replica leads.  From any thread."""
         reconciler = self._reconciler

@@ -111,8 +111,12 @@ async def _locked(store: Store, patience_s: float) -> Any:
 
 def _connected(store: Store, patience_s: float) -> Any:
     connection = store.connection()
-    connection.execute(f"SET idle_session_timeout = {round(patience_s * 1_000)}")
-    connection.execute(f"SET statement_timeout = {round(patience_s * 1_000)}")
+    try:
+        connection.execute(f"SET idle_session_timeout = {round(patience_s * 1_000)}")
+        connection.execute(f"SET statement_timeout = {round(patience_s * 1_000)}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -83,7 +83,8 @@ class Watcher(Protocol):
 class _Tended:
     """An edge, and where things stand with it.
 
-    ``known``: what was pushed last, its etag and the packed document; ``stale``: the store says something newer than
+    ``known``: what was pushed last, its etag and the packed document; ``seen``: the etag of
+    what it ran when it was reached last, '' if it could not be; ``stale``: the store says something newer than
     ``wanted``; ``agrees``: it was seen to run what it should, when it was looked at last; ``due``: when that is to be
     next, ``told``: when an outcome was last written down, both on the loop's clock.
     """
@@ -94,6 +95,7 @@ class _Tended:
     access: EdgeAccess | None = None
     known: tuple[str, bytes] | None = None
     busy: asyncio.Task[None] | None = None
+    seen: str = ""
     stale: bool = False
     agrees: bool = False
     failures: int = 0
@@ -146,6 +148,15 @@ class Reconciler:
         """The edge as it is reached at the moment."""
         tended = self._tended.get(path)
         return tended.access if tended else None
+
+    def running(self, path: str) -> tuple[str, bytes | None] | None:
+        """What an edge was seen to run, None if it cannot be reached: the etag, and the packed document if that is
+        known here.  From any thread."""
+        tended = self._tended.get(path)
+        if tended is None or not tended.seen:
+            return None
+        known = tended.known
+        return tended.seen, known[1] if known is not None and known[0] == tended.seen else None
 
     def pushes_to(self, address: str) -> bool:
         """May something be on its way to an edge there?"""
@@ -310,6 +321,8 @@ class Reconciler:
     async def _fail(self, tended: _Tended, reason: str, message: str, refused: bool) -> None:
         tended.failures += 1
         tended.agrees = False
+        if not refused:
+            tended.seen = ""
         self._watcher.failed(reason)
         status = "ERROR" if refused else "PENDING"
         wanted = tended.wanted
@@ -340,6 +353,7 @@ class Reconciler:
                 assert tended.access is not None, "an edge with a document can be opened"
                 opened = True
         current = await tended.access.current(epoch)
+        tended.seen = current.etag
         wanted = tended.wanted
         if not tended.stale and wanted.desired == wanted.realized and current.etag == wanted.realized_etag:
             if wanted.status != "REALIZED":
@@ -353,7 +367,7 @@ class Reconciler:
         planned = planned or await self._planned(tended)
         if planned is None:
             return
-        etag = await self._made(tended, planned, current, opened=opened)
+        etag = tended.seen = await self._made(tended, planned, current, opened=opened)
         done = Outcome(planned.wanted.path, planned.wanted.uid, planned.wanted.desired, etag)
         await self._tell(tended, done)
         self._watcher.realized(max(self._wall_ns() - planned.wanted.desired_ns, 0) / 1e9)

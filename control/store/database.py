@@ -23,6 +23,8 @@ from edge.store.directory import locked
 
 DATABASE: Final = "control.sqlite3"
 _BUSY_MS: Final = 10_000
+_TRIALS_LAST_S: Final = 60
+"""So old gets a connection with tables of its own: PostgreSQL does not clean up in these what was rolled back."""
 _WRITER_LOCK: Final = 0x7431_6564_6765  # of PostgreSQL's advisory locks: one writer among all replicas
 
 
@@ -37,14 +39,15 @@ class Store:
         self._lock_file = locked(directory)
         self._writing = threading.Lock()
         self._path = directory / DATABASE
-        self._overlay: Overlay | None = None
         try:
             place = _postgresql(url) if url else self._file()
             self._shown = str(self._path) if not url else place.render_as_string(hide_password=True)
             self._sqlite = not url
             self._place = place
             self._engine = _engine(place)
-            self._trials = _engine(place, trials=True)
+            self._trials = _engine(place, lasts_s=_TRIALS_LAST_S)
+            self._overlay = overlay(self._trials.dialect)
+            _prepare_trials(self._trials, self._overlay)
             self._driver_error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
             try:
                 with self._told():
@@ -127,11 +130,11 @@ class Store:
         with self._told(), self._trials.connect() as db:
             below = "main"
             if not self._sqlite:
-                db.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+                # Temporary tables alone are written.
+                db.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
                 below = str(db.execute(sa.text("SELECT quote_ident(current_schema())")).scalar_one())
-            copy = self._overlay = self._overlay or overlay(db.dialect, below)
-            copy.lay(db, org)
-            before: Any = Below(db, copy.below)
+            self._overlay.fill(db, below, org)
+            before: Any = Below(db, below)
             yield WriteUnit(db, actor, self.surroundings), Reader(before, self.surroundings.now_ns())
 
     @contextlib.contextmanager
@@ -166,18 +169,14 @@ class Store:
             raise
 
 
-def _engine(place: URL, *, trials: bool = False) -> sa.Engine:
-    """Connections for as many threads as serve; what is given to queries is never part of an error or a log.
-
-    ``trials``: each has a connection of its own, for what was prepared on another one means other tables.
-    """
+def _engine(place: URL, *, lasts_s: int = -1) -> sa.Engine:
+    """Connections for as many threads as serve; what is given to queries is never part of an error or a log."""
     # A server that was away and is back has forgotten its connections: they are asked before they are used.
     ask = place.drivername != "sqlite"
     try:
-        if trials:
-            engine = sa.create_engine(place, hide_parameters=True, poolclass=sa.NullPool)
-        else:
-            engine = sa.create_engine(place, hide_parameters=True, pool_size=16, max_overflow=0, pool_pre_ping=ask)
+        engine = sa.create_engine(
+            place, hide_parameters=True, pool_size=16, max_overflow=0, pool_pre_ping=ask, pool_recycle=lasts_s
+        )
     except ImportError:
         raise StoreError("PostgreSQL needs the package psycopg: pip install 't1edge[postgres]'") from None
     if ask:
@@ -203,6 +202,16 @@ def _prepare_postgresql(engine: sa.Engine) -> None:
     @sa.event.listens_for(engine, "connect")
     def connected(raw: Any, _: Any) -> None:
         raw.execute(f"SET idle_in_transaction_session_timeout = {_BUSY_MS}")
+        raw.commit()
+
+
+def _prepare_trials(engine: sa.Engine, copy: Overlay) -> None:
+    """Each connection has tables of its own over those of the store, empty at first."""
+
+    @sa.event.listens_for(engine, "connect")
+    def connected(raw: Any, _: Any) -> None:
+        for statement in copy.tables:
+            raw.execute(statement).close()
         raw.commit()
 
 

@@ -6,7 +6,7 @@ itself, with all constraints; it locks nothing, sees one moment of the store, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -39,49 +39,51 @@ COPIED: Final[Mapping[str, str]] = {
 }
 """Table -> which of its rows.  The others, tasks, events and trails, are only added to: a trial begins without them."""
 
+_INDEXES: Final = frozenset({"public_addresses_edge", "refs_target", "sessions_user"})
+"""What each deletion asks for; the others are of use to long lists alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """How a copy is made on one kind of database: statements, to be run in order."""
+    """How a copy is made on one kind of database: statements, to be run in order; ``tables`` once a connection."""
 
     tables: tuple[str, ...]
-    rows: tuple[sa.TextClause, ...]
-    below: str
+    rows: tuple[str, ...]
 
-    def lay(self, db: sa.Connection, org: str) -> None:
-        """Over the tables of this connection, until its transaction ends, with what ``org`` can reach."""
-        for statement in self.tables:
-            db.exec_driver_sql(statement)
+    def fill(self, db: sa.Connection, below: str, org: str) -> None:
+        """What ``org`` can reach, from the tables in the schema ``below``, until the transaction ends."""
         given = {"org": org, "system": names.SYSTEM}
         # Everything that begins with these and a slash: 0 comes next to it.
         given |= {"first": f"{org}/", "last": f"{org}0"}
         given |= {"system_first": f"{names.SYSTEM}/", "system_last": f"{names.SYSTEM}0"}
-        for rows in self.rows:
+        for text in self.rows:
+            rows = sa.text(text.format(below=below))
             db.execute(rows, {name: given[name] for name in rows.compile().params})
 
 
-def overlay(dialect: sa.Dialect, below: str) -> Overlay:
-    """For a database whose own tables lie in the schema ``below``."""
+def overlay(dialect: sa.Dialect) -> Overlay:
+    """For a kind of database."""
     above = "temp" if dialect.name == "sqlite" else "pg_temp"
     tables: list[str] = []
     for table in METADATA.sorted_tables:
         made = str(CreateTable(table).compile(dialect=dialect)).strip()
         tables.append(made.replace("CREATE TABLE", "CREATE TEMPORARY TABLE", 1))
-        tables += [str(CreateIndex(index).compile(dialect=dialect)) for index in _sorted(table.indexes)]
+        indexes = sorted(_INDEXES & {str(index.name) for index in table.indexes})
+        tables += [str(CreateIndex(_index(table, name)).compile(dialect=dialect)) for name in indexes]
     rows = []
     for table in METADATA.sorted_tables:
         if table.name in COPIED:
             columns = ", ".join(f'"{column.name}"' for column in table.columns)
-            which = COPIED[table.name].format(above=above, below=below)
+            which = COPIED[table.name].format(above=above, below="{below}")
             rows.append(
-                sa.text(f"INSERT INTO {above}.{table.name} ({columns})"  # noqa: S608 - of constants alone
-                        f" SELECT {columns} FROM {below}.{table.name} WHERE {which}")
-            )  # fmt: skip
-    return Overlay(tuple(tables), tuple(rows), below)
+                f"INSERT INTO {above}.{table.name} ({columns})"  # noqa: S608 - of constants alone
+                f" SELECT {columns} FROM {{below}}.{table.name} WHERE {which}"
+            )
+    return Overlay(tuple(tables), tuple(rows))
 
 
-def _sorted(indexes: Iterable[sa.Index]) -> list[sa.Index]:
-    return sorted(indexes, key=lambda index: str(index.name))
+def _index(table: sa.Table, name: str) -> sa.Index:
+    return next(index for index in table.indexes if index.name == name)
 
 
 class Below:

@@ -19,6 +19,7 @@ from control.machines.driver import Program
 from edge.api.client import CallError, UnreachableError
 from edge.cli.control.machines import COMMANDS
 from edge.cli.main import cli
+from edge.errors import ArgumentError
 from tests.control.office import POOL, Office
 from tests.control.served import Commands, served
 from tests.control.world import World
@@ -162,6 +163,16 @@ def test_why_there_is_no_console(
         list(client.converse("MachineService/Console", requests()))
     told.set()
     assert refused.value.code == reason
+
+
+def test_what_cannot_be_meant_is_said_before_it_goes(client: ControlClient) -> None:
+    nonsense = {"parent": "orgs/US1", "nonsense": 1}
+    for call in (client.call, lambda *given: list(client.watch(*given))):
+        with pytest.raises(ArgumentError, match="nonsense"):
+            call("EventService/ListEvents" if call == client.call else "EventService/WatchEvents", nonsense)
+    requests = iter([OPEN, {"nonsense": 1}])
+    with pytest.raises(ArgumentError, match="nonsense"):
+        list(client.converse("MachineService/Console", requests))
 
 
 def test_nobody_answers(tmp_path: Path) -> None:

@@ -329,3 +329,8 @@ def test_shells_complete_them(words: str, found: str) -> None:
     }
     shown = CliRunner().invoke(cli, [], prog_name="t1edge", env=variables)
     assert f"plain,{found}" in shown.output.splitlines()
+
+
+def test_help_tells_the_keys_of_objects() -> None:
+    shown = CliRunner().invoke(cli, ["control", "vms", "create", "--help"]).output
+    assert "Keys: network, primary, connected, adapter, ipMode, address." in " ".join(shown.split())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from edge.patch import Delete, ObjectRef
 from tests.control.cloud import Cloud
 from tests.control.fleets import Manned, manned
 from tests.control.samples import plant
+from tests.control.served import served
 from tests.serve.process import Service
 from tests.support import SAMPLE
 from tests.waiting import wait_for
@@ -94,16 +97,24 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path: Path) -> None:
         assert verdict(world) == "ALLOW"
 
 
-def test_an_edge_that_moves_to_a_host_runs_there(tmp_path: Path) -> None:
-    file = tmp_path / "edge.yaml"
+@contextmanager
+def elsewhere(folder: Path) -> Iterator[tuple[Manned, Cloud, Service]]:
+    """With an edge that was moved to a process of its own."""
+    file = folder / "edge.yaml"
     file.write_text(SAMPLE)
-    with manned(tmp_path / "data") as world, Service(tmp_path, file, "--data", str(tmp_path / "edge")) as service:
+    with manned(folder / "data") as world, Service(folder, file, "--data", str(folder / "edge")) as service:
         cloud = Cloud(world)
         cloud.vdc()
         world.settled()
         host = {"edge": EDGE, "address": service.address}
         moved = cloud.call("EdgeHostService/SetEdgeHost", {"edgeHost": host}, cloud.admin)
         assert ended(cloud, moved["task"])["status"] == "TASK_STATUS_SUCCESS"
+        yield world, cloud, service
+
+
+def test_an_edge_that_moves_to_a_host_runs_there(tmp_path: Path) -> None:
+    with elsewhere(tmp_path) as (world, cloud, service):
+        host = {"edge": EDGE, "address": service.address}
         assert cloud.call("EdgeHostService/GetEdgeHost", {"edge": EDGE}, cloud.admin)["edgeHost"] == host
         ended(cloud, allow(cloud))
         with service.client() as client:
@@ -153,6 +164,60 @@ def test_an_edge_that_drifted_is_changed_back_and_that_is_told(tmp_path: Path, m
         assert [(event["kind"], json.loads(event["details"])["reason"]) for event in reversed(found)] == [
             ("EDGE_PENDING", "DRIFTED"), ("EDGE_REALIZED", ""),
         ]  # fmt: skip
+
+
+def preview(cloud: Cloud) -> dict[str, Any]:
+    """What is said of the running document when a rule "more" would be made."""
+    rule = {"displayName": "more", "actionValue": "ALLOW"}
+    request = {
+        "@type": "type.googleapis.com/control.v1.CreateFirewallRuleRequest",
+        "parent": EDGE,
+        "firewallRule": rule,
+    }
+    answer = cloud.call(
+        "ChangeSetService/ApplyChangeSet", {"parent": cloud.org, "requests": [request], "validateOnly": True}
+    )
+    (found,) = answer["previews"]
+    assert [change["name"] for change in found["changes"]] == ["more"]
+    running: dict[str, Any] = found["running"]
+    return running
+
+
+def test_a_preview_tells_what_the_edge_really_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciler, "LOOK_S", (600.0, 600.0))
+    with manned(tmp_path / "data") as world:
+        cloud = Cloud(world)
+        cloud.vdc()
+        world.settled()
+        ended(cloud, allow(cloud))
+        gateway, epoch = world.gateway(EDGE), world.fleet.epoch if world.fleet else 0
+        etag = gateway.running.etag
+        revision = state_of(cloud)["realizedRevision"]
+        assert preview(cloud) == {"kind": "RUNNING_KIND_STORED", "revision": revision, "etag": etag, "changes": []}
+        work = gateway.patch([Delete(RULES, ObjectRef(name="out"))], etag=etag, leader_epoch=epoch)
+        asyncio.run_coroutine_threadsafe(work, world._loop).result(30)
+        found = preview(cloud)
+        assert (found["kind"], found["etag"]) == ("RUNNING_KIND_OTHER", gateway.running.etag)
+        assert sorted(change["name"] for change in found["changes"]) == ["more", "out"]
+
+
+def test_a_preview_of_an_edge_elsewhere(tmp_path: Path) -> None:
+    with elsewhere(tmp_path) as (world, cloud, service):
+        assert preview(cloud)["kind"] == "RUNNING_KIND_STORED"
+        service.kill()
+        wait_for("that is seen", lambda: state_of(cloud)["reason"] == "UNREACHABLE")
+        gone = preview(cloud)
+        assert (gone["kind"], gone["etag"]) == ("RUNNING_KIND_UNSPECIFIED", "")
+        with served(world, tmp_path) as commands:
+            document = tmp_path / "tenant.yaml"
+            document.write_text(f"""
+                organization: US1
+                edges:
+                  - displayName: {EDGE.rpartition("/")[2]}
+                    firewallRules: [{{displayName: more, actionValue: ALLOW}}]
+            """)
+            said = commands.run(cloud.maria, "apply", "-f", str(document), "--validate-only").output
+            assert f"{EDGE} runs what is not known here\n" in said
 
 
 def state_of(cloud: Cloud) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import socket
+import time
 import tty
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from control.api.streams import Streams
 from control.errors import PowerStateError
 from control.machines.driver import Program
 from control.v1 import machine_pb2 as pb
+from edge.errors import StoreError
 
 
 class Calls:
@@ -28,15 +30,26 @@ class Calls:
         self.may = True
         self.org = "orgs/US1"
         self.ended: list[str] = []
+        self.counted: list[tuple[str, str]] = []
+        self.tries = 0
+        self.away = 0
 
     def begin(self, *_: object) -> Any:
-        return SimpleNamespace(uid="u", caller=SimpleNamespace(org=self.org))
+        caller = SimpleNamespace(org=self.org)
+        return SimpleNamespace(uid="u", caller=caller, name="Exec", path="m", began=time.monotonic())
 
     def holds(self, _: object) -> bool:
         return self.may
 
     def end(self, _: object, outcome: str, **__: object) -> None:
+        self.tries += 1
+        if self.tries <= self.away:
+            raise StoreError("the database is away")
         self.ended.append(outcome)
+
+    def called(self, name: str, code: str, seconds: float) -> None:
+        assert seconds >= 0
+        self.counted.append((name, code))
 
 
 class Machine:
@@ -132,7 +145,7 @@ def test_who_may_not_go_on_types_no_more_even_without_reading(monkeypatch: pytes
 def test_who_may_not_go_on_and_reads_nothing_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "LOOK_S", 0.01)
     monkeypatch.setattr(streams, "UNREAD_S", 0.05)
-    monkeypatch.setattr(streams, "MAX_STREAMS", 1)
+    monkeypatch.setattr(streams, "MAX_PROGRAMS", 1)
 
     async def run() -> None:
         calls, machine = Calls(), Machine()
@@ -187,7 +200,7 @@ def test_a_program_may_go_on_without_a_word() -> None:
 
 
 def test_one_organization_does_not_take_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "MAX_STREAMS_OF_ORG", 2)
+    monkeypatch.setattr(streams, "MAX_PROGRAMS_OF_ORG", 2)
 
     async def run() -> None:
         calls, machines = Calls(), [Machine() for _ in range(3)]
@@ -205,8 +218,38 @@ def test_one_organization_does_not_take_all(monkeypatch: pytest.MonkeyPatch) -> 
             machine.life.send(b'{"exit": 0}')
         assert len(await asyncio.gather(*open_, other)) == 3
         await served.close()
-        assert calls.ended.count("LIMIT_REACHED") == 1
+        assert calls.ended.count("TOO_MANY_STREAMS") == 1
         for machine in machines:
             machine.close()
 
     asyncio.run(asyncio.wait_for(run(), 30))
+
+
+@pytest.mark.parametrize("away", [3, 1_000_000])
+def test_an_end_that_cannot_be_recorded_is_tried_again_until_the_stop(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, away: int
+) -> None:
+    monkeypatch.setattr(streams, "AGAIN_S", 0.01)
+
+    async def run() -> Calls:
+        calls, machine = Calls(), Machine()
+        calls.away = away
+        served = Streams(cast(Any, calls), cast(Any, machine))
+
+        async def read() -> int:
+            return len([each async for each in served.exec(_exec(), Context())])
+
+        said = asyncio.create_task(read())
+        await _until(lambda: hasattr(machine, "life"))
+        machine.life.send(b'{"exit": 0}')
+        assert await said == 1
+        await _until(lambda: calls.tries > 3)
+        await served.close()
+        machine.close()
+        return calls
+
+    calls = asyncio.run(asyncio.wait_for(run(), 30))
+    assert calls.counted == [("Exec", "OK")]
+    assert "the database is away" in caplog.text
+    lost = "is not in the trail" in caplog.text
+    assert (calls.ended, lost) == ((["OK"], False) if away == 3 else ([], True))

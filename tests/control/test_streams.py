@@ -44,6 +44,25 @@ def test_events_come_as_they_happen(tmp_path: Path) -> None:
         served.process.communicate()
 
 
+def test_a_stream_is_counted_once_when_it_has_ended(world: World, tmp_path: Path) -> None:
+    def counted() -> list[str]:
+        return [code for method, code in world.calls if method == "EventService/WatchEvents"]
+
+    org, maria = world.tenant(world.administrator(), ORG.rpartition("/")[2])
+    with served(world, tmp_path) as commands, ControlClient(commands.address, maria) as client:
+        stream = client.watch("EventService/WatchEvents", {"parent": org})
+        next(stream)
+        for _ in range(3):
+            _told(world, 1)
+            assert next(stream)["events"]
+        assert counted() == []
+        stream.close()
+        wait_for("it has ended", counted)
+        with pytest.raises(CallError):
+            next(client.watch("EventService/WatchEvents", {"parent": "orgs/US77"}))
+    assert counted() == ["CANCELLED", "NOT_FOUND"]
+
+
 def _told(world: World, count: int) -> None:
     with world.store.write(PROVIDER) as unit:
         for number in range(count):

@@ -92,7 +92,8 @@ def test_filters(tenant: Tenant) -> None:
     assert "HTTPS" in listed(tenant, filter='port = "443" AND protocol = "TCP"')
     assert "HTTPS" not in listed(tenant, filter='port = "443" AND protocol = "UDP"')
     assert "ICMP ALL" not in listed(tenant, filter="port = 8")
-    assert "DNS-IN-TCP" in listed(tenant, filter="port = 65535")  # it asks for the sender's port alone
+    assert "DNS-IN-TCP" not in listed(tenant, filter="port = 53")  # it names the sender's port alone
+    assert "VMware-VDM2.x-Ephemeral" in listed(tenant, filter="port = 65535")  # the end of a range
     for nonsense in ("x", "²", "65536", "99999", "123456"):
         assert listed(tenant, filter=f'port = "{nonsense}"') == []
     assert refused(tenant, LIST, {"filter": "scope = SYSTEM"}).reason == "INVALID_FILTER"

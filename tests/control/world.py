@@ -101,6 +101,9 @@ class World:
         if self.attended:
             self.realize(edges)
 
+    def running(self, _: str) -> None:
+        """They do not really run."""
+
     def realize(self, edges: Collection[str]) -> None:
         """Edges have what they should have."""
         with self.store.write(PROVIDER) as unit:

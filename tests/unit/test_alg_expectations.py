@@ -252,7 +252,7 @@ def test_between_distributed_networks_the_expectation_stays(make: Make) -> None:
     spoofed = tracer.send(f"{comes} in=LAN")
     assert (why(spoofed), outputs(spoofed)) == ("ALLOW EAST_WEST", [f"LAN udp {DMZ_SERVER}:3000 > {CLIENT}:4000"])
     assert edge.rule_counters()["internet"].hits == before + 1
-    assert [event.rule_id for event in logged(edge)] == ["internet"]
+    assert [(event.rule_id, event.reason) for event in logged(edge)] == [("internet", Reason.EAST_WEST)]
     assert why(tracer.send(comes)) == "ALLOW ALG"
 
 

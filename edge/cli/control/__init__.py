@@ -44,7 +44,7 @@ class ControlGroup(LazyGroup):
 
 @click.group("control", cls=ControlGroup, epilog="Example:  t1edge control login --org US1134362 --user maria")
 def command() -> None:
-    """Run and use a control plane: organizations, users, tokens, tasks, the audit trail.
+    """Run and use a control plane: organizations, people, data centers, networks, edges and their rules, machines.
 
     A session begins with login and is kept in a file of the user; programs put an API token into T1EDGE_TOKEN. Exit
     codes: 0 done, 1 the control plane refused or a task failed, 2 bad usage or invalid input, 3 it cannot be reached,

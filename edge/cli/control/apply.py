@@ -58,17 +58,21 @@ def command(
         found = _plan(tenant, finder, prune=prune)
         _show(found, as_json=as_json)
         tasks = []
+        previews: list[dict[str, Any]] = []
         if found.steps and validate_only:
-            _judge(connection, tenant, finder.org, found.steps)
+            previews = _judge(connection, tenant, finder.org, found.steps)
         elif found.steps:
             if not yes:
                 click.confirm(f"{plural(len(found.steps), 'change')}: make them?", abort=True, err=True)
             tasks = list(_made(connection, tenant, finder.org, found.steps, wait=not no_wait))
     if as_json:
-        write_json({"changes": [change.to_json() for change in found.changes], "tasks": tasks})
+        said = {"changes": [change.to_json() for change in found.changes], "tasks": tasks}
+        write_json({**said, "previews": previews} if validate_only else said)
     elif not found.steps:
         write_result("nothing to do")
     elif validate_only:
+        for preview in previews:
+            _show_running(preview)
         write_result("could be done")
     else:
         write_result(f"{plural(len(found.steps), 'change')}: {_status(tasks)}")
@@ -113,12 +117,27 @@ def _show(found: Plan, *, as_json: bool) -> None:
         write_result(paint(first, _COLOURS[first[0]]) + feed + rest)
 
 
-def _judge(connection: Connection, tenant: Tenant, org: str, steps: Sequence[Step]) -> None:
-    """Let the control plane look at what would be done.  Raises DocumentError or CallError."""
+def _show_running(preview: Mapping[str, Any]) -> None:
+    """What an edge runs at the moment, and what would be another in that."""
+    running = preview.get("running")
+    if running is None:
+        return
+    what = {"RUNNING_KIND_STORED": "what it should have now", "RUNNING_KIND_OTHER": "not what it should have now"}
+    which = f": revision {running['revision']}, etag {running['etag']}" if running["etag"] else ""
+    message(printable(f"{preview['edge']} runs {what.get(running['kind'], 'what is not known here')}{which}"))
+    for change in running["changes"]:
+        kind = change["kind"].removeprefix("CHANGE_KIND_").lower()
+        message(printable(f"  {kind} in what runs: {change['section']}[{change['name']}]"))
+
+
+def _judge(connection: Connection, tenant: Tenant, org: str, steps: Sequence[Step]) -> list[dict[str, Any]]:
+    """Let the control plane look at what would be done: what edges would get.  Raises DocumentError or CallError."""
     parts = list(_parts(steps))
-    _call(connection, tenant, {"parent": org, "validateOnly": True}, parts[0])
+    answer = _call(connection, tenant, {"parent": org, "validateOnly": True}, parts[0])
     if len(parts) > 1:
         message(f"only the first {len(parts[0]):,} of {plural(len(steps), 'change')} could be judged beforehand")
+    previews: list[dict[str, Any]] = answer["previews"]
+    return previews
 
 
 def _made(

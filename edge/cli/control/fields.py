@@ -97,7 +97,9 @@ def option_of(shape: Shape, model: type[BaseModel] | None = None) -> click.Optio
     elif shape.kind is ShapeKind.FRACTION:
         about["type"] = click.FLOAT
     elif shape.kind in {ShapeKind.OBJECT, ShapeKind.MAP}:
-        about |= {"type": ObjectType(shape), "metavar": "KEY=VALUE,..."}
+        keys = ", ".join(field.key for field in shape.fields)
+        told = f"{shape.comment} Keys: {keys}." if keys else shape.comment
+        about |= {"type": ObjectType(shape), "metavar": "KEY=VALUE,...", "help": told.strip()}
     else:
         about["metavar"] = "TEXT"
     return click.Option([flag, _variable(shape.name)], **about)
