@@ -20,8 +20,10 @@ from control.access.methods import METHODS
 from control.api.client import ControlClient
 from control.kinds import KINDS
 from control.store.unit import PROVIDER
+from control.tenant.fields import object_shape
+from control.tenant.references import REFERENCES
 from edge.cli.control.finder import Finder
-from edge.cli.control.nouns import NOUNS, REFERENCES, Action
+from edge.cli.control.nouns import NOUNS, Action
 from edge.cli.control.session import KeptSession, keep
 from edge.cli.main import cli
 from tests.control.served import EDGE, VDC, Commands, order, region, served
@@ -161,8 +163,6 @@ def test_help_tells_what_the_contract_tells() -> None:
 
 
 def test_references_are_fields() -> None:
-    from edge.cli.control.generic import object_shape
-
     by_name = {kind.name: kind for kind in KINDS}
     for name, table in REFERENCES.items():
         for path in table:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from control.tenant.fields import references
+from control.tenant.references import REFERENCES
 from edge.cli.control.common import ControlCommand
-from edge.cli.control.fields import field_options, references, taken_fields
+from edge.cli.control.fields import field_options, taken_fields
 from edge.cli.control.generic import OF_ALL, run_write, taken_position, write_options
-from edge.cli.control.nouns import REFERENCES, Action
+from edge.cli.control.nouns import Action
 
 if TYPE_CHECKING:
     from control.kinds import Kind

@@ -14,10 +14,10 @@ from edge.cli.control.follow import followed, wait_options
 from edge.printable import printable
 
 if TYPE_CHECKING:
+    from control.tenant.document import Tenant
+    from control.tenant.plan import Plan, Step
     from edge.api.client import CallError
     from edge.cli.control.finder import Finder
-    from edge.cli.control.tenant.document import Tenant
-    from edge.cli.control.tenant.plan import Plan, Step
     from edge.errors import EdgeError
 
 _METHOD = "ChangeSetService/ApplyChangeSet"
@@ -89,8 +89,8 @@ def make(connection: Connection, file: str) -> Plan:
 
 def _read(connection: Connection, file: str, org: str) -> tuple[Tenant, Finder]:
     """A document, and where to look up names for it."""
+    from control.tenant.document import read_tenant
     from edge.cli.control.finder import Finder
-    from edge.cli.control.tenant.document import read_tenant
 
     tenant = read_tenant(file)
     if org and tenant.organization and org.removeprefix("orgs/") != tenant.organization.removeprefix("orgs/"):
@@ -99,8 +99,8 @@ def _read(connection: Connection, file: str, org: str) -> tuple[Tenant, Finder]:
 
 
 def _plan(tenant: Tenant, finder: Finder, *, prune: bool) -> Plan:
-    from edge.cli.control.tenant.plan import plan
-    from edge.cli.control.tenant.there import There
+    from control.tenant.plan import plan
+    from control.tenant.there import There
 
     return plan(tenant, There(finder.org, finder), prune=prune)
 

@@ -12,8 +12,9 @@ import click
 
 from control.kinds import BY_NAME, KINDS, Kind
 from control.names import SYSTEM_PROFILES, camel, is_id
-from edge.cli.control.fields import Fields, references
-from edge.cli.control.nouns import NOUNS, REFERENCES
+from control.tenant.fields import Fields, references
+from control.tenant.references import REFERENCES
+from edge.cli.control.nouns import NOUNS
 from edge.firewall.system_profiles import system_profile_names
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from control.kinds import BY_NAME
+from control.tenant.fields import Fields, object_shape
 from edge.cli.control.common import ControlCommand, file_option
-from edge.cli.control.fields import Fields
-from edge.cli.control.generic import object_shape, run_write, write_options
+from edge.cli.control.generic import run_write, write_options
 
 if TYPE_CHECKING:
     from edge.cli.control.finder import Finder
@@ -50,7 +50,7 @@ def replace(file: str, etag: str, as_json: bool, **options: Any) -> None:
 
 def _read(file: str) -> list[Fields]:
     """Raises DocumentError."""
-    from edge.cli.control.written import Written
+    from control.tenant.written import Written
 
     written = Written.read(file)
     shape, own = object_shape(_KIND), set(_KIND.model.model_fields)

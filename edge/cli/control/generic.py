@@ -107,14 +107,6 @@ def taken_finder(kind: Kind, connection: Connection, options: dict[str, Any]) ->
     return Finder(connection, {place: options.pop(f"in_{place}") for place in places_of(kind)})
 
 
-def object_shape(kind: Kind) -> Shape:
-    """The message of a kind."""
-    from control.api.shapes import answer_shape
-    from control.kinds.kind import GET
-
-    return answer_shape(kind.method(GET)).inner(kind.name)
-
-
 def cell(item: Mapping[str, Any], column: str, shape: Shape) -> str:
     """A field, ``a.b`` one within another, as tables show it: others by the ends of their names, words alone."""
     value: Any = item
@@ -200,6 +192,8 @@ def _list(word: str, noun: Noun, kind: Kind) -> click.Command:
 
 def list_objects(word: str, noun: Noun, kind: Kind, options: dict[str, Any], *, as_json: bool) -> None:
     """List the objects of a kind, wherever ``options`` say."""
+    from control.tenant.fields import object_shape
+
     limit = options.pop("limit")
     query = {"filter": options.pop("filter_text"), "orderBy": options.pop("order_by")}
     connection = connect(options)
@@ -225,6 +219,7 @@ def _listed(
     kind: Kind, finder: Finder, parents: list[str], query: Mapping[str, str], limit: int
 ) -> list[dict[str, Any]]:
     """What lies in any of ``parents``, in one order if one is asked for.  Raises click.UsageError if it cannot be."""
+    from control.tenant.fields import object_shape
     from edge.cli.control.finder import places_of
 
     found = [item for parent in parents for item in finder.listed(kind, parent, query, limit)]
@@ -263,6 +258,7 @@ def _get(word: str, noun: Noun, kind: Kind) -> click.Command:
 def _create(word: str, noun: Noun, kind: Kind) -> click.Command:
     from control.api.shapes import request_shape
     from control.kinds.kind import CREATE
+    from control.tenant.fields import object_shape
     from edge.cli.control.fields import option_of, taken_fields, taken_options
 
     method, shape = kind.method(CREATE), object_shape(kind)
@@ -299,6 +295,7 @@ def _create(word: str, noun: Noun, kind: Kind) -> click.Command:
 
 def _update(word: str, noun: Noun, kind: Kind) -> click.Command:
     from control.kinds.kind import UPDATE
+    from control.tenant.fields import object_shape
     from edge.cli.control.fields import taken_fields
 
     method, shape = kind.method(UPDATE), object_shape(kind)

@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from control.tenant.fields import object_shape
 from edge.cli.common import paint, plural, write_result
 from edge.cli.control.apply import make
 from edge.cli.control.common import Connection
@@ -15,7 +16,7 @@ from edge.cli.control.demo.people import People, serving
 from edge.cli.control.edges import loaded_document
 from edge.cli.control.finder import Finder
 from edge.cli.control.follow import followed
-from edge.cli.control.generic import cell, object_shape
+from edge.cli.control.generic import cell
 from edge.cli.control.nouns import NOUNS
 from edge.cli.tables import print_table
 from edge.printable import printable

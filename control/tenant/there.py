@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from control.kinds import BY_NAME, Kind
 from control.names import is_name
-from edge.cli.control.finder import Finder
 
 Item = dict[str, Any]
 _Names = defaultdict[str, set[str]]
+
+
+class Lists(Protocol):
+    """Whoever asks the control plane."""
+
+    def listed(self, kind: Kind, parent: str) -> list[Item]:
+        """The objects of a kind in another one."""
+
+    def parents(self, kind: Kind) -> list[str]:
+        """Every object that those of a kind may lie in."""
 
 
 @dataclass(slots=True)
@@ -20,7 +29,7 @@ class There:
     """Objects by kind and by what they lie in, and names that are about to be."""
 
     org: str
-    finder: Finder
+    lists: Lists
     items: dict[tuple[str, str], list[Item]] = field(default_factory=dict)
     names: dict[tuple[str, str], dict[str, set[str]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(set))
@@ -32,7 +41,7 @@ class There:
         """The objects of a kind in another one; asked for once."""
         key = (kind.name, parent)
         if key not in self.items:
-            self.items[key] = self.finder.listed(kind, parent)
+            self.items[key] = self.lists.listed(kind, parent)
             for item in self.items[key]:
                 self.call(kind, parent, item["name"], item.get("displayName", ""))
         return self.items[key]
@@ -69,7 +78,7 @@ class There:
             places = [] if kind.parent.startswith("orgs/") else [""]
             if kind.parent == "regions/*":
                 vdc = next((item for item in self.read(BY_NAME["vdc"], self.org) if item["name"] == parent), None)
-                places = [vdc["region"]] if vdc else self.finder.parents(kind)
+                places = [vdc["region"]] if vdc else self.lists.parents(kind)
             for place in places:
                 self.read(kind, place)
                 found |= self.names[kind.name, place][text]

@@ -7,10 +7,9 @@ from typing import Any
 
 from control.kinds import Kind
 from control.names import is_id
-from edge.cli.control.fields import Fields
-from edge.cli.control.generic import object_shape
-from edge.cli.control.tenant.sections import ORDERED, ORG_FORM, inner_keys, kinds_in, section_of
-from edge.cli.control.written import Written
+from control.tenant.fields import Fields, object_shape
+from control.tenant.sections import ORDERED, ORG_FORM, inner_keys, kinds_in, section_of
+from control.tenant.written import Written
 from edge.document.problems import Path, quoted
 
 

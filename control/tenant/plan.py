@@ -15,12 +15,11 @@ from control.api.shapes import request_shape
 from control.kinds import Kind
 from control.kinds.kind import CREATE, DELETE, UPDATE
 from control.names import SYSTEM_PROFILES, camel
-from edge.cli.control.fields import Fields, from_model, references, to_model
-from edge.cli.control.generic import object_shape
-from edge.cli.control.nouns import REFERENCES
-from edge.cli.control.tenant.document import Tenant, Wanted
-from edge.cli.control.tenant.sections import CHOSEN, ORDERED, UNNEEDED, kinds_in, order_of, section_of
-from edge.cli.control.tenant.there import Item, There, form
+from control.tenant.document import Tenant, Wanted
+from control.tenant.fields import Fields, from_model, object_shape, references, to_model
+from control.tenant.references import REFERENCES
+from control.tenant.sections import CHOSEN, ORDERED, UNNEEDED, kinds_in, order_of, section_of
+from control.tenant.there import Item, There, form
 from edge.diff import Change, ChangeKind, FieldChange, moved
 from edge.document.problems import Path, quoted
 from edge.firewall.system_profiles import system_profile_names
