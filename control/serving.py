@@ -59,6 +59,8 @@ SWITCH_S: Final = 0.0005
 write wait until they have it back."""
 SETTLING_S: Final = 1.0
 """How often is looked whether more edges run than before."""
+MANY_EDGES: Final = 20
+"""For fewer new ones the garbage collector goes on as always."""
 ADOPTED_S: Final = 0.02
 """How often is looked, at the start, whether machines are as they should be."""
 _CATALOG = "catalog"
@@ -319,19 +321,24 @@ def _prepared(found: Opened) -> OwnCertificate:
 
 
 async def settled(fleet: Fleet) -> None:
-    """Until all edges run: the garbage collector rests while they are made, and need not visit them afterwards.  They
-    stay, and to look at a thousand of them takes it a second, again and again."""
-    before, now = 0, 0
-    thresholds = gc.get_threshold()
+    """While many edges are made, the garbage collector rests, and it need not visit them afterwards: they stay, and to
+    look at a thousand of them takes it a second, again and again."""
+    usual = gc.get_threshold()
+    now, frozen, rests = 0, 0, False
     try:
-        while not 0 < now == before:
+        while True:
             await asyncio.sleep(SETTLING_S)
             before, now = now, fleet.agreed()
-            if now > before:
+            frozen = min(frozen, now)
+            if now > before and now - frozen >= MANY_EDGES:
                 gc.set_threshold(0)  # not disable(): reading documents turns that on again, each in its thread
-        gc.freeze()
+                rests = True
+            elif rests:
+                gc.freeze()
+                gc.set_threshold(*usual)
+                frozen, rests = now, False
     finally:
-        gc.set_threshold(*thresholds)
+        gc.set_threshold(*usual)
 
 
 def _counted(store: Store, count: Callable[[Reader], dict[str, int]]) -> dict[str, int] | None:

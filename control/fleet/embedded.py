@@ -17,9 +17,6 @@ from edge.forwarder import Forwarder
 from edge.gateway import Gateway
 from edge.patch import Edit
 
-STARTS: Final = 4
-"""So many edges are started at a time."""
-
 EVENTS_S: Final = 30.0
 """How often each is asked for events: nobody reads them, and a thousand edges are many."""
 
@@ -79,7 +76,6 @@ class EmbeddedEdges:
         """``links`` says which interfaces they have; None: their ports are in memory.  Raises StoreError."""
         self._links = links
         self._revisions = Revisions(path)
-        self._starting = asyncio.Semaphore(STARTS)
 
     async def open(self, uid: str, document: str | None, etag: str = "") -> EmbeddedEdge | None:
         """The edge as it ran last, or a new one that runs ``document``; None if there is no document and it is new or
@@ -88,29 +84,30 @@ class EmbeddedEdges:
         Raises EdgeRefusedError.
         """
         store = self._revisions.of(uid)
-        async with self._starting:
-            with _told():
-                if document is None:
-                    last = await asyncio.to_thread(store.page, None, 1)
-                    if not last or last[0].etag != etag:
-                        await self.forget(uid)
-                        return None
-                gateway = Gateway(store, idle_period_s=EVENTS_S)
-                try:
-                    await gateway.start(document or "")
-                except (DocumentError, StoreError) as error:
-                    await gateway.close()
-                    if document is not None:
-                        raise
-                    _log.warning("%s begins anew, its revisions cannot be used: %s", uid, error)
+        with _told():
+            if document is None:
+                last = await asyncio.to_thread(store.page, None, 1)
+                if not last:
+                    return None
+                if last[0].etag != etag:
                     await self.forget(uid)
                     return None
-                except BaseException:
-                    await gateway.close()
+            gateway = Gateway(store, idle_period_s=EVENTS_S)
+            try:
+                await gateway.start(document or "")
+            except (DocumentError, StoreError) as error:
+                await gateway.close()
+                if document is not None:
                     raise
-                if self._links is None:
-                    return EmbeddedEdge(gateway)
-                return EmbeddedEdge(gateway, await self._forwarding(gateway, self._links))
+                _log.warning("%s begins anew, its revisions cannot be used: %s", uid, error)
+                await self.forget(uid)
+                return None
+            except BaseException:
+                await gateway.close()
+                raise
+            if self._links is None:
+                return EmbeddedEdge(gateway)
+            return EmbeddedEdge(gateway, await self._forwarding(gateway, self._links))
 
     async def _forwarding(self, gateway: Gateway, links: LinkProvider) -> Forwarder:
         """It forwards from now on.  Raises PortError; it is closed then."""

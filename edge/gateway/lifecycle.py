@@ -124,19 +124,16 @@ class Lifecycle:
         self._epoch = self.store.leader_epoch()
         self._number = self.store.last_number()
         kept = self.store.latest_confirmed() if self._number else None
-        tables = None
         if kept is None:
-            made = await asyncio.to_thread(draft, Order(text, allow_unsupported, file), None, None)
-            stored, known, tables = made.stored, made.known, made.tables
+            order = Order(text, allow_unsupported, file)
+            stored, known, self.edge = await asyncio.to_thread(self._begun, order, self._number + 1)
             info = self._info(stored.etag, Conditions("", False, None, "", 0), 0)
             await self._save(info, stored)
         else:
             info, stored = kept.info, Base(kept.etag, kept.packed, kept.allow_unsupported)
-            known = await asyncio.to_thread(lambda: Known(read_back(stored)))
+            _, known, self.edge = await asyncio.to_thread(self._begun, stored, info.number)
         before, self._number = self._number, max(self._number, info.number)
         config = known.loaded.config
-        seed = next((value for value in (self._seed, config.options.seed) if value is not None), secrets.randbits(63))
-        self.edge = await asyncio.to_thread(self._make, config, tables, seed, info.number)
         self._tell_reasons([])
         self._held = Held(info, stored, config, None if self._workshop.is_large(stored) else known)
         self.events = EventLog(self.edge, idle_period_s=self._idle_period_s)
@@ -145,10 +142,19 @@ class Lifecycle:
             if waiting.confirm_deadline_ns is not None:
                 self._forget_failure(self.store.take_back(waiting.number))
 
-    def _make(self, config: EdgeConfig, tables: Tables | None, seed: int, revision: int) -> Edge:
+    def _begun(self, wanted: Order | Base, revision: int) -> tuple[Base, Known, Edge]:
+        """What is to run first, and the edge that runs it under that number."""
+        tables = None
+        if isinstance(wanted, Base):
+            stored, known = wanted, Known(read_back(wanted))
+        else:
+            made = draft(wanted, None, None)
+            stored, known, tables = made.stored, made.known, made.tables
+        config = known.loaded.config
+        seed = next((value for value in (self._seed, config.options.seed) if value is not None), secrets.randbits(63))
         if self._workers == 1:
-            return Edge(config, seed=seed, revision=revision, tables=tables)
-        return Workers(config, self._workers, seed=seed, revision=revision, tables=tables)
+            return stored, known, Edge(config, seed=seed, revision=revision, tables=tables)
+        return stored, known, Workers(config, self._workers, seed=seed, revision=revision, tables=tables)
 
     def _tell_reasons(self, before: Sequence[str]) -> None:
         """Why one of several workers does everything, or that it does no longer."""

@@ -27,27 +27,22 @@ class Growing:
         return self._agreed.pop(0)
 
 
-def test_the_collector_rests_while_edges_are_made_and_need_not_visit_them_afterwards(
+def test_the_collector_rests_while_many_edges_are_made_and_need_not_visit_them_afterwards(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     usual, frozen = gc.get_threshold(), []
     monkeypatch.setattr(serving, "SETTLING_S", 0)
-    monkeypatch.setattr(serving.gc, "freeze", lambda: frozen.append(gc.get_threshold()[0]))
-    fleet: Any = Growing(0, 0, 2, 5, 5, 7)
-    asyncio.run(serving.settled(fleet))
-    assert fleet.thresholds == [usual[0], usual[0], usual[0], 0, 0]
-    assert frozen == [0]
-    assert gc.get_threshold() == usual
-    assert fleet.agreed() == 7  # it was not asked any more
-
-
-def test_the_collector_works_again_where_the_wait_for_edges_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = gc.get_threshold()
-    monkeypatch.setattr(serving, "SETTLING_S", 0)
-    fleet: Any = Growing(1, 2)
+    monkeypatch.setattr(serving.gc, "freeze", lambda: frozen.append(len(fleet.thresholds)))
+    # Some come, then there is a pause, then others, then a few; all go, and come again.
+    fleet: Any = Growing(0, 2, 40, 90, 90, 90, 130, 130, 135, 0, 30, 30)
     with pytest.raises(IndexError):
         asyncio.run(serving.settled(fleet))
-    assert fleet.thresholds == [usual[0], 0, 0]
+    rest, at_work = 0, usual[0]
+    assert fleet.thresholds == [
+        *(at_work, at_work, at_work, rest, rest, at_work, at_work, rest),
+        *(at_work, at_work, at_work, rest, at_work),
+    ]
+    assert frozen == [5, 8, 12]
     assert gc.get_threshold() == usual
 
 
