@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import count
+from types import MappingProxyType
 from typing import Any, Final
 
 from control import names
@@ -25,6 +26,11 @@ from edge.errors import ArgumentError
 
 MAX_QUANTITY: Final = 64
 """Public addresses of one order."""
+
+_ASKED: Final = MappingProxyType(
+    {"display_name": "lan_name", "gateway_cidrs": "gateway_cidr", "static_pools": "gateway_cidr", "owner": "vdc"}
+)
+"""A field of the network that an order makes -> the order's own that it comes of."""
 
 _FIRST_SUBSCRIPTION: Final = 1_000_000
 _SUBSCRIPTIONS: Final = 9_000_000
@@ -156,9 +162,6 @@ def _subscription(unit: WriteUnit) -> str:
 
 
 def _asked(field: str) -> str:
-    """What the caller calls a field of the network."""
-    return (
-        "gateway_cidr"
-        if field.startswith("network.gateway_cidrs")
-        else field.replace("network.display_name", "lan_name")
-    )
+    """What the caller of an order calls a field of the network that is made for it."""
+    word = field.removeprefix("network.").partition("[")[0]
+    return _ASKED.get(word, "")

@@ -31,24 +31,31 @@ def check_count(most: int, change: Change) -> None:
 
 def check_references(change: Change, field: str, given: Iterable[str], collections: Iterable[str]) -> None:
     """Raises ArgumentError for the first that lies on another edge, or is something else."""
-    edge = names.parent(change.path)
-    places = {f"{edge}/{collection}" for collection in collections}
     for index, name in enumerate(given):
-        if name.rpartition("/")[0] not in places:
-            expected = " or ".join(f"{place}/*" for place in sorted(places))
-            raise change.wrong(f"{field}[{index}]" if field.endswith("s") else field, f"expected {expected}")
+        _check_reference(change, _place(change, field, index), name, collections)
 
 
 def check_profiles(change: Change, field: str, given: Iterable[str]) -> None:
     """The same for profiles, VMware's among them."""
     for index, name in enumerate(given):
-        if name.startswith(names.SYSTEM_PROFILES):
+        place = _place(change, field, index)
+        if not name.startswith(names.SYSTEM_PROFILES):
+            _check_reference(change, place, name, PROFILES)
+        elif system_profile(name.removeprefix(names.SYSTEM_PROFILES)) is None:
             word = name.removeprefix(names.SYSTEM_PROFILES)
-            if system_profile(word) is None:
-                place = f"{field}[{index}]" if field.endswith("s") else field
-                raise change.wrong(place, f"VMware ships no profile with the name {quoted(word)}")
-        else:
-            check_references(change, field, [name], PROFILES)
+            raise change.wrong(place, f"VMware ships no profile with the name {quoted(word)}")
+
+
+def _check_reference(change: Change, place: str, name: str, collections: Iterable[str]) -> None:
+    edge = names.parent(change.path)
+    places = {f"{edge}/{collection}" for collection in collections}
+    if name.rpartition("/")[0] not in places:
+        raise change.wrong(place, f"expected {' or '.join(f'{each}/*' for each in sorted(places))}")
+
+
+def _place(change: Change, field: str, index: int) -> str:
+    """Where one of the references is said: in a list, or alone."""
+    return f"{field}[{index}]" if isinstance(getattr(change.value, field), tuple) else field
 
 
 def forms(collections: Iterable[str]) -> tuple[str, ...]:

@@ -125,6 +125,15 @@ def test_references_lead_to_what_lies_on_the_same_edge(world: World, admin: str)
             "firewall_rule",
             {"action_value": "DROP", "application_port_profiles": ["systemProfiles/HTTP", "systemProfiles/HTTPX"]},
         ),
+        "firewall_rule.application_port_profiles[2]": (
+            "firewall_rule",
+            {
+                "action_value": "DROP",
+                "application_port_profiles": [
+                    *("systemProfiles/HTTP", "systemProfiles/SSH"), made["application_port_profile"],
+                ],
+            },
+        ),
         "nat_rule.application_port_profile": (
             "nat_rule", {"type": "NO_SNAT", "application_port_profile": made["application_port_profile"]},
         ),
