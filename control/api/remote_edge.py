@@ -100,6 +100,10 @@ class RemoteEdge:
         request = pb.PatchConfigRequest(edits=map(edit_message, edits), etag=etag, leader_epoch=epoch)
         return str((await self._call("PatchConfig", request)).revision.etag)
 
+    def runs(self) -> str:
+        """See EdgeAccess."""
+        return ""
+
     def document(self) -> bytes | None:
         """See EdgeAccess."""
         return None

@@ -71,6 +71,9 @@ class EdgeAccess(Protocol):
     async def patch(self, edits: Sequence[Edit], etag: str, epoch: int) -> str:
         """Edit the document that bears ``etag``; the new etag.  Raises EtagMismatchError."""
 
+    def runs(self) -> str:
+        """The etag of what runs, where that is known without asking, else ''."""
+
     def document(self) -> bytes | None:
         """The document that runs, as :func:`edge.store.revision.packed` has it, if that is known here."""
 

@@ -56,6 +56,10 @@ class EmbeddedEdge:
         with _told():
             return (await self.gateway.patch(edits, etag=etag, leader_epoch=epoch, told=False)).revision.etag
 
+    def runs(self) -> str:
+        """See EdgeAccess."""
+        return self.gateway.running.etag
+
     def document(self) -> bytes | None:
         """See EdgeAccess."""
         return self.gateway.stored.packed

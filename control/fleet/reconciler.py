@@ -100,6 +100,14 @@ class _Tended:
     agrees: bool = False
     failures: int = 0
 
+    @property
+    def as_it_should(self) -> bool:
+        """Is there nothing to do, as far as can be told at once?"""
+        wanted = self.wanted
+        if self.access is None or self.stale or not self.agrees or wanted.status != "REALIZED":
+            return False
+        return wanted.desired == wanted.realized and self.access.runs() == wanted.realized_etag != ""
+
 
 class Reconciler:
     """The leader's work.  Belongs to one event loop."""
@@ -274,7 +282,11 @@ class Reconciler:
 
     def _begin(self, now: float) -> None:
         for tended in self._tended.values():
-            if tended.busy is None and tended.due <= now:
+            if tended.busy is not None or tended.due > now:
+                continue
+            if tended.as_it_should:
+                tended.due = now + self._rng.uniform(*LOOK_S)
+            else:
                 tended.busy = asyncio.create_task(self._tend(tended))
 
     # ------------------------------------------------------------------ one edge

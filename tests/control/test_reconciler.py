@@ -101,6 +101,9 @@ class FakeEdge:
     async def patch(self, edits: Sequence[Edit], etag: str, epoch: int) -> str:
         raise EdgeRefusedError("OBJECT_UNKNOWN", f"no {edits} of {etag} in {epoch}")
 
+    def runs(self) -> str:
+        return ""
+
     def document(self) -> bytes | None:
         return None
 
