@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.control.samples import plant
-from tests.control.world import World
+from tests.control.world import RefusedError, World
 
 REGION, OTHER_REGION = "regions/USMIA01P", "regions/DOSDQ01P"
 ORG = "orgs/US1"
@@ -76,3 +78,15 @@ class Office:
 
     def addresses(self, name: str) -> list[str]:
         return [each["address"] for each in self.get(name)["interfaces"]]
+
+
+def refusal(call: Any, *arguments: Any, **more: Any) -> RefusedError:
+    """Why a call is refused."""
+    with pytest.raises(RefusedError) as caught:
+        call(*arguments, **more)
+    return caught.value
+
+
+def nic(network: str = LAN, **more: Any) -> dict[str, Any]:
+    """A card of a machine as a request has it."""
+    return {"network": network, **more}
