@@ -59,10 +59,12 @@ SWITCH_S: Final = 0.0005
 write wait until they have it back."""
 SETTLING_S: Final = 1.0
 """How often is looked whether more edges run than before."""
-MANY_EDGES: Final = 20
-"""For fewer new ones the garbage collector goes on as always."""
 ADOPTED_S: Final = 0.02
 """How often is looked, at the start, whether machines are as they should be."""
+QUIET: Final = 5
+"""After so many looks at which no other edges run, all do that can."""
+LOOKS: Final = 120
+"""The garbage collector does not rest for longer, whatever comes."""
 _CATALOG = "catalog"
 
 
@@ -321,22 +323,22 @@ def _prepared(found: Opened) -> OwnCertificate:
 
 
 async def settled(fleet: Fleet) -> None:
-    """While many edges are made, the garbage collector rests, and it need not visit them afterwards: they stay, and to
-    look at a thousand of them takes it a second, again and again."""
+    """Until those edges run that there are at the start: the garbage collector rests while they are made, and need not
+    visit them afterwards.  They stay, and to look at a thousand of them takes it a second, again and again."""
     usual = gc.get_threshold()
-    now, frozen, rests = 0, 0, False
+    before = quiet = looks = 0
     try:
-        while True:
+        while quiet < QUIET and looks < LOOKS:
             await asyncio.sleep(SETTLING_S)
-            before, now = now, fleet.agreed()
-            frozen = min(frozen, now)
-            if now > before and now - frozen >= MANY_EDGES:
-                gc.set_threshold(0)  # not disable(): reading documents turns that on again, each in its thread
-                rests = True
-            elif rests:
-                gc.freeze()
-                gc.set_threshold(*usual)
-                frozen, rests = now, False
+            now = fleet.agreed()
+            quiet = quiet + 1 if now == before else 0
+            if now == before == 0:
+                quiet = 0  # another replica leads, or there are none yet
+                continue
+            looks += 1
+            before = now
+            gc.set_threshold(0)  # not disable(): reading documents turns that on again, each in its thread
+        gc.freeze()
     finally:
         gc.set_threshold(*usual)
 

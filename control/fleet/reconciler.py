@@ -131,7 +131,8 @@ class Reconciler:
         self._tended: dict[str, _Tended] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._planning = asyncio.Semaphore(PLANS)
-        # One after another: threads that all want the interpreter take a quarter longer on two processors than on one.
+        # Those of this process one after another: threads that all want the interpreter take a quarter longer on two
+        # processors than on one.
         self._opening = asyncio.Semaphore(1)
         self._outcomes: list[tuple[Outcome, asyncio.Future[None]]] = []
         self._told = asyncio.Event()
@@ -357,7 +358,7 @@ class Reconciler:
         planned: Planned | None = None
         opened = False
         if tended.access is None:
-            async with self._opening:
+            async with contextlib.nullcontext() if wanted.address else self._opening:
                 tended.access = await self._edges.open(wanted, None)
                 if tended.access is None:
                     planned = await self._planned(tended)

@@ -30,6 +30,8 @@ def prepared(query: sa.Select[Any]) -> Callable[..., Sequence[Any] | None]:
             compiled: Any = query.compile(dialect=db.dialect)
             texts[db.dialect.name] = str(compiled), compiled.positiontup
         text, order = texts[db.dialect.name]
+        if not db.in_transaction():
+            db.begin()  # else each query would see a moment of its own
         raw: Any = db.connection.driver_connection
         try:
             cursor = raw.execute(text, given if order is None else [given[name] for name in order])

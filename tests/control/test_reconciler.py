@@ -411,3 +411,21 @@ def test_an_edge_does_not_begin_with_what_it_ran_before_another_one_led(tmp_path
         await edges.close()
 
     run(test)
+
+
+def test_an_edge_elsewhere_does_not_wait_for_those_of_this_process() -> None:
+    class Hanging(Fakes):
+        async def open(self, wanted: Wanted, document: str | None) -> EdgeAccess:
+            assert document is None
+            if not wanted.address:
+                await asyncio.sleep(PATIENCE_S * 2)
+            return self.edge
+
+    async def test() -> None:
+        book, edge = PaperBook(), FakeEdge()
+        book.want(EDGE, document(EDGE))
+        book.want(SLOW, document(SLOW), address="127.0.0.1:9")
+        async with tending(book, Hanging(edge)):
+            await until("the edge elsewhere has its document", lambda: edge.pushes)
+
+    run(test)

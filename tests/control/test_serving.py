@@ -27,22 +27,35 @@ class Growing:
         return self._agreed.pop(0)
 
 
-def test_the_collector_rests_while_many_edges_are_made_and_need_not_visit_them_afterwards(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("agreed", "asked"),
+    [
+        ([0, 0, 2, 5, 5, 5, 5, 5, 5, 7], 9),
+        ([0, 3, 3, 3, 9, 9, 9, 9, 9, 9, 10], 10),  # nothing came for a while, and then the rest
+        ([*range(1, 200)], serving.LOOKS),  # they come and come
+    ],
+)
+def test_the_collector_rests_while_edges_are_made_and_need_not_visit_them_afterwards(
+    monkeypatch: pytest.MonkeyPatch, agreed: list[int], asked: int
 ) -> None:
     usual, frozen = gc.get_threshold(), []
     monkeypatch.setattr(serving, "SETTLING_S", 0)
     monkeypatch.setattr(serving.gc, "freeze", lambda: frozen.append(len(fleet.thresholds)))
-    # Some come, then there is a pause, then others, then a few; all go, and come again.
-    fleet: Any = Growing(0, 2, 40, 90, 90, 90, 130, 130, 135, 0, 30, 30)
+    fleet: Any = Growing(*agreed)
+    asyncio.run(serving.settled(fleet))
+    none = next(number for number, count in enumerate(agreed) if count)
+    assert fleet.thresholds == [*[usual[0]] * (none + 1), *[0] * (asked - none - 1)]
+    assert frozen == [asked]
+    assert gc.get_threshold() == usual
+
+
+def test_the_collector_works_again_where_the_wait_for_edges_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = gc.get_threshold()
+    monkeypatch.setattr(serving, "SETTLING_S", 0)
+    fleet: Any = Growing(1, 2)
     with pytest.raises(IndexError):
         asyncio.run(serving.settled(fleet))
-    rest, at_work = 0, usual[0]
-    assert fleet.thresholds == [
-        *(at_work, at_work, at_work, rest, rest, at_work, at_work, rest),
-        *(at_work, at_work, at_work, rest, at_work),
-    ]
-    assert frozen == [5, 8, 12]
+    assert fleet.thresholds == [usual[0], 0, 0]
     assert gc.get_threshold() == usual
 
 

@@ -207,3 +207,28 @@ def test_what_the_database_says_no_to_is_told_without_what_was_asked(either: Wor
         asks[ask](state)
     assert "geheim" not in str(caught.value)
     assert either.store.answers()
+
+
+def test_a_reader_sees_one_moment_from_its_first_question_on(either: World) -> None:
+    with either.store.write(ACTOR) as unit:
+        made = unit.create("org", "orgs/US1", ACME)
+    with either.store.read() as state:
+        assert state.get("orgs/US1") == made
+        with either.store.write(ACTOR) as unit:
+            unit.update(made, Org(account_id="US1", display_name="Acme S.A."), made.etag)
+        assert state.get("orgs/US1") == made
+        assert made in state.every("org")
+
+
+def test_a_unit_that_first_asks_and_then_writes_is_one_transaction(either: World) -> None:
+    with either.store.write(ACTOR) as unit:
+        unit.create("org", "orgs/US1", ACME)
+    with either.store.write(ACTOR, keep=False) as unit:
+        found = unit.get("orgs/US1")
+        unit.update(found, Org(account_id="US1", display_name="B"), found.etag)
+    with either.store.write(ACTOR) as unit:
+        found = unit.get("orgs/US1")
+        assert found.value(Org) == ACME
+        unit.update(found, Org(account_id="US1", display_name="C"), found.etag)
+    with either.store.read() as state:
+        assert state.get("orgs/US1").value(Org).display_name == "C"
