@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from control.names import camel, is_name, last
 from edge.cli.common import json_option, write_example, write_json
 from edge.cli.control.common import (
     Connection,
@@ -120,6 +119,8 @@ def cell(item: Mapping[str, Any], column: str, shape: Shape) -> str:
 
 def short(text: str) -> str:
     """The end of an object's name."""
+    from control.names import is_name, last
+
     return last(text) if is_name(text) else text
 
 
@@ -192,6 +193,7 @@ def _list(word: str, noun: Noun, kind: Kind) -> click.Command:
 
 def list_objects(word: str, noun: Noun, kind: Kind, options: dict[str, Any], *, as_json: bool) -> None:
     """List the objects of a kind, wherever ``options`` say."""
+    from control.names import camel
     from control.tenant.fields import object_shape
 
     limit = options.pop("limit")
@@ -245,6 +247,7 @@ def _get(word: str, noun: Noun, kind: Kind) -> click.Command:
     def command(name: str, as_json: bool, **options: Any) -> None:
         """Show one, by its id, display name or whole name."""
         from control.kinds.kind import GET
+        from control.names import camel
 
         connection = connect(options)
         with connection.client as client:
