@@ -299,7 +299,10 @@ async def serve(settings: ControlSettings) -> None:
             door = ControlServer(dispatcher, parse_address(settings.enroll), DoorCredentials(own), only=DOOR)
             stack.push_async_callback(door.stop)
             _log.info("edges enrol on %s", await door.start())
-        for work in (fleet.run(), settled(fleet), _watch_database(store, server, metrics)):
+        works = [fleet.run(), settled(fleet), _watch_database(store, server, metrics)]
+        if run is not None:
+            works.append(_attended(run.keeper))
+        for work in works:
             await stack.enter_async_context(_beside(work, stopping.set))
         if run is not None and not store.shared:
             while not (run.keeper.adopted.is_set() or stopping.is_set()):
@@ -370,6 +373,11 @@ async def _beside(work: Coroutine[Any, Any, None], failed: Callable[[], None]) -
         await asyncio.wait([task])
         if not task.cancelled():
             task.result()
+
+
+async def _attended(keeper: Keeper) -> None:
+    """Raises the bug that ends one of the keeper's threads."""
+    await asyncio.wrap_future(keeper.broken)
 
 
 async def _watch_database(store: Store, server: ControlServer, metrics: ControlMetrics) -> None:

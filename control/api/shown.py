@@ -22,12 +22,15 @@ _OF_OBJECTS: Final = frozenset(
 
 _SENTENCES: Final = MappingProxyType(
     {
+        "DRIFTED": "it ran something that nobody wanted, and is changed back",
+        "INTERNAL": "a bug keeps it from that; the log of the control plane says more",
         "OTHER_EDGE": "another edge answers at its host",
         "RESOURCE_EXHAUSTED": "its host has no room for it",
         "STORAGE_FAILED": "its host cannot store it",
         "UNREACHABLE": "its host does not answer",
     }
 )
+"""Told whoever gave the reason: hosts may give those of the control plane's own, with any text."""
 _OTHERWISE: Final = "its host refuses it; the log of the control plane says why"
 
 

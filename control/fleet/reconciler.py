@@ -268,6 +268,7 @@ class Reconciler:
     def _close(self, tended: _Tended) -> None:
         """Another address: the former one is let go."""
         former, tended.access, tended.known = tended.access, None, None
+        tended.seen, tended.agrees = "", False
         if former is not None:
             task = asyncio.create_task(former.close())
             self._closing.add(task)
@@ -375,15 +376,18 @@ class Reconciler:
             if wanted.status != "REALIZED":
                 await self._tell(tended, Outcome(wanted.path, wanted.uid, wanted.realized, current.etag))
             return
-        if tended.agrees and current.etag != wanted.realized_etag:
-            _log.warning("%s runs what nobody wanted: it is made what it should be", wanted.path)
-            self._watcher.drifted()
-            text = "it ran something that nobody wanted, and is changed back"
-            await self._tell(tended, Outcome(wanted.path, wanted.uid, wanted.realized, reason=DRIFTED, message=text))
         planned = planned or await self._planned(tended)
         if planned is None:
-            return
+            return  # where it was before it may run anything
+        wanted = tended.wanted
+        if tended.agrees and current.etag != wanted.realized_etag:
+            _log.warning("%s runs what nobody wanted: it is made what it should be", wanted.path)
+            text = "it ran something that nobody wanted, and is changed back"
+            await self._tell(tended, Outcome(wanted.path, wanted.uid, wanted.realized, reason=DRIFTED, message=text))
+            self._watcher.drifted()
+            tended.agrees = False  # it is one drift, however often it is tried
         etag = tended.seen = await self._made(tended, planned, current, opened=opened)
+        tended.agrees = False  # until that is written down: another etag is no drift
         done = Outcome(planned.wanted.path, planned.wanted.uid, planned.wanted.desired, etag)
         await self._tell(tended, done)
         self._watcher.realized(max(self._wall_ns() - planned.wanted.desired_ns, 0) / 1e9)

@@ -11,7 +11,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -81,6 +82,8 @@ class Keeper:
         self._epoch = 0
         self.adopted = threading.Event()
         """Machines are as they should be, and jobs are done."""
+        self.broken: Future[None] = Future()
+        """A bug that ended one of the threads: the service is to stop."""
 
     # ------------------------------------------------------------------ life
 
@@ -92,7 +95,15 @@ class Keeper:
         self._watching = self._begin(self._look_after, "machines-watch")
 
     def _begin(self, run: Callable[[], None], name: str) -> threading.Thread:
-        thread = threading.Thread(target=run, name=name, daemon=True)
+        def guarded() -> None:
+            try:
+                run()
+            except Exception as error:  # noqa: BLE001 - a bug, and no thread above sees it
+                _log.critical("a bug of the control plane ended a part of what looks after machines", exc_info=error)
+                with suppress(InvalidStateError):  # another one was first, or the service stops anyway
+                    self.broken.set_exception(error)
+
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
         thread.start()
         return thread
 
@@ -185,15 +196,15 @@ class Keeper:
             except StoreError as error:
                 _log.error("machines wait for the store: %s", error)
                 again = True
+                self._stopping.wait(AGAIN_S)
             except LeadershipLostError as error:
                 _log.warning("machines are another replica's now: %s", error)
-            if again:
-                self._stopping.wait(AGAIN_S)
-            with self._lock:
-                self._at.discard(uid)
-                if again or uid in self._waiting:
-                    self._waiting.add(uid)
-                    self._queue.put(uid)
+            finally:
+                with self._lock:
+                    self._at.discard(uid)
+                    if again or uid in self._waiting:
+                        self._waiting.add(uid)
+                        self._queue.put(uid)
 
     def do_all(self, uid: str) -> None:
         """Every job of a machine, in this thread.  Raises StoreError, LeadershipLostError."""
@@ -209,18 +220,18 @@ class Keeper:
             return False
         try:
             power = self._do(job)
-        except ControlError as error:
-            self._tell_failure(job, error)
-        except Exception as error:
-            if isinstance(error, StoreError):
-                raise
-            _log.exception("a bug of the control plane ended a job of a machine")
-            self._tell_failure(job, MachineError(str(error)))
-        else:
             with self._writing() as unit:
                 book.strike(unit, job)
                 self._tell_success(unit, job, power)
                 unit.finished(book.subject(job.uid), job.number)
+        except (StoreError, LeadershipLostError):
+            raise
+        except ControlError as error:
+            self._tell_failure(job, error)
+        except Exception as error:  # noqa: BLE001 - a bug in one job must not keep others waiting
+            _log.exception("a bug of the control plane ended a job of a machine")
+            self._tell_failure(job, MachineError(str(error)))
+        else:
             if self._watcher is not None:
                 self._watcher.job_ended(job.action, done=True)
         return True
@@ -293,7 +304,9 @@ class Keeper:
             return dict(self._driver.inventory())
         except _REFUSALS as error:
             _log.error("machines cannot be looked at: %s", error)
-            return {}
+        except Exception:  # noqa: BLE001 - a job has failed, and that is told
+            _log.exception("a bug of the control plane keeps machines from being looked at")
+        return {}
 
     # ------------------------------------------------------------------ what is there
 

@@ -128,12 +128,13 @@ class Store:
         """A unit of work that is for nothing, and the state before it.  It keeps nobody from writing, and finds of
         objects only those of ``org`` and the provider's."""
         with self._told(), self._trials.connect() as db:
-            below = "main"
+            below = quoted = "main"
             if not self._sqlite:
                 # Temporary tables alone are written.
                 db.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
-                below = str(db.execute(sa.text("SELECT quote_ident(current_schema())")).scalar_one())
-            self._overlay.fill(db, below, org)
+                found = db.execute(sa.text("SELECT current_schema(), quote_ident(current_schema())")).one()
+                below, quoted = map(str, found)
+            self._overlay.fill(db, quoted, org)
             before: Any = Below(db, below)
             yield WriteUnit(db, actor, self.surroundings), Reader(before, self.surroundings.now_ns())
 

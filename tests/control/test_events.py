@@ -15,6 +15,7 @@ from tests.control.world import RefusedError, World
 
 ORG = "orgs/US1"
 EDGE = f"{ORG}/edges/one"
+DRIFT = "it ran something that nobody wanted, and is changed back"
 
 
 def edge_of(world: World) -> str:
@@ -163,6 +164,9 @@ def test_what_hosts_say_is_told_to_the_provider_alone(world: World) -> None:
         ("UNREACHABLE", "10.0.0.5:50051 cannot be reached: Connection refused", "its host does not answer", False),
         ("PORT_FAILED", "/srv/x.sock is gone", "its host refuses it; the log of the control plane says why", True),
         ("INVALID_DOCUMENT", "natRules[0] is wrong", "natRules[0] is wrong", True),
+        ("DRIFTED", DRIFT, DRIFT, False),
+        ("INTERNAL", "10.0.0.5:50051: /srv", "a bug keeps it from that; the log of the control plane says more", True),
+        ("DRIFTED", "10.0.0.5 says that, too", DRIFT, True),
     ]  # fmt: skip
     for reason, message, sentence, failed in tried:
         change = {"edgeGateway": {"name": EDGE, "description": reason}, "updateMask": "description"}

@@ -10,7 +10,7 @@ import pytest
 from control.errors import MachineError
 from control.machines import book, keeper
 from control.machines.simulated import SimulatedDriver
-from control.machines.wishes import Power, Wish
+from control.machines.wishes import Found, Power, Wish
 from control.store.schema import TASK_WAITS
 from tests.control.office import DEMAND, POOL, Office, nic, refusal
 from tests.control.world import World
@@ -239,3 +239,56 @@ def test_machines_are_looked_at_also_while_edges_change_all_the_time(
         wait_for("what has ended is off", lambda: quick.get(name)["powerState"] == "POWER_STATE_POWERED_OFF", 10)
     finally:
         watching.stop()
+
+
+class Wrong(SimulatedDriver):
+    """A driver with bugs; without machines it can be begun with."""
+
+    def inventory(self) -> dict[str, Found]:
+        there = dict(super().inventory())
+        if there:
+            raise TypeError("a wish of another version")
+        return there
+
+    def power_on(self, uid: str) -> None:
+        raise KeyError(uid)
+
+
+def test_a_job_that_a_bug_ends_has_failed_and_others_go_on(quick: Office, caplog: pytest.LogCaptureFixture) -> None:
+    world = quick.world
+    world.attended = False
+    watching = keeper.Keeper(world.store, Wrong())
+    watching.start()
+    try:
+        wait_for("it works", watching.adopted.is_set)
+        for number in range(keeper.WORKERS + 1):
+            answer = quick.create(f"m{number}", powerOn=True)
+            watching.wake(world.ordered, [])
+            wait_for("it has failed", lambda answer=answer: quick.task(answer)["status"] == "TASK_STATUS_ERROR")
+    finally:
+        watching.stop()
+    assert "a wish of another version" in caplog.text
+    assert not watching.broken.done()
+
+
+def test_a_bug_where_no_job_can_be_told_as_failed_ends_the_service(
+    quick: Office, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def wrong(*_: object) -> None:
+        raise TypeError("a job of another version")
+
+    world = quick.world
+    world.attended = False
+    watching = keeper.Keeper(world.store, SimulatedDriver())
+    watching.start()
+    try:
+        wait_for("it works", watching.adopted.is_set)
+        monkeypatch.setattr(book, "next_job", wrong)
+        quick.create("web", powerOn=True)
+        watching.wake(world.ordered, [])
+        with pytest.raises(TypeError, match="of another version"):
+            watching.broken.result(10)
+        wait_for("others can have it", lambda: not watching._at)
+    finally:
+        watching.stop()
+    assert "ended a part of what" in caplog.text

@@ -15,12 +15,12 @@ import pytest
 from control.api.remote_edge import RemoteEdge
 from control.fleet import reconciler
 from control.fleet.access import Current, EdgeAccess, EdgeRefusedError, EdgeUnreachableError
-from control.fleet.book import LeadershipLostError, Wanted
+from control.fleet.book import DRIFTED, LeadershipLostError, Wanted
 from control.fleet.embedded import EmbeddedEdge, EmbeddedEdges
 from control.fleet.fleet import Places
 from control.fleet.leader import Alone
 from control.fleet.reconciler import Reconciler
-from edge.errors import ArgumentError, EtagMismatchError, StaleEpochError
+from edge.errors import ArgumentError, EtagMismatchError, StaleEpochError, StoreError
 from edge.gateway.draft import etag_of
 from edge.patch import Edit
 from tests.control.paper import PATIENCE_S, Counts, PaperBook, document, gateway_id, until
@@ -223,6 +223,134 @@ def test_a_list_that_was_read_before_a_push_ended_is_no_drift(monkeypatch: pytes
             book.given.set()
             looks = edge.looks
             await until("the edge is looked at again", lambda: edge.looks > looks + 3)
+            assert counts.drifts == 0
+
+    run(test)
+
+
+class TwoHosts:
+    """An edge without an address, and one that is at any."""
+
+    def __init__(self) -> None:
+        self.here, self.there = FakeEdge(), FakeEdge()
+        self.there.etag = "first-there"
+
+    async def open(self, wanted: Wanted, document: str | None) -> EdgeAccess:
+        assert (wanted.path, document) == (SLOW, None)
+        return self.there if wanted.address else self.here
+
+    async def forget(self, wanted: Wanted) -> None:
+        raise AssertionError(f"{wanted.path} is not deleted")
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("woken", [False, True])
+def test_another_host_is_no_drift(monkeypatch: pytest.MonkeyPatch, woken: bool) -> None:
+    monkeypatch.setattr(reconciler, "LOOK_S", (30.0, 30.0) if woken else (0.01, 0.02))
+
+    async def test() -> None:
+        book, hosts = PaperBook(), TwoHosts()
+        book.want(SLOW, document(SLOW))
+        async with tending(book, hosts) as (found, counts):
+            await until("the edge runs", lambda: book.agree() and found.agreed)
+            hosts.there.error = EtagMismatchError("somebody was quicker")
+            book.want(SLOW, document(SLOW), address="127.0.0.1:9")
+            if woken:
+                found.wake([SLOW])
+            await until("it is looked for there", lambda: counts.pushes["WHOLE", "MISMATCH"])
+            hosts.there.error = None
+            await until("it runs there", lambda: book.agree() and hosts.there.pushes)
+            assert counts.drifts == 0
+
+    run(test)
+
+
+def test_a_former_host_that_was_cleared_before_the_move_is_known_is_no_drift(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciler, "LOOK_S", (0.01, 0.02))
+
+    async def test() -> None:
+        book, hosts = LateBook(), TwoHosts()
+        book.want(SLOW, document(SLOW), address="127.0.0.1:9")
+        async with tending(book, hosts) as (found, counts):
+            await until("the edge runs", lambda: book.agree() and found.agreed)
+            book.given.clear()
+            await until("a list is read", lambda: book.read)
+            book.want(SLOW, document(SLOW))
+            hosts.there.etag = "of nobody"
+            book.given.set()
+            await until("it runs here", lambda: book.agree() and hosts.here.pushes)
+            assert counts.drifts == 0
+            assert len(hosts.there.pushes) == 1
+
+    run(test)
+
+
+def test_nothing_is_told_of_a_host_that_was_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciler, "LOOK_S", (30.0, 30.0))
+
+    async def test() -> None:
+        book, hosts = PaperBook(), TwoHosts()
+        book.want(SLOW, document(SLOW))
+        async with tending(book, hosts) as (found, _):
+            await until("the edge runs", lambda: book.agree() and found.running(SLOW))
+            opened, opens = asyncio.Event(), hosts.open
+
+            async def open_late(wanted: Wanted, document: str | None) -> EdgeAccess:
+                opened.set()
+                await asyncio.Event().wait()
+                return await opens(wanted, document)
+
+            monkeypatch.setattr(hosts, "open", open_late)
+            book.want(SLOW, document(SLOW), address="127.0.0.1:9")
+            found.wake([SLOW])
+            await asyncio.wait_for(opened.wait(), PATIENCE_S)
+            assert found.running(SLOW) is None
+            assert found.agreed == 0
+
+    run(test)
+
+
+@pytest.mark.parametrize("what", ["etag", "store"])
+def test_a_drift_is_counted_once(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    monkeypatch.setattr(reconciler, "LOOK_S", (0.01, 0.02))
+
+    async def test() -> None:
+        book, edge = PaperBook(), FakeEdge()
+        book.want(SLOW, document(SLOW))
+        async with tending(book, Fakes(edge)) as (found, counts):
+            await until("the edge runs", lambda: book.agree() and found.agreed)
+            edge.error = EtagMismatchError("somebody was quicker") if what == "etag" else StoreError("it is away")
+            edge.etag = "smuggled"
+            looks = edge.looks
+            await until("it was tried often", lambda: edge.looks > looks + 3)
+            edge.error = None
+            await until("it is changed back", lambda: book.agree() and len(edge.pushes) == 2)
+            assert counts.drifts == 1
+            assert [outcome.reason for outcome in book.outcomes].count(DRIFTED) == 1
+
+    run(test)
+
+
+def test_what_was_pushed_and_could_not_be_told_is_no_drift(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciler, "LOOK_S", (0.01, 0.02))
+
+    async def test() -> None:
+        book, edge = PaperBook(), FakeEdge()
+        book.want(SLOW, document(SLOW))
+        async with tending(book, Fakes(edge)) as (found, counts):
+            await until("the edge runs", lambda: book.agree() and found.agreed)
+            edge.hold.clear()
+            book.want(SLOW, document(SLOW, ["r1"]))
+            found.wake([SLOW])
+            await until("the push is under way", lambda: edge.under_way)
+            book.away = True
+            edge.hold.set()
+            await until("it is there", lambda: len(edge.pushes) == 2)
+            await asyncio.sleep(0.05)
+            book.away = False
+            await until("it is told", book.agree)
             assert counts.drifts == 0
 
     run(test)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from control import serving
 from control.fleet.fleet import Fleet
+from control.machines.keeper import Keeper
 
 
 class Growing:
@@ -59,15 +61,24 @@ def test_the_collector_works_again_where_the_wait_for_edges_is_cut_off(monkeypat
     assert gc.get_threshold() == usual
 
 
-@pytest.mark.parametrize("part", [(Fleet, "run"), (serving, "settled"), (serving, "_watch_database")])
+@pytest.mark.parametrize(
+    "part",
+    [
+        *((Fleet, "run"), (serving, "settled"), (serving, "_watch_database")),
+        *((Keeper, "adopt"), (Keeper, "_watch"), (Keeper, "_work")),
+    ],
+)
 def test_a_service_of_which_a_part_fails_stops_and_says_so(
     part: tuple[Any, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def fails(*_: Any) -> None:
+    def fails(*_: Any) -> None:
         raise ZeroDivisionError("a bug")
 
+    async def fails_later(*_: Any) -> None:
+        fails()
+
     monkeypatch.setattr(sys, "setswitchinterval", lambda _: None)
-    monkeypatch.setattr(*part, fails)
+    monkeypatch.setattr(*part, fails_later if inspect.iscoroutinefunction(getattr(*part)) else fails)
     settings = serving.ControlSettings(tmp_path / "data", f"unix:{tmp_path}/socket")
     with pytest.raises(ZeroDivisionError, match="a bug"):
         asyncio.run(asyncio.wait_for(serving.serve(settings), 60))

@@ -7,8 +7,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
+from control import names
 from control.api import turns
 from control.api.client import ControlClient
 from control.api.dispatch import Dispatcher
@@ -21,7 +23,7 @@ from edge.api.client import CallError
 from tests.control.cloud import Cloud
 from tests.control.edges import Tenant
 from tests.control.served import served
-from tests.control.world import RefusedError, World
+from tests.control.world import RefusedError, World, world_at
 
 SET = {"ip_addresses": ["10.0.0.1"]}
 
@@ -90,6 +92,20 @@ def test_a_trial_is_judged_as_the_call_would_be(tenants: tuple[Tenant, Tenant]) 
 def test_every_table_is_copied_or_begins_empty() -> None:
     only_added_to = {"tasks", "task_waits", "events", "audit", "requests", "attempts"}
     assert {table.name for table in METADATA.sorted_tables} == only_added_to | trial.COPIED.keys()
+
+
+@pytest.mark.needs("postgres")
+def test_the_state_before_a_trial_is_found_in_a_schema_whose_name_needs_quotes(postgres: str, tmp_path: Path) -> None:
+    with psycopg.connect(postgres.format(name="postgres"), autocommit=True) as db:
+        db.execute("CREATE DATABASE quoted")
+        db.execute('ALTER DATABASE quoted SET search_path = "t1-edge"')
+    url = postgres.format(name="quoted")
+    with psycopg.connect(url, autocommit=True) as db:
+        db.execute('CREATE SCHEMA "t1-edge"')
+    with world_at(tmp_path / "data", url) as world, world.store.attempt(PROVIDER, "orgs/US1") as (unit, before):
+        unit.set_facts({"beside": "1"})
+        assert (unit.fact("beside"), before.fact("beside")) == ("1", None)
+        assert before.get(names.SYSTEM).path == names.SYSTEM
 
 
 def test_every_kind_of_method_can_be_tried(either: World) -> None:
