@@ -159,12 +159,13 @@ class Fleet:
         places = Places(EmbeddedEdges(self._revisions, self._links), self._book, self._dial)
         try:
             await places.tidy()
-            self._reconciler = Reconciler(self._book, places, leadership, self._watcher)
+            taken: set[str] = set()
+            self._reconciler = Reconciler(self._book, places, leadership, self._watcher, taken=taken)
             self.epoch = leadership.epoch
             self._watcher.leads(True)
             if self._machines is not None:
                 self._machines.start(leadership.epoch)
-            hosts = Clearing(StoreHosts(self._store), self._dial, leadership, self._reconciler.pushes_to)
+            hosts = Clearing(StoreHosts(self._store), self._dial, leadership, self._reconciler.pushes_to, taken)
             clearing = asyncio.create_task(hosts.run())
             try:
                 await self._reconciler.run()
