@@ -12,20 +12,23 @@ from typing import Any
 
 import pytest
 
+from control.api.remote_edge import RemoteEdge
+from control.checking import planned
 from control.fleet import clearing
 from control.fleet.access import EdgeUnreachableError, Seen
 from control.fleet.book import EPOCH, LeadershipLostError
 from control.fleet.clearing import NOBODY, Clearing, StoreHosts
+from control.fleet.fleet import Fleet
 from control.fleet.leader import Alone, begin
 from control.objects import Org
 from control.planner import object_id
 from control.store import Store, WriteUnit
-from control.store.records import EdgeHost
+from control.store.records import EdgeHost, FormerHost
 from control.store.unit import PROVIDER
 from edge.errors import EtagMismatchError, StaleEpochError
 from tests.control.cloud import Cloud
 from tests.control.fleets import Manned, manned
-from tests.control.paper import PATIENCE_S, until
+from tests.control.paper import PATIENCE_S, Counts, until
 from tests.control.served import served
 from tests.control.test_enrolment import free_address, hosted, on_host, run_enroll, token_for
 from tests.control.test_fleet import EDGE, OUT, allow, ended
@@ -311,6 +314,25 @@ def test_a_leader_that_was_followed_writes_nothing(store: Store) -> None:
             write(store, lambda unit: unit.set_facts({EPOCH: str(now + 1)}))
             await asyncio.sleep(0.2)
         assert former(store) == [(EDGE, A, "")]
+
+    run(test)
+
+
+def test_a_bug_in_it_ends_the_whole_fleet(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: StoreHosts) -> list[FormerHost]:
+        raise RuntimeError("a bug")
+
+    def nobody(address: str, _: str) -> RemoteEdge:
+        raise AssertionError(f"{address} is nobody's")
+
+    monkeypatch.setattr(StoreHosts, "former", broken)
+    counts = Counts()
+    fleet = Fleet(store, tmp_path / "edges.sqlite3", planned, counts, nobody)
+
+    async def test() -> None:
+        with pytest.raises(RuntimeError, match="a bug"):
+            await asyncio.wait_for(fleet.run(), PATIENCE_S)
+        assert (fleet.epoch, counts.leader) == (0, False)
 
     run(test)
 
