@@ -51,6 +51,9 @@ class HostBook(Protocol):
     def former(self) -> list[FormerHost]:
         """All that are to be cleared."""
 
+    def waits(self, host: FormerHost) -> bool:
+        """Is it still to be cleared?  Not if the edge is there again, or was and has left it anew."""
+
     def cleared(self, epoch: int, host: FormerHost) -> None:
         """Nothing is left there.  Raises LeadershipLostError."""
 
@@ -68,6 +71,12 @@ class StoreHosts:
         """See HostBook."""
         with self._store.read() as state:
             return state.former_hosts()
+
+    def waits(self, host: FormerHost) -> bool:
+        """See HostBook."""
+        with self._store.read() as state:
+            found = state.former_hosts(host.edge)
+        return (host.address, host.since_ns) in {(other.address, other.since_ns) for other in found}
 
     def cleared(self, epoch: int, host: FormerHost) -> None:
         """See HostBook."""
@@ -104,15 +113,18 @@ class Clearing:
         dial: Callable[[str, str], HostAccess],
         leadership: Leadership,
         busy: Callable[[str], bool],
+        taken: set[str],
         *,
         rng: random.Random | None = None,
     ) -> None:
         """``dial`` reaches what is at an address, by the name of its certificate.  ``busy``: may something be on its
-        way to an edge at this address?  Then it is not its turn."""
+        way to an edge at this address?  Then it is not its turn.  ``taken`` has the addresses that something is sent
+        to from here, as long as that lasts: nobody else begins there."""
         self._book = book
         self._dial = dial
         self._leadership = leadership
         self._busy = busy
+        self._taken = taken
         self._rng = rng or random.Random()  # noqa: S311 - only spreads the load
         self._states: dict[tuple[str, str], _State] = {}
         self._at_once = asyncio.Semaphore(AT_ONCE)
@@ -146,7 +158,8 @@ class Clearing:
     async def _try(self, host: FormerHost, state: _State) -> None:
         try:
             async with self._at_once:
-                await self._clear(host)
+                if not await self._clear(host):
+                    return  # the next list says what is to be done
             await asyncio.to_thread(self._book.cleared, self._leadership.epoch, host)
             _log.info("what %s has left at %s is cleared", host.edge, host.address)
         except LeadershipLostError:
@@ -181,13 +194,30 @@ class Clearing:
         except (StoreError, LeadershipLostError) as error:
             _log.warning("%s, %s: %s", host.edge, host.address, error)
 
-    async def _clear(self, host: FormerHost) -> None:
-        """Raises what HostAccess does."""
+    async def _clear(self, host: FormerHost) -> bool:
+        """Is nothing left there?  False: it is not its turn, or not to be cleared any more.  Raises StoreError,
+        LeadershipLostError and what HostAccess does."""
+        if not await self._its_turn(host):
+            return False
         access = self._dial(host.address, host.identity)
         try:
             seen = await access.look()
-            if seen.gateway_id == object_id(host.edge):
+            if seen.gateway_id != object_id(host.edge):
+                return True
+            if host.address in self._taken:
+                return False
+            self._taken.add(host.address)
+            try:
+                # The edge may be back since it was asked, and even run what it ran then.
+                if not await self._its_turn(host):
+                    return False
                 await self._leadership.check()
                 await access.apply(as_json(_EMPTY), seen.etag, self._leadership.epoch)
+            finally:
+                self._taken.discard(host.address)
         finally:
             await access.close()
+        return True
+
+    async def _its_turn(self, host: FormerHost) -> bool:
+        return not self._busy(host.address) and await asyncio.to_thread(self._book.waits, host)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -159,18 +159,14 @@ class Fleet:
         places = Places(EmbeddedEdges(self._revisions, self._links), self._book, self._dial)
         try:
             await places.tidy()
-            self._reconciler = Reconciler(self._book, places, leadership, self._watcher)
+            taken: set[str] = set()
+            self._reconciler = Reconciler(self._book, places, leadership, self._watcher, taken=taken)
             self.epoch = leadership.epoch
             self._watcher.leads(True)
             if self._machines is not None:
                 self._machines.start(leadership.epoch)
-            hosts = Clearing(StoreHosts(self._store), self._dial, leadership, self._reconciler.pushes_to)
-            clearing = asyncio.create_task(hosts.run())
-            try:
-                await self._reconciler.run()
-            finally:
-                clearing.cancel()
-                await asyncio.wait([clearing])
+            hosts = Clearing(StoreHosts(self._store), self._dial, leadership, self._reconciler.pushes_to, taken)
+            await _together(hosts.run(), self._reconciler.run())
         finally:
             self._watcher.leads(False)
             self.epoch, self._reconciler = 0, None
@@ -179,3 +175,18 @@ class Fleet:
             finally:
                 if self._machines is not None:
                     await asyncio.to_thread(self._machines.pause)
+
+
+async def _together(*works: Coroutine[Any, Any, None]) -> None:
+    """Until all have ended, or one with an error: that ends the others, and is raised.  Of several it is the first's in
+    the order given."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    for error in ended:
+        if isinstance(error, BaseException) and not isinstance(error, asyncio.CancelledError):
+            raise error

@@ -119,13 +119,16 @@ class Reconciler:
         leadership: Leadership,
         watcher: Watcher,
         *,
+        taken: Collection[str] = (),
         rng: random.Random | None = None,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
+        """``taken``: the addresses at which somebody else is at work just now; nothing is begun there."""
         self._book = book
         self._edges = edges
         self._leadership = leadership
         self._watcher = watcher
+        self._taken = taken
         self._rng = rng or random.Random()  # noqa: S311 - only spreads the load
         self._wall_ns = wall_ns
         self._tended: dict[str, _Tended] = {}
@@ -288,6 +291,8 @@ class Reconciler:
                 continue
             if tended.as_it_should:
                 tended.due = now + self._rng.uniform(*LOOK_S)
+            elif tended.wanted.address in self._taken:
+                tended.due = now + POLL_S
             else:
                 tended.busy = asyncio.create_task(self._tend(tended))
 

@@ -12,20 +12,23 @@ from typing import Any
 
 import pytest
 
+from control.api.remote_edge import RemoteEdge
+from control.checking import planned
 from control.fleet import clearing
 from control.fleet.access import EdgeUnreachableError, Seen
 from control.fleet.book import EPOCH, LeadershipLostError
 from control.fleet.clearing import NOBODY, Clearing, StoreHosts
+from control.fleet.fleet import Fleet
 from control.fleet.leader import Alone, begin
 from control.objects import Org
 from control.planner import object_id
 from control.store import Store, WriteUnit
-from control.store.records import EdgeHost
+from control.store.records import EdgeHost, FormerHost
 from control.store.unit import PROVIDER
 from edge.errors import EtagMismatchError, StaleEpochError
 from tests.control.cloud import Cloud
 from tests.control.fleets import Manned, manned
-from tests.control.paper import until
+from tests.control.paper import PATIENCE_S, Counts, until
 from tests.control.served import served
 from tests.control.test_enrolment import free_address, hosted, on_host, run_enroll, token_for
 from tests.control.test_fleet import EDGE, OUT, allow, ended
@@ -93,11 +96,15 @@ def kinds(store: Store) -> list[str]:
 
 @asynccontextmanager
 async def clears(
-    store: Store, hosts: dict[str, Any], busy: Callable[[str], bool] = lambda _: False
+    store: Store,
+    hosts: dict[str, Any],
+    busy: Callable[[str], bool] = lambda _: False,
+    taken: set[str] | None = None,
 ) -> AsyncIterator[int]:
     """A leader at work; its epoch."""
     epoch = begin(store)
-    work = Clearing(StoreHosts(store), lambda address, _: hosts[address], Alone(epoch), busy)
+    sends = set() if taken is None else taken
+    work = Clearing(StoreHosts(store), lambda address, _: hosts[address], Alone(epoch), busy, sends)
     task = asyncio.create_task(work.run())
     try:
         yield epoch
@@ -188,6 +195,109 @@ def test_while_something_is_on_its_way_there_it_waits(store: Store) -> None:
     run(test)
 
 
+def come_back(store: Store) -> None:
+    """An edge of the same name is made at the same address."""
+
+    def change(unit: WriteUnit) -> None:
+        unit.create("edge_gateway", EDGE, Org(account_id="US1", display_name=EDGE))
+        unit.set_edge_host(EdgeHost(EDGE, A))
+
+    write(store, change)
+
+
+@dataclass
+class Slow(Host):
+    """It says what it is a while after it was asked, and takes a document a while after that was sent."""
+
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
+    sent: asyncio.Event = field(default_factory=asyncio.Event)
+    takes: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def look(self) -> Seen:
+        found = await super().look()
+        self.asked.set()
+        await self.answers.wait()
+        return found
+
+    async def apply(self, text: str, etag: str, epoch: int) -> str:
+        self.sent.set()
+        await self.takes.wait()
+        return await super().apply(text, etag, epoch)
+
+
+def test_an_edge_that_comes_back_while_other_hosts_are_asked_is_left_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clearing, "AT_ONCE", 1)
+
+    async def test() -> None:
+        write(store, lambda unit: unit.set_edge_host(EdgeHost(OTHER, B)))
+        write(store, lambda unit: unit.remove_edge_host(OTHER))
+        away, host = Slow(OTHER), Host()
+        async with clears(store, {B: away, A: host}):
+            await asyncio.wait_for(away.asked.wait(), PATIENCE_S)
+            leave(store)
+            await asyncio.sleep(0.2)  # it is its turn, but for the other one
+            come_back(store)
+            away.takes.set()
+            away.answers.set()
+            await until("there is nothing to clear", lambda: not former(store))
+            await asyncio.sleep(0.1)
+        assert host.applied == []
+        assert kinds(store) == ["EDGE_HOST_CLEARED"]  # the other one
+
+    run(test)
+
+
+def test_an_edge_that_comes_back_while_it_is_looked_for_is_left_alone(store: Store) -> None:
+    async def test() -> None:
+        leave(store)
+        host = Slow()
+        async with clears(store, {A: host}):
+            await asyncio.wait_for(host.asked.wait(), PATIENCE_S)
+            come_back(store)
+            host.takes.set()
+            host.answers.set()
+            await asyncio.sleep(0.2)
+        assert host.applied == []
+        assert kinds(store) == []
+
+    run(test)
+
+
+def test_a_push_that_begins_while_the_host_is_looked_at_comes_first(store: Store) -> None:
+    async def test() -> None:
+        leave(store)
+        host, busy = Slow(), set[str]()
+        async with clears(store, {A: host}, busy.__contains__):
+            await asyncio.wait_for(host.asked.wait(), PATIENCE_S)
+            busy.add(A)
+            host.answers.set()
+            await asyncio.sleep(0.1)
+            assert not host.sent.is_set()
+            busy.clear()
+            host.takes.set()
+            await until("it is cleared", lambda: not former(store))
+
+    run(test)
+
+
+def test_an_address_is_taken_as_long_as_something_is_sent_there(store: Store) -> None:
+    async def test() -> None:
+        leave(store)
+        host, taken = Slow(), set[str]()
+        host.answers.set()
+        async with clears(store, {A: host}, taken=taken):
+            await asyncio.wait_for(host.sent.wait(), PATIENCE_S)
+            assert taken == {A}
+            host.takes.set()
+            await until("it is cleared", lambda: not former(store))
+            assert taken == set()
+
+    run(test)
+
+
 def test_a_leader_that_was_followed_writes_nothing(store: Store) -> None:
     leave(store)
     book, epoch = StoreHosts(store), begin(store)
@@ -204,6 +314,25 @@ def test_a_leader_that_was_followed_writes_nothing(store: Store) -> None:
             write(store, lambda unit: unit.set_facts({EPOCH: str(now + 1)}))
             await asyncio.sleep(0.2)
         assert former(store) == [(EDGE, A, "")]
+
+    run(test)
+
+
+def test_a_bug_in_it_ends_the_whole_fleet(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: StoreHosts) -> list[FormerHost]:
+        raise RuntimeError("a bug")
+
+    def nobody(address: str, _: str) -> RemoteEdge:
+        raise AssertionError(f"{address} is nobody's")
+
+    monkeypatch.setattr(StoreHosts, "former", broken)
+    counts = Counts()
+    fleet = Fleet(store, tmp_path / "edges.sqlite3", planned, counts, nobody)
+
+    async def test() -> None:
+        with pytest.raises(RuntimeError, match="a bug"):
+            await asyncio.wait_for(fleet.run(), PATIENCE_S)
+        assert (fleet.epoch, counts.leader) == (0, False)
 
     run(test)
 

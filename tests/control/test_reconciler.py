@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,11 @@ SLOW = "orgs/US2/edges/SLOW"
 
 
 @asynccontextmanager
-async def tending(book: PaperBook, edges: Any, epoch: int = 1) -> AsyncIterator[tuple[Reconciler, Counts]]:
+async def tending(
+    book: PaperBook, edges: Any, epoch: int = 1, taken: Collection[str] = ()
+) -> AsyncIterator[tuple[Reconciler, Counts]]:
     counts = Counts()
-    found = Reconciler(book, edges, Alone(epoch), counts)
+    found = Reconciler(book, edges, Alone(epoch), counts, taken=taken)
     task = asyncio.create_task(found.run())
     try:
         yield found, counts
@@ -482,6 +484,20 @@ def test_an_etag_that_has_changed_is_read_again() -> None:
             await until("it was tried", lambda: counts.pushes["WHOLE", "MISMATCH"] >= 2)
             assert book.rows[SLOW].status == "PENDING"
             edge.error = None
+            await until("it is there", book.agree)
+
+    run(test)
+
+
+def test_an_edge_at_an_address_that_is_just_being_cleared_waits() -> None:
+    async def test() -> None:
+        book, edge, taken = PaperBook(), FakeEdge(), {"127.0.0.1:9"}
+        book.want(SLOW, document(SLOW), address="127.0.0.1:9")
+        async with tending(book, Fakes(edge), taken=taken) as (found, _):
+            found.wake([SLOW])
+            await asyncio.sleep(0.5)
+            assert edge.looks == 0
+            taken.clear()
             await until("it is there", book.agree)
 
     run(test)
