@@ -54,6 +54,9 @@ _LOGINS = 2
 # Trials may take long: neither do they keep writes waiting.
 _TRIALS = 2
 
+_Runner = Callable[..., Awaitable[Attempt]]
+"""Runs a function in a thread."""
+
 _ENDING = frozenset({"NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED"})
 """What a caller is told who may not go on."""
 
@@ -200,19 +203,18 @@ class ControlServer:
             if getattr(request, "validate_only", False):
                 done = await self._tried(name, request, authorization)
             else:
-                done = await self._done(pool, name, request, authorization)
+                done = await self._done(_runner(pool), name, request, authorization)
             if done.status is not None:
                 await context.abort_with_status(rpc_status.to_status(done.status))
             return done.answer
 
         return behaviour
 
-    async def _done(self, pool: ThreadPoolExecutor, name: str, request: Any, authorization: str) -> Attempt:
-        loop = asyncio.get_running_loop()
-        done = await loop.run_in_executor(pool, self._dispatcher.attempt, name, request, authorization)
+    async def _done(self, run: _Runner, name: str, request: Any, authorization: str) -> Attempt:
+        done = await run(self._dispatcher.attempt, name, request, authorization)
         while done.waits:  # not in a thread: others have use for it
             await asyncio.sleep(ASK_AGAIN_S)
-            done = await loop.run_in_executor(pool, self._dispatcher.attempt, name, request, authorization, done)
+            done = await run(self._dispatcher.attempt, name, request, authorization, done)
         return done
 
     async def _tried(self, name: str, request: Any, authorization: str) -> Attempt:
@@ -220,12 +222,16 @@ class ControlServer:
         loop = asyncio.get_running_loop()
         org = await loop.run_in_executor(self._reads, self._dispatcher.organization_of, authorization)
         if org is None:
-            return await self._done(self._trials, name, request, authorization)
+            return await self._done(_runner(self._trials), name, request, authorization)
         try:
-            async with self._turns.take(org):
-                return await self._done(self._trials, name, request, authorization)
+            async with self._turns.take(org) as turn:
+                return await self._done(partial(turn.run, self._trials), name, request, authorization)
         except TooManyTrialsError as error:
             return Attempt(status=status_of(error))
+
+
+def _runner(pool: ThreadPoolExecutor) -> _Runner:
+    return partial(asyncio.get_running_loop().run_in_executor, pool)
 
 
 async def _read(message: Any, data: bytes, context: Any) -> Any:
