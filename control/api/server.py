@@ -136,7 +136,7 @@ class ControlServer:
             loop = asyncio.get_running_loop()
             request = await _read(message, data, context)
             org = await loop.run_in_executor(pool, self._dispatcher.organization_of, authorization) or ""
-            async with self._place(org, context) as unread, self._counted(name) as ended:
+            async with self._counted(name) as ended, self._place(org, context, ended) as unread:
                 due = loop.time()
                 while not self._stopping.is_set():
                     done = await loop.run_in_executor(pool, self._dispatcher.look, name, request, authorization)
@@ -160,7 +160,7 @@ class ControlServer:
         return behaviour
 
     @contextlib.asynccontextmanager
-    async def _place(self, org: str, context: Any) -> AsyncIterator[Unread]:
+    async def _place(self, org: str, context: Any, ended: Callable[[str], None]) -> AsyncIterator[Unread]:
         """One of those for streams, until the end of the block; the call ends where there is none."""
         refusal = None
         if self._streams.total() >= MAX_WATCHES:
@@ -168,7 +168,9 @@ class ControlServer:
         elif self._streams[org] >= limits.EVENT_STREAMS:
             refusal = TooManyStreamsError(limits.EVENT_STREAMS, "streams", org)
         if refusal is not None:
-            await context.abort_with_status(rpc_status.to_status(status_of(refusal)))
+            status = status_of(refusal)
+            ended(code_name(status))
+            await context.abort_with_status(rpc_status.to_status(status))
         self._streams[org] += 1
         unread = Unread()
         try:

@@ -8,7 +8,6 @@ import os
 import pty
 import socket
 import threading
-import time
 import tty
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
@@ -37,7 +36,7 @@ class Calls:
 
     def begin(self, *_: object) -> Any:
         caller = SimpleNamespace(org=self.org)
-        return SimpleNamespace(uid="u", caller=caller, name="Exec", path="m", began=time.monotonic())
+        return SimpleNamespace(uid="u", caller=caller, name="Exec", path="m")
 
     def holds(self, _: object) -> bool:
         return self.may
