@@ -172,7 +172,6 @@ class Stream:
     token: str
     path: str
     uid: str
-    began: float
 
 
 class Dispatcher:
@@ -265,7 +264,7 @@ class Dispatcher:
             HANDLERS[name].run(request, ReadCall(caller, unit))
             record = unit.get(target_of(HANDLERS[name], request))
             unit.record(record.org, name, record.path, details=_details(began=True))
-        return Stream(name, caller, token, record.path, record.uid, time.monotonic())
+        return Stream(name, caller, token, record.path, record.uid)
 
     def holds(self, stream: Stream) -> bool:
         """May it go on?  Not when its session has ended, the caller's role has changed, or the object is another."""

@@ -54,6 +54,9 @@ _LOGINS = 2
 # Trials may take long: neither do they keep writes waiting.
 _TRIALS = 2
 
+_Runner = Callable[..., Awaitable[Attempt]]
+"""Runs a function in a thread."""
+
 _ENDING = frozenset({"NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED"})
 """What a caller is told who may not go on."""
 
@@ -133,7 +136,7 @@ class ControlServer:
             loop = asyncio.get_running_loop()
             request = await _read(message, data, context)
             org = await loop.run_in_executor(pool, self._dispatcher.organization_of, authorization) or ""
-            async with self._place(org, context) as unread, self._counted(name) as ended:
+            async with self._counted(name) as ended, self._place(org, context, ended) as unread:
                 due = loop.time()
                 while not self._stopping.is_set():
                     done = await loop.run_in_executor(pool, self._dispatcher.look, name, request, authorization)
@@ -157,7 +160,7 @@ class ControlServer:
         return behaviour
 
     @contextlib.asynccontextmanager
-    async def _place(self, org: str, context: Any) -> AsyncIterator[Unread]:
+    async def _place(self, org: str, context: Any, ended: Callable[[str], None]) -> AsyncIterator[Unread]:
         """One of those for streams, until the end of the block; the call ends where there is none."""
         refusal = None
         if self._streams.total() >= MAX_WATCHES:
@@ -165,7 +168,9 @@ class ControlServer:
         elif self._streams[org] >= limits.EVENT_STREAMS:
             refusal = TooManyStreamsError(limits.EVENT_STREAMS, "streams", org)
         if refusal is not None:
-            await context.abort_with_status(rpc_status.to_status(status_of(refusal)))
+            status = status_of(refusal)
+            ended(code_name(status))
+            await context.abort_with_status(rpc_status.to_status(status))
         self._streams[org] += 1
         unread = Unread()
         try:
@@ -200,19 +205,18 @@ class ControlServer:
             if getattr(request, "validate_only", False):
                 done = await self._tried(name, request, authorization)
             else:
-                done = await self._done(pool, name, request, authorization)
+                done = await self._done(_runner(pool), name, request, authorization)
             if done.status is not None:
                 await context.abort_with_status(rpc_status.to_status(done.status))
             return done.answer
 
         return behaviour
 
-    async def _done(self, pool: ThreadPoolExecutor, name: str, request: Any, authorization: str) -> Attempt:
-        loop = asyncio.get_running_loop()
-        done = await loop.run_in_executor(pool, self._dispatcher.attempt, name, request, authorization)
+    async def _done(self, run: _Runner, name: str, request: Any, authorization: str) -> Attempt:
+        done = await run(self._dispatcher.attempt, name, request, authorization)
         while done.waits:  # not in a thread: others have use for it
             await asyncio.sleep(ASK_AGAIN_S)
-            done = await loop.run_in_executor(pool, self._dispatcher.attempt, name, request, authorization, done)
+            done = await run(self._dispatcher.attempt, name, request, authorization, done)
         return done
 
     async def _tried(self, name: str, request: Any, authorization: str) -> Attempt:
@@ -220,12 +224,16 @@ class ControlServer:
         loop = asyncio.get_running_loop()
         org = await loop.run_in_executor(self._reads, self._dispatcher.organization_of, authorization)
         if org is None:
-            return await self._done(self._trials, name, request, authorization)
+            return await self._done(_runner(self._trials), name, request, authorization)
         try:
-            async with self._turns.take(org):
-                return await self._done(self._trials, name, request, authorization)
+            async with self._turns.take(org) as turn:
+                return await self._done(partial(turn.run, self._trials), name, request, authorization)
         except TooManyTrialsError as error:
             return Attempt(status=status_of(error))
+
+
+def _runner(pool: ThreadPoolExecutor) -> _Runner:
+    return partial(asyncio.get_running_loop().run_in_executor, pool)
 
 
 async def _read(message: Any, data: bytes, context: Any) -> Any:

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, Final
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
-from control.api.errors import status_of
+from control.api.errors import CODES, status_of
 from control.api.machines import window_size
-from control.errors import ControlError, NotEmulatedError, TooManyStreamsError, UnauthenticatedError
+from control.errors import NotEmulatedError, TooManyStreamsError, UnauthenticatedError
 from control.machines.driver import exit_code
 from control.v1 import machine_pb2 as pb
-from edge.errors import ArgumentError, StoreError
+from edge.errors import ArgumentError, EdgeError, StoreError
 
 if TYPE_CHECKING:
     from control.api.dispatch import Dispatcher, Stream
@@ -58,7 +58,6 @@ class Streams:
         self._dispatcher = dispatcher
         self._driver = driver
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="stream")
-        self._count = 0
         self._by_org: Counter[str] = Counter()
         self._ending: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
@@ -124,19 +123,17 @@ class Streams:
         self, name: str, request: Any, context: Any, start: Callable[[Any, str], Program]
     ) -> AsyncIterator[_Run]:
         authorization = authorization_of(context)
+        began, outcome = time.monotonic(), "CANCELLED"
         loop = asyncio.get_running_loop()
-        if self._count >= MAX_PROGRAMS:
-            raise TooManyStreamsError(MAX_PROGRAMS, _WORDS)
-        self._count += 1
         try:
             stream = await loop.run_in_executor(self._threads, self._dispatcher.begin, name, request, authorization)
-            outcome, details, org = "CANCELLED", {}, stream.caller.org
+            details: dict[str, Any] = {}
+            org = stream.caller.org
+            # Only now: who is nobody takes no place from others.
             self._by_org[org] += 1
             try:
-                if self._by_org[org] > MAX_PROGRAMS_OF_ORG:
-                    raise TooManyStreamsError(MAX_PROGRAMS_OF_ORG, _WORDS, org)
-                program = await loop.run_in_executor(self._threads, start, request, stream.uid)
-                run = _Run(program)
+                self._check_room(org)
+                run = _Run(await self._started(org, start, request, stream.uid))
                 run.watch(self._guard(stream, asyncio.current_task()))
                 try:
                     yield run
@@ -144,18 +141,47 @@ class Streams:
                     details = {} if run.code is None else {"exit_code": run.code}
                     await run.close()
                 outcome = "OK"
-            except ControlError as error:
-                outcome = error.reason
+            except Exception as error:
+                outcome = _reason_of(error)
                 raise
             finally:
-                self._by_org[org] -= 1
+                self._leave(org)
                 self._note(stream, outcome, details)
+        except Exception as error:
+            outcome = _reason_of(error)
+            raise
         finally:
-            self._count -= 1
+            self._dispatcher.called(name, outcome, time.monotonic() - began)
+
+    def _check_room(self, org: str) -> None:
+        """Raises TooManyStreamsError if there are more than may be, the caller's own included."""
+        if self._by_org.total() > MAX_PROGRAMS:
+            raise TooManyStreamsError(MAX_PROGRAMS, _WORDS)
+        if self._by_org[org] > MAX_PROGRAMS_OF_ORG:
+            raise TooManyStreamsError(MAX_PROGRAMS_OF_ORG, _WORDS, org)
+
+    def _leave(self, org: str) -> None:
+        self._by_org[org] -= 1
+        self._by_org += Counter()  # without those that have none
+
+    async def _started(self, org: str, start: Callable[[Any, str], Program], request: Any, uid: str) -> Program:
+        """A program.  If the caller goes away meanwhile, it ends as soon as it is there, and has a place until then."""
+        starting = asyncio.get_running_loop().run_in_executor(self._threads, start, request, uid)
+
+        def ended(_: object) -> None:
+            self._leave(org)
+            if not starting.cancelled() and starting.exception() is None:
+                starting.result().close()
+
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            self._by_org[org] += 1
+            starting.add_done_callback(ended)
+            raise
 
     def _note(self, stream: Stream, outcome: str, details: dict[str, Any]) -> None:
-        """Counted, and in the trail, also when the call is cancelled: hence not waited for here."""
-        self._dispatcher.called(stream.name, outcome, time.monotonic() - stream.began)
+        """In the trail, also when the call is cancelled: hence not waited for here."""
         done = asyncio.create_task(self._record(stream, outcome, details))
         self._ending.add(done)
         done.add_done_callback(self._ending.discard)
@@ -299,6 +325,11 @@ def authorization_of(context: Any) -> str:
     """What a caller shows, '' for nothing, or for several."""
     shown = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
     return shown[0] if len(shown) == 1 and isinstance(shown[0], str) else ""
+
+
+def _reason_of(error: Exception) -> str:
+    """What is counted and recorded of a call that ``error`` ends: INTERNAL is a bug."""
+    return error.reason if isinstance(error, EdgeError) and error.reason in CODES else "INTERNAL"
 
 
 def _read(kind: Any, data: bytes) -> Any:

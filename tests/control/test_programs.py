@@ -7,7 +7,7 @@ import json
 import os
 import pty
 import socket
-import time
+import threading
 import tty
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
@@ -17,10 +17,10 @@ import pytest
 
 from control.api import streams
 from control.api.streams import Streams
-from control.errors import PowerStateError
+from control.errors import PermissionDeniedError, PowerStateError, UnauthenticatedError
 from control.machines.driver import Program
 from control.v1 import machine_pb2 as pb
-from edge.errors import StoreError
+from edge.errors import ArgumentError, StoreError
 
 
 class Calls:
@@ -36,7 +36,7 @@ class Calls:
 
     def begin(self, *_: object) -> Any:
         caller = SimpleNamespace(org=self.org)
-        return SimpleNamespace(uid="u", caller=caller, name="Exec", path="m", began=time.monotonic())
+        return SimpleNamespace(uid="u", caller=caller, name="Exec", path="m")
 
     def holds(self, _: object) -> bool:
         return self.may
@@ -249,7 +249,104 @@ def test_an_end_that_cannot_be_recorded_is_tried_again_until_the_stop(
         return calls
 
     calls = asyncio.run(asyncio.wait_for(run(), 30))
-    assert calls.counted == [("Exec", "OK")]
+    assert calls.counted == [("MachineService/Exec", "OK")]
     assert "the database is away" in caplog.text
     lost = "is not in the trail" in caplog.text
     assert (calls.ended, lost) == ((["OK"], False) if away == 3 else ([], True))
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (KeyError("a bug"), "INTERNAL"),
+        (ArgumentError("wrong"), "INVALID_ARGUMENT"),
+        (StoreError("away"), "STORAGE_FAILED"),
+        (PowerStateError("off"), "INVALID_POWER_STATE"),
+    ],
+)
+def test_what_ends_a_program_is_counted_and_recorded(error: Exception, outcome: str) -> None:
+    def execute(*_: object) -> Program:
+        raise error
+
+    async def run() -> Calls:
+        calls = Calls()
+        served = Streams(cast(Any, calls), cast(Any, SimpleNamespace(execute=execute)))
+        with pytest.raises(AbortedError):
+            await anext(served.exec(_exec(), Context()))
+        await served.close()
+        return calls
+
+    calls = asyncio.run(asyncio.wait_for(run(), 30))
+    assert (calls.counted, calls.ended) == ([("MachineService/Exec", outcome)], [outcome])
+
+
+@pytest.mark.parametrize("error", [PermissionDeniedError("no"), UnauthenticatedError("who")])
+def test_who_may_not_begin_is_counted_and_takes_no_place(
+    monkeypatch: pytest.MonkeyPatch, error: PermissionDeniedError | UnauthenticatedError
+) -> None:
+    monkeypatch.setattr(streams, "MAX_PROGRAMS", 1)
+    held, waits = threading.Event(), threading.Event()
+
+    async def run() -> Calls:
+        calls, machine = Calls(), Machine()
+        known = calls.begin
+
+        def begin(*_: object) -> NoReturn:
+            waits.set()
+            assert held.wait(10)
+            raise error
+
+        monkeypatch.setattr(calls, "begin", begin)
+        served = Streams(cast(Any, calls), cast(Any, machine))
+        nobody = asyncio.ensure_future(anext(served.exec(_exec(), Context())))
+        await _until(waits.is_set)
+        monkeypatch.setattr(calls, "begin", known)
+        somebody = asyncio.ensure_future(anext(served.exec(_exec(), Context())))
+        try:
+            await _until(lambda: hasattr(machine, "life") or somebody.done())
+        finally:
+            held.set()
+        machine.life.send(b'{"exit": 0}')
+        await somebody
+        with pytest.raises(AbortedError):
+            await nobody
+        await served.close()
+        machine.close()
+        return calls
+
+    calls = asyncio.run(asyncio.wait_for(run(), 30))
+    assert ("MachineService/Exec", error.reason) in calls.counted
+
+
+def test_a_program_whose_caller_has_gone_before_it_is_there_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "MAX_PROGRAMS", 1)
+    begun, go = threading.Event(), threading.Event()
+
+    async def run() -> Calls:
+        calls, machine = Calls(), Machine()
+
+        def execute(*_: object) -> Program:
+            begun.set()
+            assert go.wait(10)
+            return machine.execute()
+
+        served = Streams(cast(Any, calls), cast(Any, SimpleNamespace(execute=execute)))
+        call = asyncio.ensure_future(anext(served.exec(_exec(), Context())))
+        try:
+            await _until(begun.is_set)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            with pytest.raises(AbortedError, match="1 programs and consoles are open"):
+                await anext(served.exec(_exec(), Context()))
+        finally:
+            go.set()
+        await _until(lambda: hasattr(machine, "life"))
+        machine.life.setblocking(False)
+        assert await asyncio.get_running_loop().sock_recv(machine.life, 10) == b""
+        await served.close()
+        machine.close()
+        return calls
+
+    calls = asyncio.run(asyncio.wait_for(run(), 30))
+    assert sorted(calls.ended) == ["CANCELLED", "TOO_MANY_STREAMS"]

@@ -96,6 +96,7 @@ def test_a_stream_that_nobody_reads_ends_with_its_callers_rights(
             return ""
 
         assert refusal() == "TOO_MANY_STREAMS"
+        wait_for("it is counted", lambda: ("EventService/WatchEvents", "RESOURCE_EXHAUSTED") in world.calls)
         time.sleep(0.5)  # it may go on: nothing ends it
         assert refusal() == "TOO_MANY_STREAMS"
         if revoke == "logout":

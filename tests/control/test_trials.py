@@ -19,7 +19,7 @@ from control.errors import TooManyTrialsError
 from control.store import trial
 from control.store.schema import METADATA
 from control.store.unit import PROVIDER, WriteUnit
-from edge.api.client import CallError
+from edge.api.client import CallError, UnreachableError
 from tests.control.cloud import Cloud
 from tests.control.edges import Tenant
 from tests.control.served import served
@@ -196,3 +196,30 @@ def test_one_organizations_trials_keep_no_other_waiting(world: World, tmp_path: 
         for thread in threads:
             thread.join(30)
     assert sorted(answers) == ["OK"] * turns.MOST + ["TOO_MANY_TRIALS"]
+
+
+def test_the_turn_of_a_call_that_is_cancelled_lasts_as_long_as_its_trial(world: World, tmp_path: Path) -> None:
+    tenant = Tenant(world, world.administrator(), "US1")
+    begun, go, runs = threading.Semaphore(0), threading.Event(), []
+
+    def check(_: WriteUnit) -> None:
+        runs.append(threading.current_thread())
+        begun.release()
+        assert go.wait(30)
+
+    world.dispatcher = Dispatcher(world.store, world.vault, world.passwords, world, check=check)
+    name, request = tenant.making("ip_set", "x", **SET)
+    answers: list[dict[str, Any]] = []
+
+    with served(world, tmp_path) as commands, ControlClient(commands.address, tenant.token) as client:
+        with ControlClient(commands.address, tenant.token, timeout_s=1) as hasty, pytest.raises(UnreachableError):
+            hasty.call(name, {**request, "validate_only": True})
+        assert begun.acquire(timeout=10)
+        call = threading.Thread(
+            target=lambda: answers.append(client.call(name, {**request, "validate_only": True})), daemon=True
+        )
+        call.start()
+        beside = begun.acquire(timeout=0.5)
+        go.set()
+        call.join(30)
+    assert (beside, len(answers), len(runs)) == (False, 1, 2)
