@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -19,12 +20,12 @@ _NAMES: Final = tuple(INFO.split(", "))[:-1]
 Row = Sequence[Any]
 
 
-class RevisionReader:
+class RevisionReader(ABC):
     """The reading half of a :class:`edge.store.Store` over such a table."""
 
+    @abstractmethod
     def _select(self, columns: str, where: str, *values: int) -> Sequence[Row]:
         """What a query over the revisions finds; ``where`` may go on with an order and a limit."""
-        raise NotImplementedError
 
     def latest_confirmed(self) -> StoredRevision | None:
         """See Store."""
