@@ -477,6 +477,8 @@ def test_another_process_of_the_number_is_not_taken_for_the_machine(plant: Plant
     one = wish(10)
     plant.driver.define(one)
     plant.driver.power_on(one.uid)
+    file = plant.data / "machines" / one.uid / "pid.json"
+    own = file.read_text()
     bystander = subprocess.Popen(["sleep", "1000"])
     try:
         since = first_process(plant, one.uid)["since"]
@@ -490,16 +492,16 @@ def test_another_process_of_the_number_is_not_taken_for_the_machine(plant: Plant
                 with pytest.raises(MachineError, match="has ended"):
                     plant.driver._ask(do, [theirs.fileno()] if do == "run" else [], **named, **more)
         assert pings(plant.driver, one.uid, ["127.0.0.1"]) == [True]
-        (plant.data / "machines" / one.uid / "pid.json").write_text(
-            json.dumps({"pid": bystander.pid, "started": since})
-        )
+        file.write_text(json.dumps({"pid": bystander.pid, "started": since}))
         assert plant.driver.inventory()[one.uid].power is Power.OFF
         plant.driver.power_off(one.uid)
         assert bystander.poll() is None
     finally:
         bystander.kill()
         bystander.wait()
+        file.write_text(own)  # so that the machine is found, and ends
         plant.driver.delete(one.uid)
+    wait_for("one process is left, the helper", lambda: len(processes(plant)) == 1)
 
 
 def test_what_is_just_made_is_not_removed_by_who_looks(tmp_path: Path) -> None:
